@@ -1,0 +1,1 @@
+"""Locust's events to the outside. Every file is one `install(environment, ...)`."""

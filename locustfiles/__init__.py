@@ -1,0 +1,1 @@
+"""THE SHELL that `locust -f` loads: developer classes, shapes, options. Wiring, no arithmetic."""

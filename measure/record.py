@@ -1,0 +1,164 @@
+"""TurnRecord: what one turn was meant to be and what was seen of it. The one value of the tool.
+
+All times are seconds as float. `*_at_s` are seconds since the start of the run, `*_s` are
+durations. Against the embedded engine at speed S, both are engine seconds (wall seconds x S,
+converted once where the client's stamps become a record). All sizes are tokens.
+None means unknown, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# How a turn can end. `ok` and `cancelled` (a planned user interrupt) are not failures;
+# `unfinished` is a turn that was cut off by the end of the run: censored, neither good nor bad.
+FAILURE_KINDS = (
+    "connect",  # refused, unreachable, name not found, reset before the answer began
+    "connect_timeout",
+    "tls",  # handshake or certificate
+    "first_token_timeout",  # request sent, no output chunk in time
+    "stall_timeout",  # output began, then nothing for too long
+    "truncated",  # closed before finish_reason, [DONE] or the last HTTP chunk
+    "malformed",  # not HTTP, not SSE, not JSON
+    "empty",  # a complete answer without any output
+    "stream_error",  # an error object inside a 200 stream
+    "context_overflow",  # 400 that says the prompt is too long
+    "http_401",  # 401 and 403
+    "http_404",
+    "http_429",
+    "http_4xx",  # every other 4xx, and 3xx: no redirect is followed
+    "http_5xx",
+)
+OUTCOMES = ("ok", "cancelled", "unfinished", *FAILURE_KINDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRecord:
+    """One turn. `planned_*` and `ideal_cached_tokens` come from the workload, the rest from the wire."""
+
+    # which turn
+    session: str  # unique in the run: "w0.u3.s1", sub-agents "w0.u3.s1.a2"
+    turn: int  # 0-based in the session
+    kind: str  # what triggered it: "start", "tool", "user", "compaction"
+    level: int | None  # index of the traffic level it was scheduled in
+    # what was planned
+    planned_prompt_tokens: int  # counted on the text that was sent, with the run's tokenizer
+    planned_output_tokens: int  # asked for with max_tokens
+    ideal_cached_tokens: int  # prefix an endless cache would hold
+    body_bytes: int
+    # when
+    scheduled_at_s: float  # when the turn was due
+    sent_at_s: float | None  # just before its first byte; None: never got that far
+    body_sent_at_s: float | None
+    head_at_s: float | None  # response head complete
+    first_token_at_s: float | None  # first chunk with content, reasoning or a tool-call delta
+    first_visible_at_s: float | None  # first chunk with content or a tool-call delta
+    last_token_at_s: float | None  # last chunk with output; not the usage chunk
+    ended_at_s: float  # stream complete, or the moment of the failure
+    # how much
+    prompt_tokens: int | None  # the server's usage
+    cached_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    output_chunks: int  # chunks with output
+    first_chunk_tokens: int | None  # only where the server reports tokens per chunk
+    chunk_gaps_s: tuple[float, ...] = ()  # raw gaps between output chunks
+    # how well it was seen
+    stamps: str  # "kernel" or "clock"
+    stamp_lag_s: float  # largest (clock - kernel) of this turn; 0.0 under "clock"
+    coalesced_reads: int  # reads that held more than one output chunk
+    # how it ended
+    outcome: str  # one of OUTCOMES
+    status: int | None  # HTTP status
+    detail: str = ""  # short, for people; never a label
+    finish_reason: str | None = None
+    retry_after_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.outcome not in OUTCOMES:
+            raise ValueError(f"outcome {self.outcome!r} is not one of {', '.join(OUTCOMES)}")
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome in FAILURE_KINDS
+
+    @property
+    def lateness_s(self) -> float | None:
+        """sent_at - scheduled_at."""
+        return None if self.sent_at_s is None else self.sent_at_s - self.scheduled_at_s
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Time to first token: first_token_at - sent_at."""
+        return _span(self.sent_at_s, self.first_token_at_s)
+
+    @property
+    def ttft_from_schedule_s(self) -> float | None:
+        """first_token_at - scheduled_at: free of coordinated omission."""
+        return _span(self.scheduled_at_s, self.first_token_at_s)
+
+    @property
+    def visible_ttft_s(self) -> float | None:
+        """Time to the first chunk a person would see: first_visible_at - sent_at."""
+        return _span(self.sent_at_s, self.first_visible_at_s)
+
+    @property
+    def e2e_s(self) -> float | None:
+        """ended_at - sent_at."""
+        return _span(self.sent_at_s, self.ended_at_s)
+
+    @property
+    def first_chunk_is_estimated(self) -> bool:
+        """True where the server did not say how many tokens its first chunk held."""
+        return self.first_chunk_tokens is None
+
+    @property
+    def decode_tps(self) -> float | None:
+        """Decode speed of one user, tokens per second:
+
+            (output_tokens - tokens in the first chunk) / (last_token_at - first_token_at)
+
+        Where the server does not report the first chunk's tokens they are estimated as
+        output_tokens / output_chunks (`first_chunk_is_estimated`). None with fewer than two
+        output chunks, without usage, or when all chunks share one stamp.
+        """
+        window = _span(self.first_token_at_s, self.last_token_at_s)
+        if not window or self.output_tokens is None or self.output_chunks < 2:
+            return None
+        first: float | None = self.first_chunk_tokens
+        if first is None:
+            first = self.output_tokens / self.output_chunks
+        decoded = self.output_tokens - first
+        return decoded / window if decoded > 0 else None
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Time per output token: 1 / decode_tps."""
+        tps = self.decode_tps
+        return None if tps is None else 1 / tps
+
+    @property
+    def hit_share(self) -> float | None:
+        """cached_tokens / prompt_tokens as the server reports them."""
+        if self.cached_tokens is None or not self.prompt_tokens:
+            return None
+        return self.cached_tokens / self.prompt_tokens
+
+
+def _span(start_s: float | None, end_s: float | None) -> float | None:
+    return None if start_s is None or end_s is None else end_s - start_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """One stretch of constant offered traffic.
+
+    index: 0-based; target_tpm: input tokens per minute asked for (None in closed mode);
+    developers: users asked for; ended_at_s: None while it lasts.
+    """
+
+    index: int
+    target_tpm: float | None
+    developers: int | None
+    started_at_s: float
+    ended_at_s: float | None = None

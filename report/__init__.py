@@ -1,0 +1,1 @@
+"""Ledgers to tables and plots. Imports `measure` only."""
