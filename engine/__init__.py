@@ -1,1 +1,1 @@
-"""The embedded simulated endpoint. Its core is pure and imports nothing of ours; the rest meets it over HTTP."""
+"""The embedded simulated endpoint: a pure core, and a server that the rest meets over HTTP only."""

@@ -34,7 +34,7 @@ OUTCOMES = ("ok", "cancelled", "unfinished", *FAILURE_KINDS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRecord:
-    """One turn. `planned_*` and `ideal_cached_tokens` come from the workload, the rest from the wire."""
+    """One turn: `planned_*` and `ideal_*` come from the workload, the rest from the wire."""
 
     # which turn
     session: str  # unique in the run: "w0.u3.s1", sub-agents "w0.u3.s1.a2"
