@@ -28,7 +28,7 @@ from workload.tokens import Tokenizer, count_call
 from workload.tools import tool_schemas
 
 # Raise it when documents, units or the stored form change: old caches are then left alone.
-CACHE_FORMAT = 3
+CACHE_FORMAT = 1
 # Enough text that a 200k-token session need not repeat itself (tapes hold about 2.5M tokens).
 MAX_SOURCE_CHARS = 3_000_000
 _MAX_FILE_CHARS = 120_000
@@ -81,6 +81,11 @@ class Tape:
     @property
     def tokens(self) -> int:
         return int(self.token_ends[-1])
+
+    def unit(self, n: int) -> tuple[list[memoryview], int]:
+        """The n-th unit, as `take` would return it."""
+        text = self.text[int(self.byte_ends[n]) : int(self.byte_ends[n + 1])]
+        return [text], int(self.token_ends[n + 1] - self.token_ends[n])
 
     def take(self, start: int, tokens: int) -> tuple[list[memoryview], int]:
         """Units from `start` on, as close to `tokens` as whole units allow, going on at the

@@ -17,7 +17,18 @@ from random import Random
 
 import orjson
 
-KINDS = ("read", "source", "grep", "diff", "test", "shell", "prose")
+from workload import phrases
+
+# Results of tools, and the source and prose that replies and requests are made of ...
+RENDERED_KINDS = ("read", "source", "grep", "diff", "test", "shell", "prose")
+# ... and the fixed sentences around them.
+PHRASE_KINDS = {
+    "system": phrases.SYSTEM,
+    "request": phrases.REQUESTS,
+    "lead": phrases.LEADS,
+    "summary": phrases.SUMMARIES,
+}
+KINDS = (*RENDERED_KINDS, *PHRASE_KINDS)
 
 _IDENTIFIER = re.compile(r"\b[a-z_][a-z0-9_]{5,}\b")
 _DEFINITION = re.compile(r"^\s*(?:async\s+)?(?:def|class|fn|func|function)\s+(\w+)")
@@ -43,6 +54,8 @@ class Document:
 
 def documents(files: Sequence[SourceFile]) -> Iterator[Document]:
     """Every document of the files, in a fixed order."""
+    for kind, text in PHRASE_KINDS.items():
+        yield _document(kind, "none", {}, text.splitlines())
     folders: dict[str, list[SourceFile]] = {}
     for file in files:
         folders.setdefault(file.path.rpartition("/")[0], []).append(file)

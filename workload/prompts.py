@@ -1,0 +1,240 @@
+"""Prompts: a session's turns as the chat messages of a coding agent, in pre-encoded pieces.
+
+A conversation only ever appends, so the next prompt starts with the last one byte for byte, until a
+compaction begins a new life that keeps the shared prefix alone. Preparing a turn is a little
+arithmetic over the corpus' cumulative sums: no tokenising, no JSON encoding, no copy of history.
+
+    system (rules; shared by all) | user (salt, request, files) | assistant, tool, ... | user
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from workload.corpus import Corpus, Tape, ToolCall, salt_line
+from workload.session import Turn
+from workload.tokens import GENERATION_PROMPT_TOKENS, MESSAGE_OVERHEAD_TOKENS
+
+Piece = bytes | memoryview
+
+# What tools answer, by share of calls. Between TraceLab (shell 76%, edit 11%, read/search 9%) and
+# agents with a read tool of their own; guess.
+_TOOL_RESULTS = {"read": 0.35, "shell": 0.1, "source": 0.1, "test": 0.2, "grep": 0.15, "diff": 0.1}
+_ATTACHMENTS = ("source", "test", "diff", "shell")  # what people paste into a request
+_REPLY_TEXTS = ("source", "prose")
+# Of the shared prefix, as in Claude Code: 12.3k of schemas beside 2.8k of prompt and the
+# repository's rules (WORKLOAD.md 2a), within the profile's 20k.
+_TOOLS_SHARE = 0.6
+# A developer's first message of a session: a request and this share of the private context.
+_OPENING_SHARE = 0.2
+# Below this a reply is a bare tool call.
+_MIN_LEAD_TOKENS = 40
+# Reported / planned tokens beyond this factor is another tokenizer's bug, not a drift to follow.
+_MAX_DRIFT = 4.0
+
+_ASSISTANT = b',{"role":"assistant","content":"'
+_USER = b',{"role":"user","content":"'
+_END = b'"}'
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPrefix:
+    """What every session of every user begins with: tool schemas and the system message.
+
+    tools: JSON array; system: JSON object; tokens: of both.
+    """
+
+    tools: bytes
+    system: bytes
+    tokens: int
+
+
+def shared_prefix(corpus: Corpus, tokens: int) -> SharedPrefix:
+    """The shared prefix of about `tokens` tokens (to half a line)."""
+    chosen: list[bytes] = []
+    used = 0
+    for schema, cost in corpus.tools:
+        if used + cost > tokens * _TOOLS_SHARE:
+            break
+        chosen.append(schema)
+        used += cost
+    pieces, system_tokens = _joined(
+        corpus.tapes["system"].take(0, corpus.tapes["system"].tokens),
+        corpus.tapes["prose"],
+        tokens - used - MESSAGE_OVERHEAD_TOKENS,
+    )
+    system = b'{"role":"system","content":"' + b"".join(pieces) + _END
+    return SharedPrefix(
+        tools=b"[" + b",".join(chosen) + b"]",
+        system=system,
+        tokens=used + MESSAGE_OVERHEAD_TOKENS + system_tokens,
+    )
+
+
+def _joined(
+    first: tuple[list[memoryview], int], tape: Tape, tokens: int, start: int = 0
+) -> tuple[list[memoryview], int]:
+    """`first`, then text of the tape up to `tokens` in all."""
+    pieces, taken = first
+    more, more_taken = tape.take(start, tokens - taken)
+    return pieces + more, taken + more_taken
+
+
+class Conversation:
+    """The growing prompt of one session.
+
+    segments: pre-encoded pieces of the `messages` array, system message first; body_bytes: their
+    length; prompt_tokens: of the whole request (tools and opened reply included);
+    ideal_cached_tokens: the part that an endless cache holds from this session's last turn (not
+    the last reply: the scripted one in the history is not the one that the engine wrote).
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        shared: SharedPrefix,
+        name: str,
+        *,
+        seed: int,
+        salt: str,
+        growth_tokens: int,
+        drift: float = 1.0,
+    ) -> None:
+        """name: the session's; salt: of the run, "" under --warm; growth_tokens: typical growth
+        per turn, the grain of the history that a session starts with; drift: reported / planned
+        tokens."""
+        self._corpus = corpus
+        self._shared = shared
+        self._salt = f"{salt}/{name}"
+        self._rng = Random(f"{seed}/{name}")
+        self._growth_tokens = growth_tokens
+        self._lives = 0
+        self._reply_tokens = 0
+        self._tokens = 0
+        self.drift = drift
+        self.segments: list[Piece] = []
+        self.body_bytes = 0
+        self.ideal_cached_tokens = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self._tokens + GENERATION_PROMPT_TOKENS
+
+    def advance(self, turn: Turn) -> None:
+        """Brings the prompt to the turn's size: the scripted reply to the previous turn, then what
+        the trigger brings."""
+        target = round(turn.prompt_tokens / self.drift) - GENERATION_PROMPT_TOKENS
+        if turn.kind in ("start", "compaction"):
+            self._begin(target, "request" if turn.kind == "start" else "summary")
+        else:
+            self.ideal_cached_tokens = self._tokens
+            reply_tokens = round(self._reply_tokens / self.drift)
+            if turn.kind == "tool":
+                self._call_tool(reply_tokens, target)
+            else:
+                self._answer(reply_tokens)
+                self._ask(target, "request")
+        self._reply_tokens = turn.reply_tokens
+
+    def calibrate(self, reported_prompt_tokens: int) -> None:
+        """Learns from the server's own count of the current prompt how many of its tokens one
+        planned token is. Later turns are planned with it; the text already sent stays."""
+        drift = reported_prompt_tokens / self.prompt_tokens
+        self.drift = min(max(drift, 1 / _MAX_DRIFT), _MAX_DRIFT)
+
+    def _begin(self, target: int, phrase: str) -> None:
+        """A new life: shared prefix, first request, and as much work as the target has room for."""
+        self.segments = [self._shared.system]
+        self.body_bytes = len(self._shared.system)
+        self._tokens = self._shared.tokens
+        self.ideal_cached_tokens = self._shared.tokens
+        salt = salt_line(f"{self._salt}/{self._lives}")[:-1].encode() + b"\\n"
+        self._lives += 1
+        private_tokens = target - self._tokens
+        opening = int(private_tokens * _OPENING_SHARE)
+        if private_tokens - opening < self._growth_tokens:
+            opening = private_tokens
+        self._ask(self._tokens + opening, phrase, salt)
+        for step in self._steps(target - self._tokens):
+            # A reply is a small part of a step: 450 of 2k-8k tokens in the profiles.
+            self._call_tool(step // 8, self._tokens + step)
+
+    def _steps(self, tokens: int) -> Iterator[int]:
+        """Cuts a history into exchanges of about the session's growth per turn."""
+        while tokens > 0:
+            step = round(self._growth_tokens * self._rng.uniform(0.5, 1.5))
+            if tokens - step < self._growth_tokens // 2:
+                step = tokens
+            yield step
+            tokens -= step
+
+    def _ask(self, target: int, phrase: str, salt: bytes = b"") -> None:
+        """A message of the developer: salt, a sentence, and pasted text up to the target."""
+        tape = self._corpus.tapes[phrase]
+        sentence = tape.unit(self._rng.randrange(tape.n_units))
+        salt_tokens = self._corpus.salt_tokens if salt else 0
+        wanted = target - self._tokens - MESSAGE_OVERHEAD_TOKENS - salt_tokens
+        attachment, start = self._document(self._rng.choice(_ATTACHMENTS))
+        pieces, tokens = _joined(sentence, attachment, wanted, start)
+        self._append((_USER + salt, *pieces, _END), MESSAGE_OVERHEAD_TOKENS + salt_tokens + tokens)
+
+    def _answer(self, reply_tokens: int) -> None:
+        """The agent's closing words of a piece of work."""
+        pieces, tokens = self._reply_text(reply_tokens - MESSAGE_OVERHEAD_TOKENS)
+        self._append((_ASSISTANT, *pieces, _END), MESSAGE_OVERHEAD_TOKENS + tokens)
+
+    def _call_tool(self, reply_tokens: int, target: int) -> None:
+        """The agent's reply with a tool call, then the tool's result up to the target."""
+        (kind,) = self._rng.choices(tuple(_TOOL_RESULTS), tuple(_TOOL_RESULTS.values()))
+        tape, start, call = self._called(kind)
+        text_tokens = reply_tokens - MESSAGE_OVERHEAD_TOKENS - call.tokens
+        text, taken = self._reply_text(text_tokens)
+        reply = MESSAGE_OVERHEAD_TOKENS + call.tokens + taken
+        room = target - self._tokens - reply - MESSAGE_OVERHEAD_TOKENS
+        result, result_tokens = tape.take(start, room)
+        frame = _call_frame(f"call_{self._rng.getrandbits(40):010x}".encode(), call)
+        self._append(
+            (_ASSISTANT, *text, frame, *result, _END),
+            reply + MESSAGE_OVERHEAD_TOKENS + result_tokens,
+        )
+
+    def _reply_text(self, tokens: int) -> tuple[list[memoryview], int]:
+        if tokens < _MIN_LEAD_TOKENS:
+            return [], 0
+        leads = self._corpus.tapes["lead"]
+        lead = leads.unit(self._rng.randrange(leads.n_units))
+        tape, start = self._document(self._rng.choice(_REPLY_TEXTS))
+        return _joined(lead, tape, tokens, start)
+
+    def _called(self, kind: str) -> tuple[Tape, int, ToolCall]:
+        tape = self._corpus.tapes[kind]
+        n = self._rng.randrange(len(tape.calls))
+        return tape, int(tape.document_starts[n]), tape.calls[n]
+
+    def _document(self, kind: str) -> tuple[Tape, int]:
+        tape, start, _ = self._called(kind)
+        return tape, start
+
+    def _append(self, pieces: Sequence[Piece], tokens: int) -> None:
+        self.segments.extend(pieces)
+        self.body_bytes += sum(map(len, pieces))
+        self._tokens += tokens
+
+
+def _call_frame(call_id: bytes, call: ToolCall) -> bytes:
+    """From the end of the reply's text to the beginning of the tool's result."""
+    return b"".join(
+        (
+            b'","tool_calls":[{"id":"',
+            call_id,
+            b'","type":"function","function":{"name":"',
+            call.name.encode(),
+            b'","arguments":"',
+            call.arguments,
+            b'"}}]},{"role":"tool","tool_call_id":"',
+            call_id,
+            b'","content":"',
+        )
+    )
