@@ -1,0 +1,200 @@
+"""Session: the numbers of a developer's turns, one after the other. Numbers only, no text.
+
+Everything random comes from the generator passed in; `sessions` seeds one for each session from
+(seed, worker, user, number), so a user replays the same sessions whenever the seed is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from workload.lengths import whole_tokens
+from workload.profile import Profile
+
+# Whole turns lived before a developer is met in mid-life: this many mean sessions, plus a uniform
+# part of one. Session lengths vary by 0.7 to 1 of their mean, so the start is long forgotten.
+BURN_IN_SESSIONS = 4
+
+MAX_CHUNK_TOKENS = 4  # one token and three accepted drafts (the study: EAGLE with 3 draft tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request to send. prompt_tokens = ideal_cached_tokens + new_tokens."""
+
+    session: str
+    index: int
+    kind: str  # what triggered it: "start", "tool", "user", "compaction"
+    gap_s: float  # natural pause between the previous answer's end and this turn
+    prompt_tokens: int  # target size of the prompt
+    new_tokens: int  # not in the previous prompt or its reply
+    ideal_cached_tokens: int  # previous prompt + reply; the shared prefix on start and compaction
+    output_tokens: int  # reply to ask for
+    reply_tokens: int  # what of this turn's reply enters the history
+    cancel_after_chunks: int | None  # planned user interrupt: close after this many output chunks
+    subagents: int  # sub-agent sessions to finish before this turn is sent
+
+
+class Session:
+    """A developer's session: `next_turn` until it returns None.
+
+    Fresh, it starts with a prompt of profile.start_tokens after a human gap. Stationary, the
+    developer is met in mid-life: the first turn is a turn picked at random from an endless series
+    of sessions, and its gap is what is left of the pause in which it is met.
+    """
+
+    def __init__(
+        self, profile: Profile, rng: np.random.Generator, name: str, *, stationary: bool = False
+    ) -> None:
+        self.profile = profile
+        self.name = name
+        self._rng = rng
+        self._index = -1
+        self._over = False
+        self._agents = 0  # sub-agents this session has sent or will send
+        self._agents_due = 0
+        self._agent_seed = 0
+        self._begin()
+        if stationary:
+            self._live_on()
+            self._cached_tokens = profile.shared_prefix_tokens
+            self._first_gap_s = self._residual_gap_s()
+        else:
+            self._choose_subagents()
+            self._first_gap_s = profile.human_gap_s.one(rng)
+
+    def next_turn(self) -> Turn | None:
+        """The next turn, or None: the session is over."""
+        kind: str | None = "start" if self._index < 0 else self._step()
+        if kind is None or self._over:
+            self._over = True
+            return None
+        if self._index >= 0:
+            self._answer(kind)
+        self._index += 1
+        return Turn(
+            self.name,
+            self._index,
+            kind,
+            self._gap_s(kind),
+            self._prompt_tokens,
+            self._prompt_tokens - self._cached_tokens,
+            self._cached_tokens,
+            self._output_tokens,
+            self._reply_tokens,
+            self._cancel_after_chunks,
+            self._due_subagents(kind),
+        )
+
+    def subagent(self, k: int) -> Session:
+        """The session of sub-agent `k` (0-based): the same one whenever it is asked for."""
+        if not 0 <= k < self._agents:
+            raise IndexError(f"session {self.name} has {self._agents} sub-agents, no number {k}")
+        rng = np.random.default_rng(np.random.SeedSequence((self._agent_seed, k)))
+        agent = Session(self.profile.subagent(), rng, f"{self.name}.a{k}")
+        agent._first_gap_s = 0.0
+        return agent
+
+    def _begin(self) -> None:
+        """A new life: a start prompt, of which a cache can hold the shared prefix."""
+        self._prompt_tokens = whole_tokens(self.profile.start_tokens.one(self._rng))
+        self._cached_tokens = self.profile.shared_prefix_tokens
+        self._draw_threshold()
+        self._answer("start")
+
+    def _step(self) -> str | None:
+        """Moves to the next prompt; returns what triggers it, None if the session ends instead."""
+        profile, rng = self.profile, self._rng
+        if self._over or rng.random() < profile.hazard(self._prompt_tokens):
+            return None
+        history = self._prompt_tokens + self._reply_tokens
+        prompt = history + whole_tokens(profile.growth_tokens.one(rng))
+        if profile.compaction is not None and prompt > self._threshold_tokens:
+            self._prompt_tokens = whole_tokens(profile.compaction.to_tokens.one(rng))
+            self._cached_tokens = profile.shared_prefix_tokens
+            self._draw_threshold()
+            return "compaction"
+        if prompt > profile.max_prompt_tokens:
+            return None
+        self._prompt_tokens, self._cached_tokens = prompt, history
+        if self._cancel_after_chunks is not None:
+            return "user"  # who interrupts an answer also writes next
+        return "tool" if rng.random() < profile.tool_share else "user"
+
+    def _answer(self, kind: str) -> None:
+        """Draws the reply. Of an interrupted one only what was surely streamed stays: a token for
+        each chunk, since a chunk holds at least one; so an endless cache does hold it."""
+        profile, rng = self.profile, self._rng
+        output = min(whole_tokens(profile.output_tokens.one(rng)), profile.max_output_tokens)
+        self._output_tokens = self._reply_tokens = output
+        self._cancel_after_chunks: int | None = None
+        if kind == "user" and profile.interrupt_share and rng.random() < profile.interrupt_share:
+            chunks = max(1, int(rng.random() * output / MAX_CHUNK_TOKENS))
+            self._cancel_after_chunks = self._reply_tokens = chunks
+
+    def _draw_threshold(self) -> None:
+        """The prompt size beyond which this life is compacted."""
+        compaction = self.profile.compaction
+        if compaction is not None:
+            swing = compaction.spread * (2 * self._rng.random() - 1)
+            self._threshold_tokens = compaction.at_tokens * (1 + swing)
+
+    def _live_on(self) -> None:
+        """Burn-in: whole turns, one session after the other, so that the turn met is any turn."""
+        mean_turns = self.profile.expected_turns()
+        for _ in range(int(mean_turns * (BURN_IN_SESSIONS + self._rng.random())) + 1):
+            kind = self._step()
+            if kind is None:
+                self._begin()
+            else:
+                self._answer(kind)
+
+    def _gap_s(self, kind: str) -> float:
+        if kind == "start":
+            return self._first_gap_s
+        if kind == "user":
+            return self.profile.human_gap_s.one(self._rng)
+        if kind == "compaction" and self._rng.random() >= self.profile.tool_share:
+            return self.profile.human_gap_s.one(self._rng)
+        return self.profile.tool_gap_s.one(self._rng)
+
+    def _residual_gap_s(self) -> float:
+        """What is left of the pause in which a developer is met.
+
+        A pause is met in proportion to its length, so a human one with weight
+        share of turns after a human pause x mean human pause; every session begins with one.
+        """
+        profile = self.profile
+        starts = 1 / profile.expected_turns()
+        human_share = starts + (1 - starts) * (1 - profile.tool_share)
+        human_s = human_share * profile.human_gap_s.mean
+        tool_s = (1 - human_share) * profile.tool_gap_s.mean
+        human = self._rng.random() * (human_s + tool_s) < human_s
+        return (profile.human_gap_s if human else profile.tool_gap_s).one_residual(self._rng)
+
+    def _choose_subagents(self) -> None:
+        options = self.profile.subagents
+        if options is None or self._rng.random() >= options.session_share:
+            return
+        weights = np.array(options.group_weights)
+        sizes = np.arange(1, len(weights) + 1)
+        self._agents = self._agents_due = int(self._rng.choice(sizes, p=weights / weights.sum()))
+        self._agent_seed = int(self._rng.integers(2**63))
+
+    def _due_subagents(self, kind: str) -> int:
+        """All of the group before the first tool turn, none before any other."""
+        if kind != "tool":
+            return 0
+        due, self._agents_due = self._agents_due, 0
+        return due
+
+
+def sessions(profile: Profile, seed: int, worker: int, user: int) -> Iterator[Session]:
+    """The endless sessions of one developer: the first met in mid-life, later ones fresh."""
+    for number in count():
+        rng = np.random.default_rng(np.random.SeedSequence((seed, worker, user, number)))
+        yield Session(profile, rng, f"w{worker}.u{user}.s{number}", stationary=number == 0)
