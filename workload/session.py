@@ -13,7 +13,7 @@ from itertools import count
 import numpy as np
 
 from workload.lengths import whole_tokens
-from workload.profile import Profile
+from workload.profile import MAX_THRESHOLD_Z, Profile
 
 # Whole turns lived before a developer is met in mid-life: this many mean sessions, plus a uniform
 # part of one. Session lengths vary by 0.7 to 1 of their mean, so the start is long forgotten.
@@ -140,8 +140,8 @@ class Session:
         """The prompt size beyond which this life is compacted."""
         compaction = self.profile.compaction
         if compaction is not None:
-            swing = compaction.spread * (2 * self._rng.random() - 1)
-            self._threshold_tokens = compaction.at_tokens * (1 + swing)
+            z = min(max(self._rng.standard_normal(), -MAX_THRESHOLD_Z), MAX_THRESHOLD_Z)
+            self._threshold_tokens = compaction.at_tokens * (1 + compaction.spread * z)
 
     def _live_on(self) -> None:
         """Burn-in: whole turns, one session after the other, so that the turn met is any turn."""
