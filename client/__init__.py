@@ -1,1 +1,1 @@
-"""HOW one turn is sent and stamped. Sans-I/O parsing, one module of sockets (`stream`)."""
+"""HOW one turn is sent and stamped. Sans-I/O parsing, one module of sockets (`connection`)."""
