@@ -2,11 +2,12 @@
 
 Open mode offers *tickets*. A ticket is due when the target line passes the middle of the prompt it
 will carry; since the prompt is known only once a session takes the ticket, the middle is taken as
-half the mean, and corrected afterwards. With paced arrivals (cv = 0) cumulative offered tokens therefore stay within two mean
-prompts of the line: at most max_prompt - mean/2 above it (200k - 44k = 1.8 means for the shipped
-profiles), mean/2 below. With cv > 0 the gap after each ticket, in tokens, is
-its prompt times a Gamma factor of mean 1 and that coefficient of variation (cv = 1: exponential
-gaps, as in a Poisson process), and the distance from the line walks as such a process does.
+half the mean, and corrected afterwards. With paced arrivals (cv = 0) cumulative offered tokens
+therefore stay within two mean prompts of the line: at most max_prompt - mean/2 above it (200k - 44k
+= 1.8 means for the shipped profiles), mean/2 below. With cv > 0 the gap after each ticket, in
+tokens, is its prompt times a Gamma factor of mean 1 and that coefficient of variation (cv = 1:
+exponential gaps, as in a Poisson process), and the distance from the line walks as such a process
+does.
 """
 
 from __future__ import annotations
