@@ -1,0 +1,85 @@
+"""Exact quantiles of a set of samples: the one definition in the tool, and when one may be claimed.
+
+Definition: linear interpolation between order statistics, as numpy's default. With the samples
+sorted x[0] <= ... <= x[n-1] and h = (n - 1) * q,
+
+    quantile = x[floor(h)] + (h - floor(h)) * (x[floor(h) + 1] - x[floor(h)])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+# A tail may be claimed when, with this confidence, at least this many samples lie beyond the true
+# quantile. The second-largest sample as an upper bound of p99 needs 662 (DESIGN.md: "about 660").
+CONFIDENCE = 0.99
+EXCEEDANCES = 2
+
+
+def quantile(samples: Sequence[float], q: float) -> float | None:
+    """The q-quantile (0 <= q <= 1) in the samples' own unit; None for an empty set."""
+    if len(samples) == 0:
+        return None
+    return float(np.quantile(np.asarray(samples, dtype=np.float64), q))
+
+
+def claimable(q: float, n: int) -> bool:
+    """Whether n samples are enough to claim the q-quantile; see `samples_needed`."""
+    return n >= samples_needed(q)
+
+
+@lru_cache(maxsize=64)
+def samples_needed(q: float) -> int:
+    """Smallest n with P(at least 2 of n samples lie beyond the true q-quantile) >= 99%.
+
+    Each sample lies beyond it with probability t = min(q, 1 - q), so their number is
+    Binomial(n, t) and the rule is
+
+        (1 - t)^n + n * t * (1 - t)^(n - 1) <= 1 - 0.99
+
+    p50: 11, p90 (and p10): 64, p99: 662. Raises ValueError outside 0 < q < 1.
+    """
+    if not 0 < q < 1:
+        raise ValueError(f"quantile {q} is not between 0 and 1")
+    tail = min(q, 1 - q)
+    n = EXCEEDANCES
+    while (1 - tail) ** n + n * tail * (1 - tail) ** (n - 1) > 1 - CONFIDENCE:
+        n += 1
+    return n
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How one quantity is spread over turns, in its own unit; None where there is no sample."""
+
+    count: int
+    mean: float | None
+    p10: float | None
+    p50: float | None
+    p90: float | None
+    p99: float | None
+
+    @classmethod
+    def of(cls, samples: Iterable[float | None]) -> Spread:
+        """Over the known samples: None (unknown) is left out, not counted as 0."""
+        known = [sample for sample in samples if sample is not None]
+        if not known:
+            return cls(count=0, mean=None, p10=None, p50=None, p90=None, p99=None)
+        p10, p50, p90, p99 = np.quantile(np.asarray(known, dtype=np.float64), (0.1, 0.5, 0.9, 0.99))
+        return cls(
+            count=len(known),
+            mean=math.fsum(known) / len(known),
+            p10=float(p10),
+            p50=float(p50),
+            p90=float(p90),
+            p99=float(p99),
+        )
+
+    def at(self, percent: int) -> float | None:
+        """The stored percentile: percent is 10, 50, 90 or 99."""
+        return {10: self.p10, 50: self.p50, 90: self.p90, 99: self.p99}[percent]

@@ -1,0 +1,129 @@
+import pytest
+
+from measure.slo import Slo, goodput
+from measure.tally import Tally
+from tests.records import failed_record, turn_record, unfinished_record
+
+MINUTE = (0.0, 60.0)
+
+
+def summary_of(records):
+    return Tally(records).summary(MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "percent", "threshold"),
+    [
+        ("ttft_p50<1s", "ttft", 50, 1.0),
+        ("ttft_p99<5s", "ttft", 99, 5.0),
+        ("ttft_p50<=800ms", "ttft", 50, 0.8),
+        ("visible_ttft_p90 < 1.5 s", "visible_ttft", 90, 1.5),
+        ("e2e_p90<30s", "e2e", 90, 30.0),
+        ("tpot_p50<25ms", "tpot", 50, 0.025),
+        ("tps_p50>40", "tps", 50, 40.0),
+        ("tps_p10>=20", "tps", 10, 20.0),
+        ("failures<0.5%", "failures", None, 0.005),
+        ("hit_share>90%", "hit_share", None, 0.9),
+        ("tpm>2.5M", "tpm", None, 2.5e6),
+        ("tpm>=625k", "tpm", None, 625e3),
+    ],
+)
+def test_an_slo_is_read_as_typed(text, metric, percent, threshold):
+    slo = Slo.parse(text)
+    assert (slo.text, slo.metric, slo.percent) == (text, metric, percent)
+    assert slo.threshold == pytest.approx(threshold)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is not METRIC"),
+        ("ttft_p50", "is not METRIC"),
+        ("ttft_p50=1s", "is not METRIC"),
+        ("ttft_p50<-1s", "is not METRIC"),
+        ("ttft_p50<1s and more", "is not METRIC"),
+        ("latency_p50<1s", "unknown metric 'latency'"),
+        ("ttft<1s", "needs a percentile"),
+        ("ttft_p95<1s", "needs a percentile"),
+        ("failures_p50<1%", "has none"),
+        ("ttft_p50>1s", "asks for a worse ttft: use <"),
+        ("tps_p50<40", "asks for a worse tps: use >"),
+        ("ttft_p50<1", "unit 'none', ttft takes 's' or 'ms'"),
+        ("failures<0.5", "failures takes '%'"),
+        ("tps_p50>40s", "unit 's', tps takes none"),
+        ("tpm>2.5m", "unit 'm', tpm takes none or 'k' or 'M'"),
+    ],
+)
+def test_an_slo_that_does_not_parse_names_itself_and_what_is_accepted(text, reason):
+    with pytest.raises(ValueError) as caught:
+        Slo.parse(text)
+    message = str(caught.value)
+    assert message.startswith(f"SLO {text!r} ")
+    assert reason in message
+    assert "accepted: ttft" in message
+
+
+def test_a_percentile_is_met_or_missed_by_its_value():
+    summary = summary_of([turn_record()] * 11)  # TTFT 1.0 s, 49.5 tokens per second
+    assert Slo.parse("ttft_p50<=1s").judge(summary).met is True
+    assert Slo.parse("ttft_p50<1s").judge(summary).met is False
+    assert Slo.parse("tps_p50>49").judge(summary).met is True
+    assert Slo.parse("tps_p50>50").judge(summary).met is False
+    assert Slo.parse("tpot_p50<21ms").judge(summary).met is True
+
+
+def test_a_verdict_carries_the_value_and_the_samples():
+    verdict = Slo.parse("ttft_p50<2s").judge(summary_of([turn_record()] * 11))
+    assert (verdict.value, verdict.samples, verdict.reason) == (1.0, 11, "")
+
+
+def test_too_few_samples_are_no_verdict():
+    verdict = Slo.parse("ttft_p99<5s").judge(summary_of([turn_record()] * 661))
+    assert verdict.met is None
+    assert verdict.value == 1.0
+    assert verdict.reason == "661 samples, a p99 needs 662"
+    assert Slo.parse("ttft_p99<5s").judge(summary_of([turn_record()] * 662)).met is True
+
+
+def test_totals_are_judged_on_the_window():
+    summary = summary_of([turn_record()] * 199 + [failed_record("http_5xx")])
+    assert Slo.parse("failures<0.5%").judge(summary).met is False
+    assert Slo.parse("failures<=0.5%").judge(summary).met is True
+    assert Slo.parse("hit_share>79%").judge(summary).met is True
+    assert Slo.parse("tpm>199k").judge(summary).met is False
+    assert Slo.parse("tpm>=199k").judge(summary).met is True
+
+
+@pytest.mark.parametrize("text", ("failures<0.5%", "hit_share>90%", "ttft_p50<1s"))
+def test_without_turns_nothing_is_known(text):
+    verdict = Slo.parse(text).judge(summary_of([]))
+    assert verdict.met is None
+    assert verdict.reason == "no sample"
+
+
+def test_goodput_is_the_share_of_turns_that_meet_every_threshold():
+    turns = [
+        turn_record(),  # TTFT 1 s, 49.5 tokens per second
+        turn_record(first_token_at_s=12.5, last_token_at_s=14.5),  # too slow to start
+        turn_record(last_token_at_s=31.0),  # too slow to stream
+        failed_record("http_429"),
+        unfinished_record(first_token_at_s=10.5),
+    ]
+    slos = [Slo.parse("ttft_p50<2s"), Slo.parse("tps_p50>40"), Slo.parse("failures<1%")]
+    assert goodput(turns, slos) == 1 / 5
+    assert goodput(turns, []) == 3 / 5
+
+
+def test_goodput_counts_a_turn_without_a_first_token_as_missed():
+    turns = [turn_record(), unfinished_record(outcome="cancelled")]
+    assert goodput(turns, [Slo.parse("ttft_p50<2s")]) == 1 / 2
+
+
+def test_goodput_does_not_miss_a_turn_whose_speed_has_no_meaning():
+    turns = [turn_record(), turn_record(output_chunks=1)]
+    assert goodput(turns, [Slo.parse("tps_p50>40")]) == 1.0
+
+
+def test_goodput_is_unknown_without_turns_or_without_the_values():
+    assert goodput([], [Slo.parse("ttft_p50<2s")]) is None
+    assert goodput([turn_record(output_tokens=None)], [Slo.parse("tps_p50>40")]) is None
