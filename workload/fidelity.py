@@ -1,7 +1,8 @@
 """Fidelity: is the traffic the one the profile promises? Realised figures beside their targets.
 
-A target is the published number where there is one, else the closed form of the profile's law,
-else the figure of a large seeded simulation; each row says which. It works on plain arrays, so a
+A target is the number stated with the profile where there is one (published by the study, or
+computed where the profile was designed), else the closed form of the profile's law, else the figure
+of a large seeded simulation; each row says which. It works on plain arrays, so a
 run's records are checked with it as well as a simulation.
 
 Tolerance, relative to the target: BASE_TOLERANCE (published numbers are rounded; for the ideal
@@ -295,10 +296,10 @@ def _cut(mixture: Mixture, longest: int) -> Mixture:
 
 
 def _target(profile: Profile, quantity: str, reference: _Reference) -> tuple[float, str]:
-    """(target, its source): published, else closed form, else simulated."""
-    published = profile.target(quantity)
-    if published is not None:
-        return published.value, f"published: {published.source}"
+    """(target, its source): stated with the profile, else closed form, else simulated."""
+    stated = profile.target(quantity)
+    if stated is not None:
+        return stated.value, stated.source
     value = _closed_form(profile, quantity)
     if value is not None:
         return value, "closed form"

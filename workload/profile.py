@@ -23,7 +23,10 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A published number the traffic must reproduce; `quantity` is a row of workload.fidelity."""
+    """A number the traffic must reproduce; `quantity` is a row of workload.fidelity.
+
+    source: "published: …" for the study's own figures, "design: …" for computed ones.
+    """
 
     quantity: str
     value: float
@@ -115,7 +118,7 @@ class Profile:
         return _expected_turns(self)
 
     def target(self, quantity: str) -> Target | None:
-        """The published number for this quantity, if there is one."""
+        """The number stated for this quantity, if there is one."""
         return next((t for t in self.targets if t.quantity == quantity), None)
 
     def fingerprint(self) -> str:

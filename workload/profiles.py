@@ -70,9 +70,9 @@ def scaled(
 OUTPUT_TOKENS = Mixture((0.48, 0.52), (Lognormal(207.6, 0.40), Lognormal(510.4, 0.712)))
 MAX_OUTPUT_TOKENS = 8_192  # WORKLOAD.md section 3: leaves 449.8 / 293 / 2,227
 OUTPUT_TARGETS = (
-    Target("output mean", 450, "study"),
-    Target("output p50", 293, "study"),
-    Target("output p99", 2_230, "study"),
+    Target("output mean", 450, "published: study"),
+    Target("output p50", 293, "published: study"),
+    Target("output p99", 2_230, "published: study"),
 )
 
 
@@ -97,9 +97,9 @@ SEED = Profile(
     tool_gap_s=Lognormal(6.0, 0.9),
     human_gap_s=Lognormal(200.0, 0.9),
     targets=OUTPUT_TARGETS
-    + _targets("study", prompt_mean=88_000)
+    + _targets("published: study", prompt_mean=88_000)
     + _targets(
-        "ENGINE.md 3",
+        "design: ENGINE.md 3",
         prompt_p10=50_500,
         prompt_p50=76_500,
         prompt_p90=146_000,
@@ -125,9 +125,9 @@ AGENTIC = Profile(
     tool_gap_s=Lognormal(0.285, 3.0, at_most=600),  # TraceLab
     human_gap_s=Lognormal(84, 2.1, at_most=3_600),  # TraceLab
     targets=OUTPUT_TARGETS
-    + _targets("study", prompt_mean=88_000)
+    + _targets("published: study", prompt_mean=88_000)
     + _targets(
-        "WORKLOAD.md 4",
+        "design: WORKLOAD.md 4",
         prompt_p10=56_600,
         prompt_p50=81_100,
         prompt_p90=130_000,
@@ -148,7 +148,7 @@ WILD = replace(
     compaction=Compaction(),
     targets=OUTPUT_TARGETS
     + _targets(
-        "WORKLOAD.md 4",
+        "design: WORKLOAD.md 4",
         prompt_mean=80_000,
         prompt_p10=31_000,
         prompt_p50=77_000,
