@@ -1,0 +1,71 @@
+"""python -m report RUN_DIR: print the result of a run again, judge SLOs, draw the picture.
+
+Exit codes: 0 fine, 1 an SLO is missed at some level, 2 bad input, 3 no SLO is missed but one
+cannot be judged at some level (too few turns, or the server does not report it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from measure.ledger import Ledger, read, read_run
+from measure.slo import Slo
+from report.objectives import judge, objectives
+from report.steps import Step, steps, whole_run
+from report.table import table
+
+FINE, MISSED, BAD_INPUT, UNJUDGED = 0, 1, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        slos = [Slo.parse(text) for text in options.slo]
+        ledger = _ledger(options.run)
+        levels = steps(ledger)
+        print(table(ledger, levels, whole_run(ledger)))
+        if slos:
+            print("\n" + objectives(ledger, levels, slos))
+        if options.plot:
+            _plot(options.plot, ledger, levels)
+    except (ValueError, OSError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return _exit_code(levels, slos)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m report", description="Print the result of a run again."
+    )
+    parser.add_argument("run", type=Path, help="a run's directory, or one ledger (*.jsonl)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it: FILE.png or FILE.svg")
+    parser.add_argument(
+        "--slo", action="append", default=[], help='judged at each level: "ttft_p50<1s"; repeatable'
+    )
+    return parser
+
+
+def _ledger(path: Path) -> Ledger:
+    return read(path, chunk_gaps=False) if path.is_file() else read_run(path, chunk_gaps=False)
+
+
+def _plot(path: Path, ledger: Ledger, levels: Sequence[Step]) -> None:
+    from report.plot import plot  # matplotlib takes a second to load
+
+    plot(path, ledger.header, levels)
+    print(f"\nplot: {path}")
+
+
+def _exit_code(levels: Sequence[Step], slos: Sequence[Slo]) -> int:
+    answers = {verdict.met for row in judge(levels, slos) for verdict in row}
+    if False in answers:
+        return MISSED
+    return UNJUDGED if None in answers else FINE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Notation: how numbers are written for people. Unknown is always "-"."""
+
+from __future__ import annotations
+
+from measure.ledger import Header
+from measure.quantiles import Spread, claimable
+
+UNKNOWN = "-"
+TOO_FEW = "*"
+
+
+def tpm_text(tpm: float | None) -> str:
+    """Tokens per minute: 2.50M, 625k, 400."""
+    if tpm is None:
+        return UNKNOWN
+    if tpm >= 999_500:
+        return f"{tpm / 1e6:.2f}M"
+    return f"{tpm / 1e3:.0f}k" if tpm >= 1000 else f"{tpm:.0f}"
+
+
+def number_text(value: float | None) -> str:
+    """About three digits, in the value's own unit: 0.71, 12.3, 450, 88,000."""
+    if value is None:
+        return UNKNOWN
+    if abs(value) < 9.995:
+        return f"{value:.2f}"
+    return f"{value:.1f}" if abs(value) < 99.95 else f"{value:,.0f}"
+
+
+def share_text(share: float | None) -> str:
+    return UNKNOWN if share is None else f"{share:.0%}"
+
+
+def percentile_text(spread: Spread, percent: int) -> str:
+    """The percentile, marked where there are too few samples to claim it."""
+    value = spread.at(percent)
+    if value is None or claimable(percent / 100, spread.count):
+        return number_text(value)
+    return number_text(value) + TOO_FEW
+
+
+def target_text(header: Header) -> str:
+    """What was under load; a simulated engine is named as such wherever it is printed."""
+    target = header.target
+    if target.simulated:
+        name = target.engine or target.model
+        return f"SIMULATED by {name} (embedded engine, speed {header.speed:g}, engine seconds)"
+    known = [target.engine, None if target.gpus is None else f"{target.gpus} GPUs"]
+    details = ", ".join(text for text in known if text)
+    return f"{target.model} at {target.url}" + (f" ({details})" if details else "")
