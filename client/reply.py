@@ -12,7 +12,7 @@ from client import chat
 from client.chat import Delta, MalformedEvent, Usage
 from client.clock import Stamp
 from client.observation import Observation
-from client.response import HttpResponse, NotHttp
+from client.response import HttpResponse
 from client.sse import EventTooLarge, SseDecoder
 
 # An error body is read this far to classify it (guess: messages are a few hundred bytes).
@@ -96,17 +96,15 @@ class Reply:
         """What one read returned, and when it arrived. Never raises."""
         self.started = True
         had_head = self._http.status is not None
-        try:
-            body = self._http.feed(received)
-        except NotHttp as error:
-            self.fail("malformed", str(error), stamp.at_s)
-            return
+        body = self._http.feed(received)
         if self._http.status is not None and not had_head:
             self.head_at = stamp.at_s
             self._check_head(stamp.at_s)
         if body and self.outcome is None:
             self._take_body(body, stamp)
-        if self._http.complete and self.outcome is None:
+        if self._http.flaw is not None:
+            self.fail("malformed", self._http.flaw, stamp.at_s)
+        elif self._http.complete and self.outcome is None:
             self._end(stamp.at_s)
 
     def cut(self, detail: str, at_s: float) -> None:

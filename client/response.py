@@ -8,16 +8,14 @@ import httptools
 MAX_FRAMING_BYTES = 256 * 1024
 
 
-class NotHttp(ValueError):
-    """The bytes are not an HTTP/1.1 response, or its head does not end."""
-
-
 class HttpResponse:
     """Feed it what the connection yields. 1xx responses are skipped; `status` and `headers`
-    (names in lower case) are those of the final one, None and {} until its head is complete."""
+    (names in lower case) are those of the final one, None and {} until its head is complete.
+    `flaw` says why the bytes are no HTTP response; what came before it still counts."""
 
     def __init__(self) -> None:
         self.status: int | None = None
+        self.flaw: str | None = None
         self.headers: dict[str, str] = {}
         self.complete = False  # the message ended by its own framing
         self.keep_alive = False  # the connection may carry another request
@@ -32,19 +30,19 @@ class HttpResponse:
         return not self.headers.keys().isdisjoint(("content-length", "transfer-encoding"))
 
     def feed(self, received: bytes) -> bytes:
-        """The part of the body in these bytes. Raises NotHttp."""
-        if self.complete:
+        """The part of the body in these bytes."""
+        if self.complete or self.flaw:
             self.keep_alive = False  # it talks without being asked
             return b""
         self._framing_bytes += len(received)
         try:
             self._parser.feed_data(received)
         except httptools.HttpParserUpgrade:
-            raise NotHttp("the server switched protocols") from None
+            self.flaw = "the server switched protocols"
         except httptools.HttpParserError as error:
-            raise NotHttp(f"not HTTP: {error}") from None
+            self.flaw = f"not HTTP: {error}"
         if self._framing_bytes > MAX_FRAMING_BYTES and not self._body:
-            raise NotHttp(f"{MAX_FRAMING_BYTES} bytes of head or framing without an end")
+            self.flaw = f"{MAX_FRAMING_BYTES} bytes of head or framing without an end"
         if not self._body:
             return b""
         self._framing_bytes = 0

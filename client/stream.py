@@ -14,7 +14,7 @@ from client.connection import Buffer, ConnectFailed, Connection, Overdue, cause
 from client.endpoint import Endpoint
 from client.observation import Observation
 from client.reply import Reply
-from client.response import HttpResponse, NotHttp
+from client.response import HttpResponse
 from client.tls import tls_context
 
 __all__ = ["ChatClient", "RequestFailed", "Timeouts", "tls_context"]
@@ -134,22 +134,16 @@ class ChatClient:
         "/v1/models". Raises RequestFailed."""
         try:
             return self._get(path)
-        except ConnectFailed as failure:
+        except BaseException as error:
             self.close()
-            raise RequestFailed(failure.kind, failure.detail) from failure
-        except Overdue:
-            self.close()
-            detail = f"no answer to GET {path} within {GET_S:g} s"
-            raise RequestFailed("first_token_timeout", detail) from None
-        except NotHttp as error:
-            self.close()
-            raise RequestFailed("malformed", str(error)) from error
-        except OSError as error:
-            self.close()
-            kind = "tls" if isinstance(error, ssl.SSLError) else "connect"
-            raise RequestFailed(kind, cause(error)) from error
-        except BaseException:
-            self.close()
+            if isinstance(error, ConnectFailed):
+                raise RequestFailed(error.kind, error.detail) from error
+            if isinstance(error, Overdue):
+                detail = f"no answer to GET {path} within {GET_S:g} s"
+                raise RequestFailed("first_token_timeout", detail) from None
+            if isinstance(error, OSError):
+                kind = "tls" if isinstance(error, ssl.SSLError) else "connect"
+                raise RequestFailed(kind, cause(error)) from error
             raise
 
     def close(self) -> None:
@@ -222,9 +216,11 @@ class ChatClient:
                 break
             body += response.feed(received)
             if len(body) > MAX_GET_BYTES:
-                raise NotHttp(f"more than {MAX_GET_BYTES} bytes in answer to GET {path}")
+                response.flaw = f"more than {MAX_GET_BYTES} bytes in answer to GET {path}"
+            if response.flaw is not None:
+                raise RequestFailed("malformed", response.flaw)
         if response.status is None or (response.framed and not response.complete):
-            raise ConnectionError(f"the server closed the connection in answer to GET {path}")
+            raise RequestFailed("truncated", f"closed in the answer to GET {path}")
         if not (response.complete and response.keep_alive):
             self.close()
         return response.status, response.headers, bytes(body)
