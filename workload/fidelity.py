@@ -170,13 +170,15 @@ def _sample_of(sessions: Iterable[Session], at_least_turns: float = math.inf) ->
 
 
 def _batches(sample: Sample) -> list[Sample]:
-    """A simulated sample cut into BATCHES parts of whole sessions."""
+    """A simulated sample cut into at most BATCHES parts of whole sessions."""
     assert sample.kinds is not None and sample.gaps_s is not None
     assert sample.session_turns is not None and sample.session_compactions is not None
     ends = np.cumsum(sample.session_turns)
     cuts = [round(len(ends) * k / BATCHES) for k in range(BATCHES + 1)]
     parts = []
     for first, last in pairwise(cuts):
+        if first == last:  # fewer sessions than batches
+            continue
         turns = slice(ends[first - 1] if first else 0, ends[last - 1])
         parts.append(
             Sample(

@@ -5,7 +5,10 @@
     max_prompt_tokens = 128_000
     start_tokens.at_most = 90_000
     growth_tokens = {mean = 3_000, sigma = 1.2}
-    compaction = true             # its defaults; a table replaces some of them; false: off
+    interrupt_share = 0.07
+    subagents = true              # its defaults; a table replaces some of them; false: off
+    compaction.at_tokens = 100_000
+    compaction.to_tokens = {median = 55_000, at_least = 45_000, at_most = 80_000}
     [[output_tokens]]             # the parts of the mixture, all of them
     weight = 1.0
     median = 300
@@ -16,12 +19,15 @@ Whatever is wrong raises ProfileError with the key, the value and what is accept
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
 from workload.lengths import LengthError, Lognormal, Mixture, ShiftedGamma, median_of_mean
 from workload.profile import Compaction, Profile, ProfileError, Subagents, shown
+
+MAX_NUMBER = 10**12  # guess: beyond any length or pause
 
 # What `true` switches on.
 OPTIONS: dict[str, Any] = {"compaction": Compaction(), "subagents": Subagents()}
@@ -66,7 +72,7 @@ def _converted(key: str, old: Any, hint: Any, new: Any) -> Any:
     """`new` as the type of the field it replaces."""
     if hint == Mixture:
         return _mixture(key, new)
-    if key.endswith("start_tokens") and isinstance(new, dict):
+    if key == "start_tokens" and isinstance(new, dict):
         old = _start_law(old, new)
     if key in OPTIONS and isinstance(new, bool):
         return (old or OPTIONS[key]) if new else None
@@ -81,6 +87,8 @@ def _converted(key: str, old: Any, hint: Any, new: Any) -> Any:
 
 def _scalar(key: str, hint: Any, new: Any) -> Any:
     number = isinstance(new, int | float) and not isinstance(new, bool)
+    if number and MAX_NUMBER < abs(new) < math.inf:
+        raise _wrong_type(key, new, f"a number of {MAX_NUMBER:g} at most")
     if hint is int:
         if number and float(new).is_integer():
             return int(new)
@@ -135,6 +143,12 @@ def _with_median(value: Any, table: Mapping[str, Any], prefix: str) -> Mapping[s
         raise ProfileError(f"{prefix}mean and {prefix}median are both given: one is accepted")
     mean = _scalar(f"{prefix}mean", float, table["mean"])
     sigma = _scalar(f"{prefix}sigma", float, table.get("sigma", value.sigma))
+    if not 0 < mean < math.inf:
+        raise ProfileError(f"{prefix}mean = {mean!r} is not accepted: a finite number above 0 is")
+    try:
+        Lognormal(1.0, sigma)
+    except LengthError as error:
+        raise ProfileError(f"{prefix}{error}") from error
     rest = {key: new for key, new in table.items() if key != "mean"}
     return rest | {"median": median_of_mean(mean, sigma)}
 

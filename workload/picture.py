@@ -31,7 +31,7 @@ def draw(profile: Profile, sample: Sample, rows: list[Row], path: Path, title: s
     targets = {row.quantity: row for row in rows}
     _prompts(axes[0, 0], sample.prompt_tokens, targets)
     _outputs(axes[0, 1], profile, sample.output_tokens, targets)
-    if sample.new_tokens is not None:
+    if sample.new_tokens is not None and len(sample.new_tokens):
         _growth(axes[1, 0], profile, sample.new_tokens, targets)
     _gaps(axes[1, 1], profile, sample)
     for axis in axes.flat:

@@ -44,7 +44,8 @@ class Session:
 
     Fresh, it starts with a prompt of profile.start_tokens after a human gap. Stationary, the
     developer is met in mid-life: the first turn is a turn picked at random from an endless series
-    of sessions, and its gap is what is left of the pause in which it is met.
+    of sessions, and its gap is what is left of the pause in which it is met. Its sub-agents, if
+    it had any, are past.
     """
 
     def __init__(
