@@ -1,0 +1,187 @@
+"""`python -m engine --port P`: the embedded simulated endpoint as a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import uvicorn
+
+from engine.kv_cache import BLOCK_TOKENS
+from engine.presets import DEFAULT_PRESET, PRESETS, Preset
+from engine.prompt_tokens import TokenCounter
+from engine.server import EngineApp, Settings
+from workload.tokens import (
+    EMBEDDED,
+    GENERATION_PROMPT_TOKENS,
+    TokenizerError,
+    count_message,
+    count_tools,
+    load_tokenizer,
+)
+
+API_KEY_VARIABLE = "TOKENSWARM_ENGINE_API_KEY"
+# uvicorn's 5 s would close connections within a developer's median gap of 6 s; nginx's default.
+_KEEP_ALIVE_S = 75
+_MAX_SPEED = 100  # guess: beyond x40 lateness shows in the results
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        counter = _counter(options.tokenizer)
+        listener = _listen(options.host, options.port)
+    except (TokenizerError, OSError) as error:
+        print(f"engine: {_reason(error, options)}", file=sys.stderr)
+        return 2
+    settings = Settings(
+        preset=_preset(options),
+        model=options.model,
+        speed=options.speed,
+        seed=options.seed,
+        context_tokens=options.context_tokens,
+        api_key=options.api_key or None,
+    )
+    return _serve(EngineApp(settings, counter), listener, settings)
+
+
+def _serve(app: EngineApp, listener: socket.socket, settings: Settings) -> int:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    ready = (
+        f"engine {settings.preset.engine_name} (simulated) at http://{shown}:{port} "
+        f"speed {settings.speed:g}"
+    )
+    server = _Server(app, ready)
+    app.on_failure = server.stop
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        return 0
+    if app.failure is not None:
+        raise app.failure
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn on a socket that is already bound, with one line when it is ready."""
+
+    def __init__(self, app: EngineApp, ready: str) -> None:
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            loop="auto",  # uvloop where it is installed
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=1,
+        )
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self._ready, flush=True)
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def _reason(error: Exception, options: argparse.Namespace) -> str:
+    if isinstance(error, TokenizerError):
+        return str(error)
+    cause = error.strerror if isinstance(error, OSError) else str(error)
+    return (
+        f"--host {options.host} --port {options.port}: {cause}; accepted: an address of this "
+        "machine and a free port, or --port 0 for any free port"
+    )
+
+
+def _counter(spec: str) -> TokenCounter:
+    tokenizer = load_tokenizer(spec)
+    return TokenCounter(
+        name=tokenizer.name,
+        count_message=lambda message: count_message(tokenizer, message),
+        count_tools=lambda tools: count_tools(tokenizer, tools),
+        generation_prompt_tokens=GENERATION_PROMPT_TOKENS,
+    )
+
+
+def _preset(options: argparse.Namespace) -> Preset:
+    preset = PRESETS[options.preset]
+    limits = {"max_running": options.max_running, "queue_limit": options.queue_limit}
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    return replace(
+        preset,
+        policy=replace(preset.policy, **given),
+        kv_tokens=options.kv_tokens or preset.kv_tokens,
+        prefix_cache=preset.prefix_cache and not options.no_prefix_cache,
+    )
+
+
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    accepted = f"a whole number of at least {least}" + (f", at most {most}" if most else "")
+
+    def parse(text: str) -> int:
+        if text.isdecimal() and least <= int(text) <= (most or int(text)):
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; accepted: {accepted}")
+
+    return parse
+
+
+def _speed(text: str) -> float:
+    accepted = f"a number above 0, at most {_MAX_SPEED}"
+    refusal = argparse.ArgumentTypeError(f"{text!r} is not accepted; accepted: {accepted}")
+    try:
+        speed = float(text)
+    except ValueError:
+        raise refusal from None
+    if not 0 < speed <= _MAX_SPEED:
+        raise refusal
+    return speed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine",
+        description="A simulated OpenAI-compatible endpoint. Its presets are illustrative fits, "
+        "never measurements of the products they are named after.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--port", type=_whole(0, 65_535), default=8000, help="0: any free port, printed")
+    add("--host", default="127.0.0.1")
+    add("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET)
+    add("--speed", type=_speed, default=1.0, help="engine seconds per wall second")
+    add("--seed", type=_whole(0), default=0)
+    add("--model", default="sim-model", help="the name under which it serves")
+    add("--kv-tokens", type=_whole(16 * BLOCK_TOKENS), help="size of the KV pool")
+    add("--no-prefix-cache", action="store_true")
+    add("--max-running", type=_whole(1))
+    add("--queue-limit", type=_whole(1), help="waiting requests before 429")
+    add("--context-tokens", type=_whole(16), default=262_144, help="prompt and output together")
+    add("--tokenizer", default=EMBEDDED, help="as in workload.tokens: embedded, o200k_base, ...")
+    add(
+        "--api-key",
+        default=os.environ.get(API_KEY_VARIABLE),
+        help=f"required of clients; better set in {API_KEY_VARIABLE} (process lists show options)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""The chat completions wire format, server side: request bytes in, answer bytes out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from engine.errors import ApiError, invalid
+from engine.reply_text import Reply
+
+DEFAULT_MAX_TOKENS = 256  # guess; OpenAI's own default is the rest of the context
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """What the engine heeds of a request. Sampling options are accepted and change nothing."""
+
+    model: str
+    messages: list[Any]  # each checked when it is counted (`prompt_tokens.check_message`)
+    tools: list[Any]
+    tool_choice: Any
+    max_tokens: int
+    max_tokens_given: bool
+    stream: bool
+    include_usage: bool
+    usage_in_every_chunk: bool  # vLLM's stream_options.continuous_usage_stats
+
+
+def parse_request(body: bytes) -> ChatRequest:
+    """Raises ApiError (400) for anything that is not a chat completion request."""
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"the body is not JSON: {error}", code="invalid_json") from None
+    if not isinstance(fields, dict):
+        raise ApiError(400, "the body must be a JSON object", code="invalid_json")
+    messages = fields.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise invalid("messages", messages, "a non-empty list of messages")
+    model = fields.get("model")
+    if not isinstance(model, str) or not model:
+        raise invalid("model", model, "the name of a model")
+    if fields.get("n") not in (None, 1):
+        raise invalid("n", fields["n"], "1")
+    options = _typed(fields, "stream_options", dict, {}, "an object")
+    max_tokens = _max_tokens(fields)
+    return ChatRequest(
+        model=model,
+        messages=messages,
+        tools=_typed(fields, "tools", list, [], "a list of functions"),
+        tool_choice=fields.get("tool_choice", "auto"),
+        max_tokens=DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
+        max_tokens_given=max_tokens is not None,
+        stream=_typed(fields, "stream", bool, False, "true or false"),
+        include_usage=bool(options.get("include_usage")),
+        usage_in_every_chunk=bool(options.get("continuous_usage_stats")),
+    )
+
+
+def _max_tokens(fields: dict[str, Any]) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = fields.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise invalid(name, value, "an integer of at least 1")
+        return value
+    return None
+
+
+def _typed(fields: dict[str, Any], name: str, kind: type, absent: Any, accepted: str) -> Any:
+    value = fields.get(name)
+    if value is None:
+        return absent
+    if not isinstance(value, kind):
+        raise invalid(name, value, accepted)
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer in OpenAI's form, as events of a stream or whole.
+
+    Each chunk with output carries `x_sim_tokens`: completion tokens up to and including it.
+    """
+
+    request: ChatRequest
+    reply: Reply
+    number: int  # of the request in this process
+    created: int  # Unix seconds
+    prompt_tokens: int
+
+    @property
+    def finish_reason(self) -> str:
+        """The engine always produces max_tokens, as under `ignore_eos`. A tool call is complete
+        at that length, and so is text whose length the engine chose (no max_tokens given)."""
+        if self.reply.tool is not None:
+            return "tool_calls"
+        return "length" if self.request.max_tokens_given else "stop"
+
+    def role_event(self) -> bytes:
+        return self._event(b'{"role":"assistant","content":""}', 0)
+
+    def event(self, first: int, last: int, cached_tokens: int) -> bytes:
+        """The chunk of output tokens [first, last)."""
+        return self._event(self.reply.delta(first, last), last, cached_tokens)
+
+    def closing(self, cached_tokens: int) -> bytes:
+        """finish_reason, usage if it was asked for, [DONE]."""
+        return b"".join(self._closing_events(cached_tokens))
+
+    def whole(self, cached_tokens: int) -> bytes:
+        """The body of an answer that is not streamed."""
+        choice = {"index": 0, "message": self.reply.message(), "logprobs": None}
+        return orjson.dumps(
+            {
+                "id": self._id,
+                "object": "chat.completion",
+                "created": self.created,
+                "model": self.request.model,
+                "choices": [{**choice, "finish_reason": self.finish_reason}],
+                "usage": self._usage(self.reply.num_tokens, cached_tokens),
+            }
+        )
+
+    def _closing_events(self, cached_tokens: int) -> Iterator[bytes]:
+        total = self.reply.num_tokens
+        reason = b'"%b"' % self.finish_reason.encode()
+        yield self._event(b"{}", total, cached_tokens, reason)
+        if self.request.include_usage:
+            usage = orjson.dumps(self._usage(total, cached_tokens))
+            yield b'data: {%b,"choices":[],"usage":%b}\n\n' % (self._head, usage)
+        yield DONE
+
+    def _event(
+        self, delta: bytes, reached: int, cached_tokens: int = 0, finish_reason: bytes = b"null"
+    ) -> bytes:
+        usage = b""
+        if self.request.usage_in_every_chunk:
+            usage = b',"usage":' + orjson.dumps(self._usage(reached, cached_tokens))
+        return (
+            b'data: {%b,"choices":[{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}],'
+            b'"x_sim_tokens":%d%b}\n\n' % (self._head, delta, finish_reason, reached, usage)
+        )
+
+    @property
+    def _id(self) -> str:
+        return f"chatcmpl-sim-{self.number}"
+
+    @property
+    def _head(self) -> bytes:
+        return (
+            b'"id":"chatcmpl-sim-%d","object":"chat.completion.chunk","created":%d,"model":%b'
+            % (self.number, self.created, orjson.dumps(self.request.model))
+        )
+
+    def _usage(self, completion_tokens: int, cached_tokens: int) -> dict[str, Any]:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": self.prompt_tokens + completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": cached_tokens},
+        }

@@ -1,0 +1,327 @@
+"""The HTTP surface: an OpenAI-compatible ASGI application around the live engine."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import orjson
+
+from engine.chat import Answer, ChatRequest, parse_request
+from engine.clock import VirtualClock
+from engine.errors import ApiError
+from engine.kv_cache import BLOCK_TOKENS
+from engine.live import LiveEngine, Stream
+from engine.metrics import EngineMetrics
+from engine.presets import Preset
+from engine.prompt_tokens import Prompt, PromptReader, TokenCounter, hash_pieces, output_segment
+from engine.reply_text import arguments_tape, content_tape, draw_reply
+from engine.scheduler import QueueFull
+from engine.sequence import Sequence
+
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+MAX_BODY_BYTES = 64 * 1024 * 1024  # 80 times a 200k-token prompt; guess
+RETRY_AFTER_S = 1  # guess
+# New text beyond this is tokenised in a thread: about 1 ms of work, 10 times the hop's cost.
+_THREAD_BYTES = 4_096
+_JSON = (b"content-type", b"application/json")
+_SSE = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
+_PROMETHEUS = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+
+
+class _ClientGone(Exception):
+    """The client hung up before its request was complete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """preset: already with the command line's changes. speed: engine seconds per wall second."""
+
+    preset: Preset
+    model: str
+    speed: float = 1.0
+    seed: int = 0
+    context_tokens: int = 262_144
+    api_key: str | None = None
+
+    @property
+    def max_tokens(self) -> int:
+        """Prompt and output together: the context, or the KV pool where that is smaller."""
+        return min(self.context_tokens, self.preset.kv_tokens // BLOCK_TOKENS * BLOCK_TOKENS)
+
+
+class EngineApp:
+    """The ASGI application. `failure` is set when the engine loop died: a bug."""
+
+    def __init__(self, settings: Settings, counter: TokenCounter) -> None:
+        self.failure: BaseException | None = None
+        self.on_failure: Callable[[], None] = lambda: None
+        self._settings = settings
+        self._tokenizer_name = counter.name
+        self._prompts = PromptReader(counter)
+        self._tokenising = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise")
+        self._metrics = EngineMetrics(settings.model, settings.preset.engine_name)
+        self._clock = VirtualClock(settings.speed)
+        self._live = LiveEngine(
+            settings.preset.engine(settings.seed), self._clock, self._metrics.observe_first_token
+        )
+        self._metrics.attach(self._live)
+        self._numbers = count(1)
+        self._headers: Headers = (
+            (b"x-sim-speed", b"%g" % settings.speed),
+            (b"x-sim-engine", settings.preset.engine_name.encode()),
+        )
+        self._routes: dict[str, tuple[str, Callable[[Receive, Send], Awaitable[None]]]] = {
+            "/v1/chat/completions": ("POST", self._chat),
+            "/v1/models": ("GET", self._models),
+            "/health": ("GET", self._health),
+            "/metrics": ("GET", self._exposition),
+            "/sim/info": ("GET", self._info),
+            "/sim/reset": ("POST", self._reset),
+        }
+
+    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            try:
+                await self._route(scope, receive, send)
+            except ApiError as error:
+                await self._respond(send, error.body(), error.status, (_JSON, *error.headers))
+            except _ClientGone:
+                return
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()  # lifespan.startup
+        content_tape(), arguments_tape()  # built now, not under the first request
+        stepping = asyncio.create_task(self._live.run())
+        stepping.add_done_callback(self._stopped)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+        stepping.cancel()
+        self._tokenising.shutdown(wait=False, cancel_futures=True)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _stopped(self, stepping: asyncio.Task[None]) -> None:
+        if not stepping.cancelled():
+            self.failure = stepping.exception()
+            self.on_failure()
+
+    async def _route(self, scope: Event, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path not in self._routes:
+            raise ApiError(404, f"no such path: {path}", code="not_found")
+        if path.startswith("/v1/"):
+            self._authorize(dict(scope["headers"]).get(b"authorization", b""))
+        method, respond = self._routes[path]
+        if scope["method"] != method:
+            allow = ((b"allow", method.encode()),)
+            raise ApiError(405, f"{path} takes {method} only", headers=allow)
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
+            raise _too_large()
+        await respond(receive, send)
+
+    def _authorize(self, header: bytes) -> None:
+        key = self._settings.api_key
+        if key is None or hmac.compare_digest(header, b"Bearer " + key.encode()):
+            return
+        raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
+
+    async def _chat(self, receive: Receive, send: Send) -> None:
+        arrived_at_s = self._clock.now_s()
+        request = parse_request(await _read_body(receive))
+        self._check_model(request.model)
+        prompt = await self._read_prompt(request)
+        self._check_length(prompt, request)
+        answer = self._answer(request, prompt)
+        stream = self._submit(answer, prompt, arrived_at_s)
+        watching = asyncio.create_task(_wait_for_hangup(receive))
+        watching.add_done_callback(lambda _: self._live.cancel(stream))
+        try:
+            await (self._stream if request.stream else self._whole)(answer, stream, send)
+        finally:
+            watching.cancel()
+            self._live.cancel(stream)
+
+    def _check_model(self, model: str) -> None:
+        if model != self._settings.model:
+            message = f"the model {model!r} does not exist; this engine serves "
+            message += repr(self._settings.model)
+            raise ApiError(404, message, param="model", code="model_not_found")
+
+    async def _read_prompt(self, request: ChatRequest) -> Prompt:
+        pieces = hash_pieces(request.tools, request.messages)
+        while new := self._prompts.new_pieces(pieces):
+            if sum(piece.num_bytes for piece in new) < _THREAD_BYTES:
+                self._prompts.remember(self._prompts.count(new))
+                break
+            loop = asyncio.get_running_loop()
+            counted = await loop.run_in_executor(self._tokenising, self._prompts.count, new)
+            # Others may have crowded out an old piece meanwhile: look again.
+            self._prompts.remember(counted)
+        return self._prompts.prompt(pieces)
+
+    def _check_length(self, prompt: Prompt, request: ChatRequest) -> None:
+        limit = self._settings.max_tokens
+        if prompt.num_tokens + request.max_tokens <= limit:
+            return
+        message = (
+            f"This model's maximum context length is {limit} tokens. However, you requested "
+            f"{prompt.num_tokens + request.max_tokens} tokens ({prompt.num_tokens} in the "
+            f"messages, {request.max_tokens} in the completion)."
+        )
+        raise ApiError(400, message, param="messages", code="context_length_exceeded")
+
+    def _answer(self, request: ChatRequest, prompt: Prompt) -> Answer:
+        reply = draw_reply(
+            self._settings.seed,
+            prompt.chain,
+            request.max_tokens,
+            request.tools,
+            request.tool_choice,
+        )
+        return Answer(
+            request=request,
+            reply=reply,
+            number=next(self._numbers),
+            created=int(time.time()),
+            prompt_tokens=prompt.num_tokens,
+        )
+
+    def _submit(self, answer: Answer, prompt: Prompt, arrived_at_s: float) -> Stream:
+        num_tokens = answer.reply.num_tokens
+        output = output_segment(prompt, answer.reply.message(), num_tokens)
+        sequence = Sequence(
+            id=answer.number,
+            prompt_tokens=prompt.num_tokens,
+            output_tokens=num_tokens,
+            segments=(*prompt.segments, output),
+        )
+        try:
+            return self._live.submit(sequence, arrived_at_s)
+        except QueueFull as error:
+            raise ApiError(
+                429,
+                f"the queue is full: {error}",
+                kind="rate_limit_error",
+                code="rate_limit_exceeded",
+                headers=((b"retry-after", b"%d" % RETRY_AFTER_S),),
+            ) from None
+
+    async def _stream(self, answer: Answer, stream: Stream, send: Send) -> None:
+        await self._start(send, 200, _SSE)
+        written = 0
+        while written < answer.reply.num_tokens:
+            reached = await stream.news()
+            if stream.cancelled:
+                return
+            cached = stream.sequence.cached_tokens or 0
+            event = answer.event(written, reached, cached)
+            opening = b"" if written else answer.role_event()
+            await send({"type": "http.response.body", "body": opening + event, "more_body": True})
+            written = reached
+        await send({"type": "http.response.body", "body": answer.closing(cached)})
+
+    async def _whole(self, answer: Answer, stream: Stream, send: Send) -> None:
+        while not stream.finished:
+            await stream.news()
+            if stream.cancelled:
+                return
+        await self._respond(send, answer.whole(stream.sequence.cached_tokens or 0))
+
+    async def _models(self, receive: Receive, send: Send) -> None:
+        model = {
+            "id": self._settings.model,
+            "object": "model",
+            "created": 0,
+            "owned_by": f"{self._settings.preset.engine_name} (simulated)",
+            "max_model_len": self._settings.max_tokens,
+        }
+        await self._respond(send, orjson.dumps({"object": "list", "data": [model]}))
+
+    async def _health(self, receive: Receive, send: Send) -> None:
+        await self._respond(send, b"{}", 200 if self.failure is None else 503)
+
+    async def _exposition(self, receive: Receive, send: Send) -> None:
+        await self._respond(send, self._metrics.exposition(), headers=(_PROMETHEUS,))
+
+    async def _info(self, receive: Receive, send: Send) -> None:
+        await self._respond(send, orjson.dumps(self._describe()))
+
+    async def _reset(self, receive: Receive, send: Send) -> None:
+        self._live.reset()
+        self._metrics.reset()
+        await self._respond(send, orjson.dumps({"reset": True}))
+
+    def _describe(self) -> dict[str, Any]:
+        """/sim/info. The lateness is in wall seconds; None before the first observation."""
+        settings, preset = self._settings, self._settings.preset
+        return {
+            "simulated": True,
+            "engine": preset.engine_name,
+            "speed": settings.speed,
+            "seed": settings.seed,
+            "gpus": preset.gpus,
+            "model": settings.model,
+            "tokenizer": self._tokenizer_name,
+            "context_tokens": settings.max_tokens,
+            "kv_tokens": preset.kv_tokens,
+            "block_tokens": BLOCK_TOKENS,
+            "prefix_cache": preset.prefix_cache,
+            "scheduling": preset.policy.mode,
+            "max_running": preset.policy.max_running,
+            "queue_limit": preset.policy.queue_limit,
+            "draft_tokens": preset.speculation.num_drafts,
+            "acceptance": preset.speculation.acceptance,
+            "ttft_fixed_s": preset.ttft_fixed_s,
+            "engine_time_s": self._clock.now_s(),
+            "lateness_p99_s": self._live.step_lateness.p99_s(),
+            "arrival_lateness_p99_s": self._live.arrival_lateness.p99_s(),
+        }
+
+    async def _start(self, send: Send, status: int, headers: Headers) -> None:
+        head = [*headers, *self._headers]
+        await send({"type": "http.response.start", "status": status, "headers": head})
+
+    async def _respond(
+        self, send: Send, body: bytes, status: int = 200, headers: Headers = (_JSON,)
+    ) -> None:
+        await self._start(send, status, (*headers, (b"content-length", b"%d" % len(body))))
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _read_body(receive: Receive) -> bytes:
+    """Raises ApiError (413) above MAX_BODY_BYTES; the server discards what still comes."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise _ClientGone
+        parts.append(event.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            raise _too_large()
+        if not event.get("more_body"):
+            return b"".join(parts)
+
+
+async def _wait_for_hangup(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _too_large() -> ApiError:
+    message = f"the body is larger than {MAX_BODY_BYTES // 1024**2} MB"
+    return ApiError(413, message, code="request_too_large")
