@@ -42,7 +42,7 @@ class TurnRecord:
     kind: str  # what triggered it: "start", "tool", "user", "compaction"
     level: int | None  # index of the traffic level it was scheduled in
     # what was planned
-    planned_prompt_tokens: int  # counted on the text that was sent, with the run's tokenizer
+    planned_prompt_tokens: int  # on the text sent: the run's tokenizer x the drift measured so far
     planned_output_tokens: int  # asked for with max_tokens
     ideal_cached_tokens: int  # prefix an endless cache would hold
     body_bytes: int

@@ -106,14 +106,14 @@ class Conversation:
         per turn, the grain of the history that a session starts with; drift: reported / planned
         tokens."""
         self._corpus = corpus
-        self._shared = shared
+        self.shared = shared
         self._salt = f"{salt}/{name}"
         self._rng = Random(f"{seed}/{name}")
         self._growth_tokens = growth_tokens
         self._lives = 0
         self._reply_tokens = 0
         self._tokens = 0
-        self.drift = drift
+        self.drift = self._planned_drift = drift
         self.segments: list[Piece] = []
         self.body_bytes = 0
         self.ideal_cached_tokens = 0
@@ -122,9 +122,20 @@ class Conversation:
     def prompt_tokens(self) -> int:
         return self._tokens + GENERATION_PROMPT_TOKENS
 
+    @property
+    def planned_prompt_tokens(self) -> int:
+        """What the server is expected to count: prompt_tokens x the drift it was planned with."""
+        return round(self.prompt_tokens * self._planned_drift)
+
+    @property
+    def planned_cached_tokens(self) -> int:
+        """ideal_cached_tokens, in the server's tokens as above."""
+        return round(self.ideal_cached_tokens * self._planned_drift)
+
     def advance(self, turn: Turn) -> None:
         """Brings the prompt to the turn's size: the scripted reply to the previous turn, then what
         the trigger brings."""
+        self._planned_drift = self.drift
         target = round(turn.prompt_tokens / self.drift) - GENERATION_PROMPT_TOKENS
         if turn.kind in ("start", "compaction"):
             self._begin(target, "request" if turn.kind == "start" else "summary")
@@ -146,10 +157,10 @@ class Conversation:
 
     def _begin(self, target: int, phrase: str) -> None:
         """A new life: shared prefix, first request, and as much work as the target has room for."""
-        self.segments = [self._shared.system]
-        self.body_bytes = len(self._shared.system)
-        self._tokens = self._shared.tokens
-        self.ideal_cached_tokens = self._shared.tokens
+        self.segments = [self.shared.system]
+        self.body_bytes = len(self.shared.system)
+        self._tokens = self.shared.tokens
+        self.ideal_cached_tokens = self.shared.tokens
         salt = salt_line(f"{self._salt}/{self._lives}")[:-1].encode() + b"\\n"
         self._lives += 1
         private_tokens = target - self._tokens

@@ -1,0 +1,115 @@
+"""Between master and workers: whole turn records up, the target rate and the level down.
+
+    worker -> master   with Locust's own report, every 3 s: {"turns": [...], "in_flight": n,
+                       "serial": s}   (s: the last target this worker has taken up)
+    master -> workers  {"tpm": this worker's share or None, "level": index or None, "serial": s}
+
+Whole records, not sketches: 2.5M TPM is 28 turns a minute, so the master's percentiles are exact.
+"""
+
+from __future__ import annotations
+
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from exporters.turns import TurnFeed
+from measure.record import TurnRecord
+
+_KEY = "tokenswarm"
+_TARGET = "tokenswarm_target"
+
+
+@dataclass(slots=True)
+class WorkerLink:
+    """A worker's end: collects turns for the next report."""
+
+    in_flight: Callable[[], int]
+    serial: int = 0
+    _turns: list[TurnRecord] = field(default_factory=list)
+
+    def add(self, record: TurnRecord) -> None:
+        self._turns.append(record)
+
+    def report(self) -> dict[str, Any]:
+        turns, self._turns = self._turns, []
+        return {
+            "turns": [asdict(turn) for turn in turns],
+            "in_flight": self.in_flight(),
+            "serial": self.serial,
+        }
+
+
+@dataclass(slots=True)
+class MasterLink:
+    """The master's end: who has reported what."""
+
+    runner: MasterRunner
+    feed: TurnFeed
+    serial: int = 0
+    _last: dict[str, tuple[int, int]] = field(default_factory=dict)  # client: (serial, in flight)
+
+    def announce(self, tpm: float | None, level: int | None) -> None:
+        """A new target for every worker, in equal shares (a worker is one process of the same
+        power as the others)."""
+        self.serial += 1
+        workers = self._workers()
+        share = None if tpm is None else tpm / max(1, len(workers))
+        for client_id in workers:
+            message = {"tpm": share, "level": level, "serial": self.serial}
+            self.runner.send_message(_TARGET, message, client_id)
+
+    def take(self, client_id: str, report: dict[str, Any]) -> None:
+        for turn in report["turns"]:
+            turn["chunk_gaps_s"] = tuple(turn["chunk_gaps_s"])
+            self.feed.turn(TurnRecord(**turn))
+        self._last[client_id] = (report["serial"], report["in_flight"])
+
+    def in_flight(self) -> int | None:
+        """Turns in flight on all workers; None until each has reported since the last target."""
+        reports = [self._last.get(client_id) for client_id in self._workers()]
+        if any(report is None or report[0] < self.serial for report in reports):
+            return None
+        return sum(report[1] for report in reports if report)
+
+    def _workers(self) -> list[str]:
+        clients = self.runner.clients
+        return [c.id for c in (*clients.ready, *clients.spawning, *clients.running)]
+
+
+def install_on_worker(
+    environment: Environment,
+    feed: TurnFeed,
+    in_flight: Callable[[], int],
+    on_target: Callable[[float | None, int | None], None],
+) -> None:
+    """Ships the feed's turns to the master, and takes its targets: on_target(tpm, level)."""
+    assert isinstance(environment.runner, WorkerRunner)
+    link = WorkerLink(in_flight)
+    feed.subscribe(link.add)
+
+    def report(data: dict[str, Any], **_kw: Any) -> None:
+        data[_KEY] = link.report()
+
+    def take(msg: Any, **_kw: Any) -> None:
+        link.serial = msg.data["serial"]
+        on_target(msg.data["tpm"], msg.data["level"])
+
+    environment.events.report_to_master.add_listener(report)
+    environment.runner.register_message(_TARGET, take)
+
+
+def install_on_master(environment: Environment, feed: TurnFeed) -> MasterLink:
+    """Brings the workers' turns into the master's feed."""
+    assert isinstance(environment.runner, MasterRunner)
+    link = MasterLink(environment.runner, feed)
+
+    def take(client_id: str, data: dict[str, Any], **_kw: Any) -> None:
+        if _KEY in data:
+            link.take(client_id, data[_KEY])
+
+    environment.events.worker_report.add_listener(take)
+    return link

@@ -1,0 +1,18 @@
+"""Every turn and level of this process into a ledger file, at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exporters.turns import TurnFeed
+from measure.ledger import Header, LedgerWriter
+
+
+def install(feed: TurnFeed, folder: Path, header: Header) -> LedgerWriter:
+    """Opens `ledger.jsonl` (a worker: `worker-N.jsonl`) in the run's folder and writes what the
+    feed brings. A worker's own file holds what a killed master never got, and the other way round;
+    `measure.ledger.read_run` unites them."""
+    name = "ledger" if header.worker is None else f"worker-{header.worker}"
+    writer = LedgerWriter(folder / f"{name}.jsonl", header)
+    feed.subscribe(writer.write, writer.write_level)
+    return writer

@@ -1,0 +1,245 @@
+"""Options of the command line, the environment and the web form, turned once into a value."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from client.endpoint import Endpoint
+from client.stream import Timeouts
+from workload.tokens import EMBEDDED
+
+# Read in this order; never an option, a page, a ledger or a message between processes.
+API_KEY_VARIABLES = ("TOKENSWARM_API_KEY", "OPENAI_API_KEY")
+
+_AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([kKmM]?)")
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h|)")
+_FACTORS = {"": 1, "k": 1e3, "m": 1e6}
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class OptionError(ValueError):
+    """An option that cannot be used: names the option, its value and what is accepted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a run is asked to do. Rates in input tokens per minute, times in seconds (engine
+    seconds against the embedded engine)."""
+
+    endpoint: Endpoint
+    model: str | None
+    profile: str
+    seed: int
+    tpm: float | None  # None: closed mode, or the ladder's levels
+    levels_tpm: tuple[float, ...]
+    hold_s: float
+    drain_s: float
+    max_developers: int
+    arrival_cv: float
+    tokenizer: str
+    trust_remote_code: bool
+    corpus: Path | None
+    warm: bool
+    extra_body: Mapping[str, Any]
+    min_tokens: bool
+    timeouts: Timeouts
+    verify_tls: bool
+    ca_file: str | None
+    gpus: int | None
+    runs_folder: Path
+    run_name: str | None
+
+
+def add_arguments(parser: Any) -> None:
+    """Adds tokenswarm's options; each has an environment variable TOKENSWARM_<NAME>."""
+    # --profile is Locust's own option, a label for grouping runs: ours is that label's meaning.
+    profile = os.environ.get("TOKENSWARM_PROFILE", "seed")
+    parser.set_defaults(profile=profile, stop_timeout="120")
+
+    def add(name: str, **settings: Any) -> None:
+        variable = "TOKENSWARM_" + name.strip("-").upper().replace("-", "_")
+        parser.add_argument(name, env_var=variable, **settings)
+
+    add(
+        "--tpm",
+        default="",
+        metavar="RATE",
+        help="Open mode: input tokens per minute to offer, such as 2.5M; empty: closed mode",
+    )
+    add(
+        "--levels",
+        default="0.5M,1M,1.5M,2M,2.5M,3M",
+        metavar="RATES",
+        help="tpm_ladder.py: rates to climb, comma-separated",
+    )
+    add("--hold", default="8m", metavar="TIME", help="tpm_ladder.py: how long each level lasts")
+    add(
+        "--drain",
+        default="10m",
+        metavar="TIME",
+        help="tpm_ladder.py: how long to wait at the end for turns in flight",
+    )
+    add(
+        "--max-developers",
+        type=int,
+        default=300,
+        metavar="N",
+        help="tpm_ladder.py: most sessions open at once",
+    )
+    add(
+        "--arrival-cv",
+        type=float,
+        default=0.0,
+        metavar="CV",
+        help="Open mode: spread of the arrivals; 0 paced, 1 Poisson, more bursty",
+    )
+    add("--model", default="", metavar="NAME", help="Model; empty: the only one the server lists")
+    add("--seed", type=int, default=1, metavar="N", help="Same seed, same sessions and prompts")
+    add(
+        "--tokenizer",
+        default=EMBEDDED,
+        metavar="NAME",
+        help="embedded, a tiktoken encoding, a Hugging Face name, or a folder",
+    )
+    add(
+        "--trust-remote-code",
+        action="store_true",
+        default=False,
+        help="Let a Hugging Face tokenizer run its own code",
+    )
+    add(
+        "--corpus",
+        default="",
+        metavar="FOLDER",
+        help="Source files the prompts are made of; empty: Python's standard library",
+    )
+    add(
+        "--warm",
+        action="store_true",
+        default=False,
+        help="No per-run salt: prompts may hit what an earlier run left in the cache",
+    )
+    add(
+        "--extra-body",
+        default="",
+        metavar="JSON",
+        help='More request fields, such as {"ignore_eos": true}',
+    )
+    add(
+        "--min-tokens",
+        action="store_true",
+        default=False,
+        help="Ask for min_tokens = max_tokens, where the server knows it",
+    )
+    add("--connect-timeout", default="10s", metavar="TIME", help="Wall time to connect")
+    add("--first-token-timeout", default="10m", metavar="TIME", help="Wall time to first token")
+    add("--stall-timeout", default="2m", metavar="TIME", help="Wall time between output chunks")
+    add("--insecure", action="store_true", default=False, help="Accept any TLS certificate")
+    add("--ca-file", default="", metavar="FILE", help="Certificates to trust")
+    add("--gpus", type=int, default=0, metavar="N", help="GPUs behind the endpoint, if known")
+    add("--runs", default="runs", metavar="FOLDER", help="Where results go")
+    add(
+        "--run-name", default="", metavar="NAME", help="Folder of this run; empty: time and profile"
+    )
+
+
+def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
+    """Raises OptionError, or the ValueError of `Endpoint.parse`; nothing has been sent yet."""
+    if not host:
+        raise OptionError("--host is missing; accepted: the base of the API, http://host:port")
+    return Options(
+        endpoint=Endpoint.parse(host),
+        model=parsed.model or None,
+        profile=parsed.profile or "seed",
+        seed=_at_least("--seed", parsed.seed, 0),
+        tpm=parse_tpm("--tpm", parsed.tpm) if parsed.tpm else None,
+        levels_tpm=tuple(parse_tpm("--levels", rate) for rate in parsed.levels.split(",")),
+        hold_s=parse_duration("--hold", parsed.hold),
+        drain_s=parse_duration("--drain", parsed.drain),
+        max_developers=_at_least("--max-developers", parsed.max_developers, 1),
+        arrival_cv=_spread(parsed.arrival_cv),
+        tokenizer=parsed.tokenizer,
+        trust_remote_code=parsed.trust_remote_code,
+        corpus=Path(parsed.corpus) if parsed.corpus else None,
+        warm=parsed.warm,
+        extra_body=_json_object("--extra-body", parsed.extra_body),
+        min_tokens=parsed.min_tokens,
+        timeouts=Timeouts(
+            connect_s=parse_duration("--connect-timeout", parsed.connect_timeout),
+            first_token_s=parse_duration("--first-token-timeout", parsed.first_token_timeout),
+            stall_s=parse_duration("--stall-timeout", parsed.stall_timeout),
+        ),
+        verify_tls=not parsed.insecure,
+        ca_file=_file("--ca-file", parsed.ca_file),
+        gpus=_at_least("--gpus", parsed.gpus, 0) or None,
+        runs_folder=Path(parsed.runs),
+        run_name=_name("--run-name", parsed.run_name),
+    )
+
+
+def api_key() -> str | None:
+    return next(filter(None, map(os.environ.get, API_KEY_VARIABLES)), None)
+
+
+def parse_tpm(option: str, text: str) -> float:
+    """Input tokens per minute from "2.5M", "500k" or "2500000"."""
+    match = _AMOUNT.fullmatch(text.strip())
+    value = float(match[1]) * _FACTORS[match[2].lower()] if match else 0.0
+    if not value > 0:
+        raise OptionError(
+            f"{option} {text!r}: accepted are rates above 0 in input tokens per minute, such as "
+            "2.5M, 500k or 2500000"
+        )
+    return value
+
+
+def parse_duration(option: str, text: str) -> float:
+    """Seconds from "90s", "8m", "1h" or "90"."""
+    match = _DURATION.fullmatch(text.strip())
+    value = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not value > 0:
+        raise OptionError(f"{option} {text!r}: accepted are times above 0, such as 90s, 8m or 1h")
+    return value
+
+
+def _at_least(option: str, value: int, least: int) -> int:
+    if value < least:
+        raise OptionError(f"{option} {value}: accepted are whole numbers from {least} on")
+    return value
+
+
+def _spread(cv: float) -> float:
+    if not (cv >= 0 and math.isfinite(cv)):
+        raise OptionError(f"--arrival-cv {cv}: accepted are numbers from 0 (paced) on; Poisson: 1")
+    return cv
+
+
+def _json_object(option: str, text: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text or "{}")
+    except orjson.JSONDecodeError as error:
+        raise OptionError(f"{option} {text!r}: not JSON ({error}); accepted: an object") from None
+    if not isinstance(value, dict):
+        raise OptionError(f"{option} {text!r}: accepted is a JSON object")
+    return value
+
+
+def _file(option: str, path: str) -> str | None:
+    if path and not Path(path).is_file():
+        raise OptionError(f"{option} {path!r}: no such file; accepted: a file of PEM certificates")
+    return path or None
+
+
+def _name(option: str, name: str) -> str | None:
+    if name and not re.fullmatch(r"[\w.-]+", name):
+        raise OptionError(f"{option} {name!r}: accepted are letters, digits, '.', '_' and '-'")
+    return name or None

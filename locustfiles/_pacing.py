@@ -1,0 +1,119 @@
+"""When a developer sends the next turn: after its own pauses, or when a ticket is due."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import gevent
+from gevent.event import AsyncResult, Event
+
+from locustfiles._clock import RunClock
+from workload.arrivals import Arrivals, TargetLine, TicketQueue
+
+# Where a developer stands when it waits for a ticket: in the middle of a session, between two
+# sessions, or before its first.
+Place = Literal["ready", "idle", "unstarted"]
+
+# The dealer looks at the line again this often, in wall seconds, even when nothing changed.
+_LONGEST_WAIT_S = 60.0
+
+
+class OwnPauses:
+    """Closed mode: a turn is due when the developer's natural pause is over."""
+
+    def __init__(self, clock: RunClock) -> None:
+        self._clock = clock
+
+    def set_tpm(self, tpm: float | None) -> None:
+        """Nothing to do: in closed mode the traffic emerges."""
+
+    def wait(self, ready_at_s: float, place: Place) -> float:
+        """Sleeps until the pause is over, whatever the place; returns when the turn was due, in
+        seconds of the run."""
+        gevent.sleep(max(0.0, self._clock.wall_s(ready_at_s - self._clock.now_s())))
+        return ready_at_s
+
+    def took(self, prompt_tokens: int) -> None:
+        """Nothing to do: there is no ticket to account for."""
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+class Tickets:
+    """Open mode: a ticket goes to the session that has been ready longest. When none is ready, it
+    goes to a developer whose session ended, which starts the next (a replacement), then to one that
+    never had a session (growth). When all are busy it waits, and its lateness is on record."""
+
+    def __init__(self, clock: RunClock, line: TargetLine, arrivals: Arrivals) -> None:
+        self._clock = clock
+        self._line = line
+        self._arrivals = arrivals
+        self._due = TicketQueue()
+        # In the order in which they are served.
+        self._waiting: dict[Place, deque[AsyncResult]] = {
+            "ready": deque(),
+            "idle": deque(),
+            "unstarted": deque(),
+        }
+        self._changed = Event()
+        self._dealer = gevent.spawn(self._deal)
+
+    def set_tpm(self, tpm: float | None) -> None:
+        """A new rate from now on. 0 drops the tickets nobody has taken."""
+        self._line.set_tpm(self._clock.now_s(), tpm or 0.0)
+        if not tpm:
+            self._due = TicketQueue()
+        self._changed.set()
+
+    def wait(self, ready_at_s: float, place: Place) -> float:
+        """Sleeps until the session is ready, then until it gets a ticket; returns when that was
+        due. The start of a session knows no pause: the ticket decides."""
+        if place == "ready":
+            gevent.sleep(max(0.0, self._clock.wall_s(ready_at_s - self._clock.now_s())))
+        with _queued(self._waiting[place]) as ticket:
+            self._match()
+            due_s: float = ticket.get()
+        return due_s
+
+    def took(self, prompt_tokens: int) -> None:
+        self._arrivals.took(prompt_tokens)
+        self._changed.set()
+
+    def close(self) -> None:
+        self._dealer.kill()
+
+    def _deal(self) -> None:
+        """Issues each ticket when it is due."""
+        last_due_s = 0.0
+        while True:
+            due_s = max(last_due_s, self._arrivals.next_due_s())
+            early_s = self._clock.wall_s(due_s - self._clock.now_s())
+            if early_s > 0:
+                self._changed.clear()
+                self._changed.wait(min(early_s, _LONGEST_WAIT_S))
+                continue
+            last_due_s = due_s
+            self._arrivals.issue()
+            self._due.put(due_s)
+            self._match()
+
+    def _match(self) -> None:
+        for line in self._waiting.values():
+            while self._due and line:
+                line.popleft().set(self._due.take())
+
+
+@contextmanager
+def _queued(line: deque[AsyncResult]) -> Iterator[AsyncResult]:
+    """A place in the line, given up when the developer is stopped while it waits."""
+    ticket = AsyncResult()
+    line.append(ticket)
+    try:
+        yield ticket
+    finally:
+        if not ticket.ready():
+            line.remove(ticket)

@@ -1,0 +1,55 @@
+"""The end of a run: tables in the terminal, summary.json beside the ledger."""
+
+from __future__ import annotations
+
+import numpy as np
+from tabulate import tabulate
+
+from locustfiles._run import Run
+from measure.ledger import Ledger, read_run
+from report.steps import steps, whole_run
+from report.summary import write_summary
+from report.table import table
+from workload import fidelity
+from workload.profile import Profile
+
+
+def show(run: Run) -> None:
+    """Prints what the run's ledgers say and writes the summary."""
+    ledger = read_run(run.folder)
+    if not ledger.records:
+        print(f"tokenswarm: no turn was finished; ledger in {run.folder}")
+        return
+    levels, whole = steps(ledger), whole_run(ledger)
+    print(f"\n{table(ledger, levels, whole)}\n\n{_workload_table(run.profile, ledger)}")
+    write_summary(run.folder / "summary.json", ledger, levels, whole)
+    print(f"\nledger and summary: {run.folder}   again: python -m report {run.folder}")
+
+
+def _workload_table(profile: Profile, ledger: Ledger) -> str:
+    """What was really sent, against what the profile promises."""
+    sent = [r for r in ledger.records if r.sent_at_s is not None and ".a" not in r.session]
+    rows = fidelity.of_turns(
+        profile,
+        np.array([r.planned_prompt_tokens for r in sent]),
+        np.array([r.planned_output_tokens for r in sent]),
+        np.array([r.ideal_cached_tokens for r in sent]),
+        kinds=[r.kind for r in sent],
+    )
+    lines = [
+        (
+            row.quantity,
+            _number(row.target),
+            "-" if row.realised is None else _number(row.realised),
+            "-" if row.deviation is None else f"{row.deviation:+.1%}",
+            "-" if row.tolerance is None else f"{row.tolerance:.1%}",
+            row.verdict,
+        )
+        for row in rows
+    ]
+    heads = ("workload", "target", "sent", "deviation", "tolerance", "")
+    return tabulate(lines, heads, colalign=("left", *["right"] * 4, "left"), disable_numparse=True)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.3g}" if value < 10 else f"{value:,.0f}"

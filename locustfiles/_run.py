@@ -1,0 +1,176 @@
+"""Run: everything that the developers of one process share while a test lasts."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import gevent
+import numpy as np
+
+from client import chat
+from client.stream import ChatClient
+from client.tls import tls_context
+from exporters import ledger
+from exporters.turns import TurnFeed
+from locustfiles._clock import RunClock
+from locustfiles._options import Options, api_key
+from locustfiles._pacing import OwnPauses, Tickets
+from locustfiles._terms import Terms
+from measure.fingerprint import Fingerprint
+from measure.ledger import Header, LedgerWriter
+from workload import corpus as corpora
+from workload import fidelity
+from workload.arrivals import Arrivals, TargetLine
+from workload.corpus import Corpus
+from workload.profile import Profile
+from workload.prompts import Conversation, SharedPrefix, shared_prefix
+from workload.session import Session
+from workload.tokens import Tokenizer, load_tokenizer
+
+
+@dataclass(slots=True)
+class Run:
+    """One test in one process. `level` and `in_flight` change while it lasts."""
+
+    terms: Terms
+    options: Options
+    profile: Profile
+    corpus: Corpus
+    clock: RunClock
+    pacing: OwnPauses | Tickets
+    feed: TurnFeed
+    writer: LedgerWriter
+    folder: Path
+    worker: int | None
+    tls: ssl.SSLContext | None
+    level: int | None = None
+    in_flight: int = 0
+    _developers: int = 0
+    _prefixes: dict[int, SharedPrefix] = field(default_factory=dict)
+
+    def next_developer(self) -> int:
+        """A number for a new developer, from 0 in each process: with the seed and the worker's
+        index it decides what this developer will send."""
+        self._developers += 1
+        return self._developers - 1
+
+    def client(self) -> ChatClient:
+        return new_client(self.options, self.tls)
+
+    def conversation(self, session: Session, drift: float) -> Conversation:
+        profile = session.profile
+        return Conversation(
+            self.corpus,
+            self._prefix(profile.shared_prefix_tokens),
+            session.name,
+            seed=self.options.seed,
+            salt=self.terms.salt,
+            growth_tokens=round(profile.growth_tokens.mean + profile.output_tokens.mean),
+            drift=drift,
+        )
+
+    def opening(self, conversation: Conversation) -> bytes:
+        """The start of a body: model, options, tools."""
+        return chat.opening(
+            self.terms.target.model, conversation.shared.tools or None, self.options.extra_body
+        )
+
+    def set_target(self, tpm: float | None, level: int | None) -> None:
+        self.level = level
+        self.pacing.set_tpm(tpm)
+
+    def close(self) -> None:
+        self.pacing.close()
+        self.feed.unsubscribe(self.writer.write, self.writer.write_level)
+        self.writer.close()
+
+    def _prefix(self, tokens: int) -> SharedPrefix:
+        # Two sizes at most: the session's, and its sub-agents'.
+        if tokens not in self._prefixes:
+            self._prefixes[tokens] = shared_prefix(self.corpus, tokens)
+        return self._prefixes[tokens]
+
+
+def new_client(options: Options, tls: ssl.SSLContext | None) -> ChatClient:
+    return ChatClient(options.endpoint, api_key=api_key(), timeouts=options.timeouts, tls=tls)
+
+
+def new_tls(options: Options) -> ssl.SSLContext | None:
+    """One context for the process: making one costs 25-54 ms of blocked hub (LOCUST.md 1.1)."""
+    return tls_context(options.verify_tls, options.ca_file) if options.endpoint.secure else None
+
+
+def load_corpus(options: Options) -> Corpus:
+    """From disk, or built in a thread: the hub, with a worker's heartbeats, goes on meanwhile."""
+
+    def tokenizer() -> Tokenizer:
+        return load_tokenizer(options.tokenizer, trust_remote_code=options.trust_remote_code)
+
+    corpus: Corpus = gevent.get_hub().threadpool.apply(
+        corpora.load, (options.tokenizer, tokenizer, options.corpus)
+    )
+    return corpus
+
+
+def start(
+    terms: Terms,
+    options: Options,
+    profile: Profile,
+    corpus: Corpus,
+    feed: TurnFeed,
+    *,
+    worker: int | None,
+    index: int,
+) -> Run:
+    """Second 0. Creates the run's folder and ledger, and the pacing.
+
+    worker: the index of a Locust worker, None for a master or a process alone; index: the seed of
+    what differs between processes.
+    """
+    clock = RunClock.starting_at(terms.started_at, terms.speed)
+    folder = options.runs_folder / terms.name
+    folder.mkdir(parents=True, exist_ok=worker is not None)
+    header = Header(
+        run=terms.name,
+        fingerprint=_fingerprint(terms, options, profile, corpus),
+        started_at=terms.started_at,
+        speed=terms.speed,
+        target=terms.target,
+        worker=worker,
+    )
+    return Run(
+        terms=terms,
+        options=options,
+        profile=profile,
+        corpus=corpus,
+        clock=clock,
+        pacing=_tickets(options, profile, clock, index) if terms.open_mode else OwnPauses(clock),
+        feed=feed,
+        writer=ledger.install(feed, folder, header),
+        folder=folder,
+        worker=worker,
+        tls=new_tls(options),
+    )
+
+
+def _tickets(options: Options, profile: Profile, clock: RunClock, index: int) -> Tickets:
+    line = TargetLine()
+    rng = np.random.default_rng((options.seed, index))
+    mean_prompt_tokens = float(fidelity.simulate(profile, 500, seed=0).prompt_tokens.mean())
+    arrivals = Arrivals(line, mean_prompt_tokens, cv=options.arrival_cv, rng=rng)
+    return Tickets(clock, line, arrivals)
+
+
+def _fingerprint(terms: Terms, options: Options, profile: Profile, corpus: Corpus) -> Fingerprint:
+    return Fingerprint(
+        profile=profile.name,
+        profile_hash=profile.fingerprint(),
+        seed=options.seed,
+        corpus_hash=corpus.hash,
+        tokenizer=corpus.tokenizer,
+        mode="tpm" if terms.open_mode else "developers",
+        version=version("tokenswarm"),
+    )
