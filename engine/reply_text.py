@@ -140,7 +140,7 @@ class Reply:
         opens = first == self.text_tokens
         closes = last == self.num_tokens
         inner = last - first - opens - closes
-        arguments = arguments_tape().read(self.position + first, inner)
+        arguments = arguments_tape().read(self.position + first + opens, inner)
         if opens:
             arguments = _escape(f'{{"{self.argument}": "') + arguments
         if closes:

@@ -1,0 +1,154 @@
+"""The application in-process, where a client can be as deaf or as absent as it likes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+from engine.presets import PRESETS
+from engine.prompt_tokens import TokenCounter
+from engine.server import EngineApp, Settings
+
+COUNTER = TokenCounter("bytes4", lambda m: len(m["content"]) // 4, lambda tools: len(tools), 3)
+
+
+class Client:
+    """One HTTP exchange. `reads` decides when a write returns; `hang_up` ends the connection."""
+
+    def __init__(self, app: EngineApp, reads: Callable[[], Awaitable[None]]) -> None:
+        self.written: list[bytes] = []
+        self.status: int | None = None
+        self.hang_up = asyncio.Event()
+        self._app = app
+        self._reads = reads
+
+    async def post(self, max_tokens: int, num_words: int = 100) -> None:
+        message = {"role": "user", "content": "word " * num_words}
+        fields = {"model": "m", "messages": [message], "max_tokens": max_tokens, "stream": True}
+        await self._exchange("POST", "/v1/chat/completions", json.dumps(fields).encode())
+
+    async def get(self, path: str) -> bytes:
+        await self._exchange("GET", path, b"")
+        return b"".join(self.written)
+
+    async def _exchange(self, method: str, path: str, body: bytes) -> None:
+        incoming = [{"type": "http.request", "body": body}]
+
+        async def receive():
+            if incoming:
+                return incoming.pop()
+            await self.hang_up.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(event):
+            if event["type"] == "http.response.start":
+                self.status = event["status"]
+                return
+            await self._reads()
+            self.written.append(event["body"])
+
+        scope = {"type": "http", "method": method, "path": path, "headers": []}
+        await self._app(scope, receive, send)
+
+
+async def at_once() -> None:
+    return None
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+def with_app(scenario: Callable[[EngineApp], Awaitable[None]]) -> None:
+    async def run() -> None:
+        app = EngineApp(Settings(preset=PRESETS["trtllm-like"], model="m", speed=100), COUNTER)
+        started, stop = asyncio.Event(), asyncio.Event()
+        events = iter([at_once, stop.wait])
+
+        async def receive():
+            await next(events)()
+            return {"type": "lifespan"}
+
+        async def send(event):
+            started.set()
+
+        life = asyncio.create_task(app({"type": "lifespan"}, receive, send))
+        await started.wait()
+        await asyncio.wait_for(scenario(app), 20)
+        stop.set()
+        await life
+
+    asyncio.run(run())
+
+
+async def value(app: EngineApp, name: str) -> float:
+    text = (await Client(app, at_once).get("/metrics")).decode()
+    (line,) = [line for line in text.splitlines() if line.startswith(name + "{")]
+    return float(line.rsplit(" ", 1)[1])
+
+
+def test_a_client_that_never_reads_holds_up_nobody_and_its_blocks_are_freed():
+    async def scenario(app: EngineApp) -> None:
+        deaf = Client(app, never)
+        task = asyncio.create_task(deaf.post(max_tokens=2_000))
+        listening = Client(app, at_once)
+        await listening.post(max_tokens=500)
+        assert listening.written[-1].endswith(b"[DONE]\n\n")
+        while await value(app, "sim:requests_finished_total") < 2:
+            await asyncio.sleep(0.01)
+        assert await value(app, "vllm:kv_cache_usage_perc") == 0
+        assert deaf.written == [] and not task.done()
+        task.cancel()
+
+    with_app(scenario)
+
+
+def test_a_client_that_hangs_up_in_the_queue_or_mid_stream_leaves_nothing_behind():
+    async def scenario(app: EngineApp) -> None:
+        clients = [Client(app, at_once) for _ in range(80)]  # 64 run, 16 wait
+        tasks = [asyncio.create_task(client.post(max_tokens=3_000)) for client in clients]
+        while await value(app, "vllm:num_requests_running") < 64:
+            await asyncio.sleep(0.01)
+        for client in clients:
+            client.hang_up.set()
+        await asyncio.gather(*tasks)
+        assert await value(app, "sim:requests_cancelled_total") == 80
+        assert await value(app, "vllm:num_requests_waiting") == 0
+        assert await value(app, "vllm:num_requests_running") == 0
+        assert await value(app, "vllm:kv_cache_usage_perc") == 0
+
+    with_app(scenario)
+
+
+def test_long_new_text_is_counted_in_a_thread_with_the_same_result():
+    async def scenario(app: EngineApp) -> None:
+        client = Client(app, at_once)
+        await client.post(max_tokens=2, num_words=20_000)
+        assert client.status == 200
+        assert await value(app, "vllm:prompt_tokens_total") == 25_000 + 3
+
+    with_app(scenario)
+
+
+def test_a_bug_in_the_engine_loop_ends_the_process_instead_of_hanging():
+    async def scenario(app: EngineApp) -> None:
+        stopped = asyncio.Event()
+        app.on_failure = stopped.set
+
+        async def broken() -> None:
+            raise ZeroDivisionError
+
+        app._stopped(await finished(broken()))
+        assert stopped.is_set()
+        assert isinstance(app.failure, ZeroDivisionError)
+        client = Client(app, at_once)
+        await client.get("/health")
+        assert client.status == 503
+
+    async def finished(work) -> asyncio.Task:
+        task = asyncio.ensure_future(work)
+        await asyncio.wait([task])
+        return task
+
+    with_app(scenario)

@@ -1,0 +1,120 @@
+"""Requests in and answers out, without a server."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from engine.chat import DEFAULT_MAX_TOKENS, Answer, parse_request
+from engine.errors import ApiError
+from engine.reply_text import draw_reply
+
+VALID = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def body(**fields) -> bytes:
+    return json.dumps({**VALID, **fields}).encode()
+
+
+def answer(**fields) -> Answer:
+    request = parse_request(body(**fields))
+    reply = draw_reply(0, b"p", request.max_tokens, request.tools, request.tool_choice)
+    return Answer(request=request, reply=reply, number=7, created=1, prompt_tokens=100)
+
+
+def events(stream: bytes) -> list[dict]:
+    payloads = [part.removeprefix(b"data: ") for part in stream.split(b"\n\n") if part]
+    assert payloads[-1] == b"[DONE]"
+    return [json.loads(payload) for payload in payloads[:-1]]
+
+
+def test_absent_fields_have_defaults():
+    request = parse_request(body())
+    assert (request.max_tokens, request.stream, request.tools) == (DEFAULT_MAX_TOKENS, False, [])
+
+
+def test_max_completion_tokens_goes_before_max_tokens():
+    assert parse_request(body(max_tokens=5, max_completion_tokens=6)).max_tokens == 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"model": None}, "model"),
+        ({"model": 5}, "model"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": "9"}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": 10**30}, "max_tokens"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": []}, "stream_options"),
+        ({"tools": {}}, "tools"),
+        ({"n": 2}, "n"),
+    ],
+)
+def test_a_bad_field_is_named_with_what_is_accepted(fields, param):
+    with pytest.raises(ApiError) as refused:
+        parse_request(body(**fields))
+    error = json.loads(refused.value.body())["error"]
+    assert (refused.value.status, error["param"]) == (400, param)
+    assert "it must be" in error["message"]
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"5", b'{"model": "\xff"}'])
+def test_a_body_that_is_no_json_object_is_refused(text):
+    with pytest.raises(ApiError) as refused:
+        parse_request(text)
+    assert refused.value.status == 400
+
+
+def test_a_stream_ends_with_reason_usage_and_done():
+    finish, usage = events(answer(max_tokens=9, stream_options={"include_usage": True}).closing(64))
+    assert finish["choices"][0]["finish_reason"] == "length"
+    assert usage["choices"] == []
+    assert usage["usage"] == {
+        "prompt_tokens": 100,
+        "completion_tokens": 9,
+        "total_tokens": 109,
+        "prompt_tokens_details": {"cached_tokens": 64},
+    }
+
+
+def test_usage_is_sent_only_when_asked_for():
+    assert len(events(answer(max_tokens=9).closing(0))) == 1
+
+
+def test_each_chunk_says_how_many_tokens_came_so_far():
+    reply = answer(max_tokens=9)
+    chunks = events(reply.event(0, 1, 0) + reply.event(1, 5, 0) + reply.closing(0))
+    assert [chunk["x_sim_tokens"] for chunk in chunks] == [1, 5, 9]
+
+
+def test_usage_in_every_chunk_on_request():
+    reply = answer(max_tokens=9, stream_options={"continuous_usage_stats": True})
+    (chunk, _) = events(reply.event(0, 4, 64) + reply.closing(64))
+    assert chunk["usage"]["completion_tokens"] == 4
+    assert chunk["usage"]["prompt_tokens_details"] == {"cached_tokens": 64}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"max_tokens": 9}, "length"),
+        ({}, "stop"),
+        (
+            {
+                "max_tokens": 9,
+                "tool_choice": "required",
+                "tools": [{"type": "function", "function": {"name": "f"}}],
+            },
+            "tool_calls",
+        ),
+    ],
+)
+def test_finish_reason(fields, reason):
+    assert json.loads(answer(**fields).whole(0))["choices"][0]["finish_reason"] == reason

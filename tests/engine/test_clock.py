@@ -1,0 +1,69 @@
+"""The virtual clock and the lateness it measures."""
+
+from __future__ import annotations
+
+import asyncio
+
+from engine.clock import Lateness, VirtualClock
+
+
+class WallClock:
+    """Stands still until told."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_engine_time_runs_speed_times_faster():
+    wall = WallClock()
+    clock = VirtualClock(20, wall)
+    wall.now_s += 3
+    assert clock.now_s() == 60
+
+
+def test_lateness_is_wall_time_after_the_deadline():
+    wall = WallClock()
+    clock = VirtualClock(20, wall)
+    wall.now_s += 3
+    assert clock.late_s(40.0) == 1.0
+    assert clock.late_s(80.0) == -1.0
+
+
+def test_a_passed_deadline_still_lets_other_tasks_run():
+    async def scenario() -> list[str]:
+        order: list[str] = []
+
+        async def other() -> None:
+            order.append("other")
+
+        clock = VirtualClock(1, WallClock())
+        task = asyncio.create_task(other())
+        await clock.sleep_until(-5)
+        order.append("after")
+        await task
+        return order
+
+    assert asyncio.run(scenario()) == ["other", "after"]
+
+
+def test_sleeping_never_ends_before_the_deadline():
+    async def scenario() -> float:
+        clock = VirtualClock(50)
+        await clock.sleep_until(1.0)
+        return clock.late_s(1.0)
+
+    assert asyncio.run(scenario()) >= 0
+
+
+def test_p99_is_of_the_observations_and_early_counts_as_on_time():
+    lateness = Lateness()
+    assert lateness.p99_s() is None
+    for milliseconds in range(101):
+        lateness.observe(milliseconds / 1000)
+    assert lateness.p99_s() == 0.099
+    lateness.clear()
+    lateness.observe(-1.0)
+    assert lateness.p99_s() == 0.0
