@@ -8,6 +8,7 @@ from client.clock import Stamp
 from client.observation import Observation
 from client.reply import MAX_ERROR_BYTES, Reply, one_line
 from measure.record import OUTCOMES
+from tests.recorded_streams import LLAMA_CPP_PROMPT_TOO_LONG, LLAMA_CPP_STREAM
 from tests.scripted_server import (
     LAST_CHUNK,
     STREAM_HEAD,
@@ -114,6 +115,15 @@ def test_a_prompt_that_is_too_long_is_context_overflow_in_every_dialect(server):
     reply = fed(refusal(status, json.dumps(body).encode()))
     assert seen(reply).outcome == "context_overflow"
     assert reply.reusable
+
+
+def test_what_llama_cpp_really_sent_is_understood():
+    body = chunk(LLAMA_CPP_STREAM)
+    observed = seen(fed(STREAM_HEAD + body + LAST_CHUNK))
+    assert (observed.outcome, observed.output_chunks, observed.finish_reason) == ("ok", 4, "length")
+    assert (observed.prompt_tokens, observed.cached_tokens, observed.output_tokens) == (38, 37, 4)
+    refused = seen(fed(refusal(400, LLAMA_CPP_PROMPT_TOO_LONG)))
+    assert refused.outcome == "context_overflow"
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_a_certificate_for_another_name_is_a_tls_failure(authority, ca_file, tmp
     assert turn.outcome == "tls"
 
 
-@pytest.mark.parametrize("script", [[send(b"HTTP/1.1 400 No\r\n\r\n")], [], [reset()]])
+@pytest.mark.parametrize("script", [[send(b"HTTP/1.1 400 No\r\n\r\n")], [], [sleep(0.2), reset()]])
 def test_a_server_without_tls_is_a_tls_failure(script):
     with ScriptedServer({"s": script}) as server:
         url = server.url("s").replace("http:", "https:")

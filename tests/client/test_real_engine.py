@@ -1,0 +1,54 @@
+"""The client against an inference engine that nobody wrote for it: llama.cpp."""
+
+import json
+from collections.abc import Iterator
+
+import gevent
+import pytest
+
+from client import chat
+from client.endpoint import Endpoint
+from client.stream import ChatClient, Timeouts
+from tests.llama import MODEL_NAME, running_llama
+
+OUTPUT_TOKENS = 40
+TOKENS_AT_THE_SEAM = 16
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[ChatClient]:
+    with running_llama(parallel=2, ctx_tokens=4096) as url:
+        client = ChatClient(Endpoint.parse(url), api_key=None, timeouts=Timeouts(), tls=None)
+        yield client
+        client.close()
+
+
+def turn(client: ChatClient, *messages: dict[str, str], max_tokens: int = OUTPUT_TOKENS):
+    encoded = b",".join(json.dumps(message).encode() for message in messages)
+    segments = [chat.opening(MODEL_NAME, None, {}), encoded, chat.closing(max_tokens)]
+    return client.send(segments, sum(map(len, segments)))
+
+
+def test_turns_of_a_growing_session_are_seen_with_their_usage(client):
+    first = {"role": "user", "content": "one two three " * 100}
+    cold = turn(client, first)
+    gevent.sleep(0.2)  # it announces keep-alive, and closes after every stream
+    warm = turn(client, first, {"role": "user", "content": "and four"})
+    for seen in (cold, warm):
+        assert (seen.outcome, seen.finish_reason) == ("ok", "length")
+        assert seen.output_tokens == seen.output_chunks == OUTPUT_TOKENS
+        assert seen.sent_at < seen.head_at <= seen.first_token_at < seen.last_token_at
+    assert warm.new_connection
+    assert warm.cached_tokens >= cold.prompt_tokens - TOKENS_AT_THE_SEAM
+
+
+def test_a_prompt_longer_than_the_context_is_context_overflow(client):
+    gevent.sleep(0.2)
+    seen = turn(client, {"role": "user", "content": "one two three " * 5000})
+    assert (seen.outcome, seen.status) == ("context_overflow", 400)
+
+
+def test_the_models_can_be_listed(client):
+    status, _, body = client.get("/v1/models")
+    assert status == 200
+    assert json.loads(body)["data"][0]["id"] == MODEL_NAME
