@@ -15,6 +15,7 @@ import hashlib
 import os
 import sysconfig
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from workload.tokens import Tokenizer, count_call
 from workload.tools import tool_schemas
 
 # Raise it when documents, units or the stored form change: old caches are then left alone.
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 # Enough text that a 200k-token session need not repeat itself (tapes hold about 2.5M tokens).
 MAX_SOURCE_CHARS = 3_000_000
 _MAX_FILE_CHARS = 120_000
@@ -130,19 +131,25 @@ class Corpus:
 def units(lines: Iterable[str]) -> Iterator[str]:
     """Lines to units: a line that is not blank, with its newline and the blank lines after it.
 
-    A line that begins with `/` joins the one before: tekken and o200k let punctuation run over
-    newlines into a slash, so a cut there would change the count.
+    A line that begins with `/` joins a line that ends in punctuation: tekken and o200k let
+    punctuation run over newlines into a slash, so a cut there would change the count. Lines that
+    would join the one before are left out where there is none.
     """
     unit = ""
     for line in lines:
-        if unit and (not line or line[0] == "/"):
-            unit += line + "\n"
-        elif line:
+        if _runs_on(unit, line):
+            unit += line + "\n" if unit else ""
+        else:
             if unit:
                 yield unit
             unit = line + "\n"
     if unit:
         yield unit
+
+
+def _runs_on(unit: str, line: str) -> bool:
+    blank = not line or line.isspace()
+    return blank or (line[0] == "/" and not unit.rstrip()[-1:].isalnum())
 
 
 def escape(text: str) -> bytes:
@@ -289,10 +296,10 @@ def load(
     folder = cache_folder() if cache is None else cache
     key = f"{CACHE_FORMAT}\0{corpus_hash(files)}\0{tokenizer_name}"
     path = folder / f"corpus-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
-    if path.exists():
-        return _read_npz(path)
-    corpus = build(files, tokenizer())
-    _write_npz(corpus, path)
+    corpus = _read_npz(path)
+    if corpus is None:
+        corpus = build(files, tokenizer())
+        _write_npz(corpus, path)
     return corpus
 
 
@@ -320,7 +327,16 @@ def _write_npz(corpus: Corpus, path: Path) -> None:
     os.replace(file.name, path)
 
 
-def _read_npz(path: Path) -> Corpus:
+def _read_npz(path: Path) -> Corpus | None:
+    """None when there is no whole corpus in the file."""
+    try:
+        return _unpacked(path)
+    # A full disk or a copied folder leaves torn files; what cannot be read is built anew.
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def _unpacked(path: Path) -> Corpus:
     with np.load(path) as arrays:
         front = orjson.loads(arrays["front"].tobytes())
         tapes = {
