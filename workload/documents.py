@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 
 import orjson
@@ -87,19 +88,33 @@ def _source(file: SourceFile) -> Document:
 
 def _prose(file: SourceFile) -> Document | None:
     """The file's docstrings: what people and models write in words."""
-    if not file.path.endswith(".py"):
-        return None
-    try:
-        tree = ast.parse("\n".join(file.lines))
-    except (SyntaxError, ValueError):  # Python 2, templates, embedded NUL
+    tree = syntax_tree(file)
+    if tree is None:
         return None
     nodes = (
         n for n in ast.walk(tree) if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef)
     )
-    lines = [line for n in nodes for line in (ast.get_docstring(n) or "").splitlines()]
+    lines = [line for n in nodes for line in docstring(n).splitlines()]
     if not lines:
         return None
     return _document("prose", "search_docs", {"query": file.path}, lines)
+
+
+def syntax_tree(file: SourceFile) -> ast.Module | None:
+    """The parsed file; None where it is no Python that this interpreter reads."""
+    if not file.path.endswith(".py"):
+        return None
+    try:
+        return ast.parse("\n".join(file.lines))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # templates, tables of data
+        return None
+
+
+def docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
+    """Without lines that hold what a source file does not: escapes may name control characters
+    and lone surrogates, which are no UTF-8."""
+    lines = (ast.get_docstring(node) or "").splitlines()
+    return "\n".join(line for line in lines if line.isprintable())
 
 
 def _frequent_identifier(file: SourceFile) -> str | None:
@@ -114,14 +129,14 @@ def _grep(file: SourceFile, folder: Sequence[SourceFile]) -> Document | None:
     name = _frequent_identifier(file)
     if name is None:
         return None
-    hits = [
+    hits = (
         f"{other.path}:{n}:{line}"
         for other in folder
         for n, line in enumerate(other.lines, 1)
         if name in line
-    ][:400]
+    )
     arguments = {"pattern": name, "path": file.path.rpartition("/")[0] or "."}
-    return _document("grep", "grep", arguments, hits)
+    return _document("grep", "grep", arguments, islice(hits, 400))
 
 
 def _diff(file: SourceFile, rng: Random) -> Document | None:

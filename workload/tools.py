@@ -6,10 +6,13 @@ Real agents carry 8k-15k tokens of schemas (WORKLOAD.md: p1-p99 7.7-15.2k, media
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from workload.documents import SourceFile
+from workload.documents import SourceFile, docstring, syntax_tree
+
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 _OWN: tuple[tuple[str, str, dict[str, str]], ...] = (
     (
@@ -63,7 +66,7 @@ def tool_schemas(files: Sequence[SourceFile], limit: int = 120) -> Iterator[dict
     """The agent's own tools, then functions of the corpus offered as tools, at most `limit`."""
     for name, description, parameters in _OWN:
         yield _schema(name, description, parameters)
-    seen: set[str] = set()
+    seen = {name for name, _, _ in _OWN}
     for file in files:
         for name, description, parameters in _functions(file):
             if name not in seen and len(seen) < limit:
@@ -89,19 +92,16 @@ def _schema(name: str, description: str, parameters: dict[str, str]) -> dict[str
 
 def _functions(file: SourceFile) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Documented public functions with at least two parameters: (name, docstring, parameters)."""
-    if not file.path.endswith(".py"):
+    tree = syntax_tree(file)
+    if tree is None:
         return
-    try:
-        tree = ast.parse("\n".join(file.lines))
-    except (SyntaxError, ValueError):
-        return
-    module = file.path.removesuffix(".py").replace("/", "_")
+    module = file.path.removesuffix(".py")
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
             continue
-        docstring = ast.get_docstring(node)
+        description = docstring(node)
         names = [a.arg for a in node.args.args]
-        if docstring and len(docstring) > 80 and len(names) >= 2:
+        if len(description) > 80 and len(names) >= 2:
             # OpenAI allows [a-zA-Z0-9_-]{1,64} in a function's name.
-            name = f"{module}_{node.name}"[-64:]
-            yield name, docstring, {n: f"Value passed as `{n}`." for n in names}
+            name = _NOT_IN_NAMES.sub("_", f"{module}_{node.name}")[-64:]
+            yield name, description, {n: f"Value passed as `{n}`." for n in names}
