@@ -1,0 +1,20 @@
+"""One corpus for the whole test session, one stack of processes for each module."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def corpus_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, corpus_cache: Path) -> Iterator[Stack]:
+    stack = Stack(tmp_path_factory.mktemp("stack"), corpus_cache)
+    yield stack
+    stack.close()
