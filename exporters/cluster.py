@@ -2,7 +2,8 @@
 
     worker -> master   with Locust's own report, every 3 s: {"turns": [...], "in_flight": n,
                        "serial": s}   (s: the last target this worker has taken up)
-    master -> workers  {"tpm": this worker's share or None, "level": index or None, "serial": s}
+    master -> workers  {"tpm": this worker's share or None, "level": index or None, "ramp_s": ...,
+                       "serial": s}
 
 Whole records, not sketches: 2.5M TPM is 28 turns a minute, so the master's percentiles are exact.
 """
@@ -52,14 +53,14 @@ class MasterLink:
     serial: int = 0
     _last: dict[str, tuple[int, int]] = field(default_factory=dict)  # client: (serial, in flight)
 
-    def announce(self, tpm: float | None, level: int | None) -> None:
+    def announce(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         """A new target for every worker, in equal shares (a worker is one process of the same
         power as the others)."""
         self.serial += 1
         workers = self._workers()
         share = None if tpm is None else tpm / max(1, len(workers))
         for client_id in workers:
-            message = {"tpm": share, "level": level, "serial": self.serial}
+            message = {"tpm": share, "level": level, "ramp_s": ramp_s, "serial": self.serial}
             self.runner.send_message(_TARGET, message, client_id)
 
     def take(self, client_id: str, report: dict[str, Any]) -> None:
@@ -84,9 +85,9 @@ def install_on_worker(
     environment: Environment,
     feed: TurnFeed,
     in_flight: Callable[[], int],
-    on_target: Callable[[float | None, int | None], None],
+    on_target: Callable[[float | None, int | None, float], None],
 ) -> None:
-    """Ships the feed's turns to the master, and takes its targets: on_target(tpm, level)."""
+    """Ships the feed's turns to the master and takes its targets: on_target(tpm, level, ramp_s)."""
     assert isinstance(environment.runner, WorkerRunner)
     link = WorkerLink(in_flight)
     feed.subscribe(link.add)
@@ -96,7 +97,7 @@ def install_on_worker(
 
     def take(msg: Any, **_kw: Any) -> None:
         link.serial = msg.data["serial"]
-        on_target(msg.data["tpm"], msg.data["level"])
+        on_target(msg.data["tpm"], msg.data["level"], msg.data["ramp_s"])
 
     environment.events.report_to_master.add_listener(report)
     environment.runner.register_message(_TARGET, take)

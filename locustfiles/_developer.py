@@ -109,8 +109,8 @@ class Developer:
         try:
             work = agent.open(session)
             while work is not None:
-                due_at_s = self.run.pacing.wait(work.ready_at_s, "ready")
-                if not agent.plan(work, agent.send(work, due_at_s)):
+                due = self.run.pacing.wait(work.ready_at_s, "ready")
+                if not agent.plan(work, agent.send(work, due.at_s)):
                     return
         finally:
             agent.client.close()
@@ -150,8 +150,10 @@ class CodingDeveloper(User):
             self._work = self._open_session()
         if self._work.turn.subagents:
             self._developer.finish_subagents(self._work)
-        self._due_at_s = self._run.pacing.wait(self._work.ready_at_s, self._place)
-        self._place = "ready"
+        due = self._run.pacing.wait(self._work.ready_at_s, self._place)
+        if self._place == "unstarted" and not due.grows:
+            self._work = self._open_session()  # after the first, every session is a new one
+        self._due_at_s, self._place = due.at_s, "ready"
         return 0.0
 
     def _open_session(self) -> Work:

@@ -19,8 +19,11 @@ class Levels:
         self._current: Level | None = None
         self._count = 0
 
-    def begin(self, *, tpm: float | None = None, developers: int | None = None) -> None:
-        """A new level; one that asks for what is asked for already changes nothing."""
+    def begin(
+        self, *, tpm: float | None = None, developers: int | None = None, ramp_s: float = 0.0
+    ) -> None:
+        """A new level, reached after `ramp_s`; one that asks for what is asked for already changes
+        nothing."""
         current = self._current
         if current is not None and (current.target_tpm, current.developers) == (tpm, developers):
             return
@@ -33,13 +36,13 @@ class Levels:
         )
         self._count += 1
         self._run.feed.level(self._current)
-        self._ask(tpm, self._current.index)
+        self._ask(tpm, self._current.index, ramp_s)
 
     def rest(self) -> None:
         """No more traffic is asked for; turns under way go on."""
         if self._current is not None:
             self._end_current()
-            self._ask(0.0 if self._run.terms.open_mode else None, None)
+            self._ask(0.0 if self._run.terms.open_mode else None, None, 0.0)
 
     def in_flight(self) -> int | None:
         """Turns under way in all processes; None until every worker has said so."""
@@ -50,8 +53,8 @@ class Levels:
             self._run.feed.level(replace(self._current, ended_at_s=self._run.clock.now_s()))
             self._current = None
 
-    def _ask(self, tpm: float | None, level: int | None) -> None:
+    def _ask(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         if self._link is None:
-            self._run.set_target(tpm, level)
+            self._run.set_target(tpm, level, ramp_s)
         else:
-            self._link.announce(tpm, level)
+            self._link.announce(tpm, level, ramp_s)

@@ -43,6 +43,7 @@ class Options:
     levels_tpm: tuple[float, ...]
     hold_s: float
     drain_s: float
+    ramp_s: float
     max_developers: int
     arrival_cv: float
     tokenizer: str
@@ -82,6 +83,13 @@ def add_arguments(parser: Any) -> None:
         help="tpm_ladder.py: rates to climb, comma-separated",
     )
     add("--hold", default="8m", metavar="TIME", help="tpm_ladder.py: how long each level lasts")
+    add(
+        "--ramp",
+        default="2m",
+        metavar="TIME",
+        help="Open mode: how long a new rate takes to be reached; within a ladder's level at most "
+        "its warm-up",
+    )
     add(
         "--drain",
         default="10m",
@@ -165,6 +173,7 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         levels_tpm=tuple(parse_tpm("--levels", rate) for rate in parsed.levels.split(",")),
         hold_s=parse_duration("--hold", parsed.hold),
         drain_s=parse_duration("--drain", parsed.drain),
+        ramp_s=parse_duration("--ramp", parsed.ramp),
         max_developers=_at_least("--max-developers", parsed.max_developers, 1),
         arrival_cv=_spread(parsed.arrival_cv),
         tokenizer=parsed.tokenizer,

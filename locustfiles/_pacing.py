@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import gevent
@@ -19,6 +20,18 @@ Place = Literal["ready", "idle", "unstarted"]
 
 # The dealer looks at the line again this often, in wall seconds, even when nothing changed.
 _LONGEST_WAIT_S = 60.0
+# Pauses are so uneven (most are seconds, some are minutes) that tickets keep finding nobody ready
+# until there are about half as many sessions again as the mean cycle asks for (seen in ladders).
+_SPARE = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """at_s: when the turn was due, in seconds of the run; grows: the traffic grows by a developer,
+    who is met in the middle of a session (else a developer without a session starts a new one)."""
+
+    at_s: float
+    grows: bool = False
 
 
 class OwnPauses:
@@ -27,14 +40,13 @@ class OwnPauses:
     def __init__(self, clock: RunClock) -> None:
         self._clock = clock
 
-    def set_tpm(self, tpm: float | None) -> None:
+    def set_tpm(self, tpm: float | None, ramp_s: float) -> None:
         """Nothing to do: in closed mode the traffic emerges."""
 
-    def wait(self, ready_at_s: float, place: Place) -> float:
-        """Sleeps until the pause is over, whatever the place; returns when the turn was due, in
-        seconds of the run."""
+    def wait(self, ready_at_s: float, place: Place) -> Due:
+        """Sleeps until the pause is over."""
         gevent.sleep(max(0.0, self._clock.wall_s(ready_at_s - self._clock.now_s())))
-        return ready_at_s
+        return Due(ready_at_s, grows=True)
 
     def took(self, prompt_tokens: int) -> None:
         """Nothing to do: there is no ticket to account for."""
@@ -44,14 +56,25 @@ class OwnPauses:
 
 
 class Tickets:
-    """Open mode: a ticket goes to the session that has been ready longest. When none is ready, it
-    goes to a developer whose session ended, which starts the next (a replacement), then to one that
-    never had a session (growth). When all are busy it waits, and its lateness is on record."""
+    """Open mode: a ticket goes to the session that has been ready longest. When none is ready, a
+    developer without a session starts one, first one whose session ended (a replacement). When all
+    are busy the ticket waits, and its lateness is on record.
 
-    def __init__(self, clock: RunClock, line: TargetLine, arrivals: Arrivals) -> None:
+    Traffic at a rate needs a natural number of open sessions, rate x cycle / mean prompt, and some
+    more so that one is ready when a ticket is due. Up to `_SPARE` times the natural number new
+    developers are met in the middle of their work, so that prompt lengths are right from the first
+    minute; beyond it the engine is slow, more developers come, and they start new sessions.
+    """
+
+    def __init__(
+        self, clock: RunClock, line: TargetLine, arrivals: Arrivals, session_tpm: float
+    ) -> None:
+        """session_tpm: what one session sends by itself, mean prompt x 60 / cycle."""
         self._clock = clock
         self._line = line
         self._arrivals = arrivals
+        self._session_tpm = session_tpm
+        self._open_sessions = 0
         self._due = TicketQueue()
         # In the order in which they are served.
         self._waiting: dict[Place, deque[AsyncResult]] = {
@@ -62,22 +85,27 @@ class Tickets:
         self._changed = Event()
         self._dealer = gevent.spawn(self._deal)
 
-    def set_tpm(self, tpm: float | None) -> None:
-        """A new rate from now on. 0 drops the tickets nobody has taken."""
-        self._line.set_tpm(self._clock.now_s(), tpm or 0.0)
+    def set_tpm(self, tpm: float | None, ramp_s: float) -> None:
+        """Towards a new rate from now on. 0 drops the tickets nobody has taken."""
+        self._line.set_tpm(self._clock.now_s(), tpm or 0.0, ramp_s)
         if not tpm:
             self._due = TicketQueue()
         self._changed.set()
 
-    def wait(self, ready_at_s: float, place: Place) -> float:
-        """Sleeps until the session is ready, then until it gets a ticket; returns when that was
-        due. The start of a session knows no pause: the ticket decides."""
+    def wait(self, ready_at_s: float, place: Place) -> Due:
+        """Sleeps until the session is ready, then until it gets a ticket. The start of a session
+        knows no pause: the ticket decides."""
         if place == "ready":
             gevent.sleep(max(0.0, self._clock.wall_s(ready_at_s - self._clock.now_s())))
+        elif place == "idle":
+            self._open_sessions -= 1
         with _queued(self._waiting[place]) as ticket:
             self._match()
-            due_s: float = ticket.get()
-        return due_s
+            at_s: float = ticket.get()
+        natural = self._line.tpm_at(at_s) / self._session_tpm
+        grows = place == "unstarted" and self._open_sessions < _SPARE * natural
+        self._open_sessions += place != "ready"
+        return Due(at_s, grows)
 
     def took(self, prompt_tokens: int) -> None:
         self._arrivals.took(prompt_tokens)

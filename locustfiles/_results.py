@@ -27,8 +27,16 @@ def show(run: Run) -> None:
 
 
 def _workload_table(profile: Profile, ledger: Ledger) -> str:
-    """What was really sent, against what the profile promises."""
-    sent = [r for r in ledger.records if r.sent_at_s is not None and ".a" not in r.session]
+    """What was really sent after the warm-ups, against what the profile promises. (Sessions that
+    are met in mid-work begin with a prompt no cache holds: in a warm-up they are the rule.)"""
+    windows = [step.window for step in steps(ledger)]
+    sent = [
+        r
+        for r in ledger.records
+        if r.sent_at_s is not None
+        and ".a" not in r.session
+        and any(start_s <= r.scheduled_at_s < end_s for start_s, end_s in windows)
+    ]
     rows = fidelity.of_turns(
         profile,
         np.array([r.planned_prompt_tokens for r in sent]),

@@ -30,6 +30,9 @@ from workload.prompts import Conversation, SharedPrefix, shared_prefix
 from workload.session import Session
 from workload.tokens import Tokenizer, load_tokenizer
 
+# TTFT and answer of a turn on an engine that keeps up (WORKLOAD.md 5: cycle 63 s, of it 8 s).
+_SERVICE_S = 8.0
+
 
 @dataclass(slots=True)
 class Run:
@@ -78,9 +81,9 @@ class Run:
             self.terms.target.model, conversation.shared.tools or None, self.options.extra_body
         )
 
-    def set_target(self, tpm: float | None, level: int | None) -> None:
+    def set_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         self.level = level
-        self.pacing.set_tpm(tpm)
+        self.pacing.set_tpm(tpm, ramp_s)
 
     def close(self) -> None:
         self.pacing.close()
@@ -161,7 +164,10 @@ def _tickets(options: Options, profile: Profile, clock: RunClock, index: int) ->
     rng = np.random.default_rng((options.seed, index))
     mean_prompt_tokens = float(fidelity.simulate(profile, 500, seed=0).prompt_tokens.mean())
     arrivals = Arrivals(line, mean_prompt_tokens, cv=options.arrival_cv, rng=rng)
-    return Tickets(clock, line, arrivals)
+    gap_s = profile.tool_share * profile.tool_gap_s.mean
+    gap_s += (1 - profile.tool_share) * profile.human_gap_s.mean
+    session_tpm = mean_prompt_tokens * 60 / (gap_s + _SERVICE_S)
+    return Tickets(clock, line, arrivals, session_tpm)
 
 
 def _fingerprint(terms: Terms, options: Options, profile: Profile, corpus: Corpus) -> Fingerprint:

@@ -182,9 +182,9 @@ def _in_flight() -> int:
     return _state.run.in_flight if _state.run else 0
 
 
-def _take_target(tpm: float | None, level: int | None) -> None:
+def _take_target(tpm: float | None, level: int | None, ramp_s: float) -> None:
     if _state.run is not None:
-        _state.run.set_target(tpm, level)
+        _state.run.set_target(tpm, level, ramp_s)
 
 
 @events.spawning_complete.add_listener
@@ -194,7 +194,7 @@ def _begin_level(user_count: int, **_kw: Any) -> None:
         return  # a worker, or a test that could not start
     if _state.run.terms.open_mode:
         if _state.run.options.tpm is not None:
-            _state.levels.begin(tpm=_state.run.options.tpm)
+            _state.levels.begin(tpm=_state.run.options.tpm, ramp_s=_state.run.options.ramp_s)
     else:
         _state.levels.begin(developers=user_count)
 

@@ -11,6 +11,7 @@ from locust import LoadTestShape
 from locustfiles import _wiring
 from locustfiles._developer import CodingDeveloper
 from locustfiles._run import Run
+from report.steps import WARM_UP_SHARE
 
 __all__ = ["CodingDeveloper", "TpmLadder"]
 
@@ -45,7 +46,9 @@ class TpmLadder(LoadTestShape):
         levels = _wiring.current_levels()
         step = int(elapsed_s // hold_s)
         if step < len(levels_tpm):
-            levels.begin(tpm=levels_tpm[step])
+            levels.begin(
+                tpm=levels_tpm[step], ramp_s=min(run.options.ramp_s, WARM_UP_SHARE * hold_s)
+            )
             return True
         levels.rest()
         overdue = elapsed_s > len(levels_tpm) * hold_s + run.options.drain_s

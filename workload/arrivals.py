@@ -23,35 +23,73 @@ class ArrivalError(ValueError):
 
 
 class TargetLine:
-    """Cumulative input tokens asked for, piecewise linear in time.
+    """Cumulative input tokens asked for: the integral of a rate that is constant, or climbs evenly
+    from the old rate to the new one for `ramp_s` after a change.
 
-    tokens_at(t) = sum over the pieces before t of tpm / 60 x duration.
+        tokens_at(t) = tokens at the change + r0 x + (r1 - r0) x^2 / (2 ramp)   for x = t - change
+
+    with r in tokens per second, and r1 alone after the ramp.
     """
 
     def __init__(self) -> None:
         self._at_s = 0.0
         self._tokens = 0.0
-        self.tpm = 0.0
+        self._from_per_s = 0.0
+        self._to_per_s = 0.0
+        self._ramp_s = 0.0
 
-    def set_tpm(self, at_s: float, tpm: float) -> None:
-        """From `at_s` on, `tpm` input tokens per minute. Raises ArrivalError for a negative rate,
-        or a time before the last change."""
+    def set_tpm(self, at_s: float, tpm: float, ramp_s: float = 0.0) -> None:
+        """From `at_s` on towards `tpm` input tokens per minute, reached after `ramp_s`.
+
+        Raises ArrivalError for a negative rate or ramp, or a time before the last change.
+        """
         if not (tpm >= 0 and math.isfinite(tpm)):
             raise ArrivalError(f"tpm {tpm!r}: accepted are finite rates >= 0")
+        if not (ramp_s >= 0 and math.isfinite(ramp_s)):
+            raise ArrivalError(f"ramp {ramp_s!r} s: accepted are finite times >= 0")
         if at_s < self._at_s:
             raise ArrivalError(f"rate change at {at_s} s lies before the last one, {self._at_s} s")
+        rate = self._rate_per_s(at_s)
         self._tokens = self.tokens_at(at_s)
-        self._at_s, self.tpm = at_s, tpm
+        self._at_s, self._ramp_s = at_s, ramp_s
+        self._to_per_s = tpm / 60
+        self._from_per_s = rate if ramp_s else self._to_per_s
+
+    def tpm_at(self, t_s: float) -> float:
+        """The rate asked for at a time after the last change."""
+        return self._rate_per_s(t_s) * 60
 
     def tokens_at(self, t_s: float) -> float:
-        return self._tokens + self.tpm / 60 * (t_s - self._at_s)
+        """Tokens asked for up to a time after the last change."""
+        elapsed_s = t_s - self._at_s
+        if elapsed_s < self._ramp_s:
+            climb = (self._to_per_s - self._from_per_s) / (2 * self._ramp_s)
+            return self._tokens + elapsed_s * (self._from_per_s + climb * elapsed_s)
+        return self._tokens + self._ramp_tokens + self._to_per_s * (elapsed_s - self._ramp_s)
 
     def time_of(self, tokens: float) -> float:
-        """When the line reaches `tokens`; never earlier than the last rate change, inf if at rest
-        below it."""
-        if tokens <= self._tokens:
+        """When the line reaches `tokens`; never earlier than the last rate change, inf if it comes
+        to rest below."""
+        left = tokens - self._tokens
+        if left <= 0:
             return self._at_s
-        return self._at_s + (tokens - self._tokens) * 60 / self.tpm if self.tpm else math.inf
+        if left < self._ramp_tokens:
+            climb = (self._to_per_s - self._from_per_s) / (2 * self._ramp_s)
+            root = math.sqrt(self._from_per_s**2 + 4 * climb * left)
+            return self._at_s + 2 * left / (self._from_per_s + root)
+        if not self._to_per_s:
+            return math.inf
+        return self._at_s + self._ramp_s + (left - self._ramp_tokens) / self._to_per_s
+
+    @property
+    def _ramp_tokens(self) -> float:
+        return self._ramp_s * (self._from_per_s + self._to_per_s) / 2
+
+    def _rate_per_s(self, t_s: float) -> float:
+        if t_s - self._at_s >= self._ramp_s:
+            return self._to_per_s
+        share = (t_s - self._at_s) / self._ramp_s
+        return self._from_per_s + share * (self._to_per_s - self._from_per_s)
 
 
 class Arrivals:
