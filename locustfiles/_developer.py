@@ -185,6 +185,7 @@ def _record(
         turn=work.turn.index,
         kind=work.turn.kind,
         level=level,
+        text_tokens=work.conversation.prompt_tokens,
         planned_prompt_tokens=work.conversation.planned_prompt_tokens,
         planned_output_tokens=work.turn.output_tokens,
         ideal_cached_tokens=work.conversation.planned_cached_tokens,

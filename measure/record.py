@@ -42,7 +42,8 @@ class TurnRecord:
     kind: str  # what triggered it: "start", "tool", "user", "compaction"
     level: int | None  # index of the traffic level it was scheduled in
     # what was planned
-    planned_prompt_tokens: int  # on the text sent: the run's tokenizer x the drift measured so far
+    text_tokens: int  # of the prompt, counted with the run's tokenizer
+    planned_prompt_tokens: int  # what the server should count: text_tokens x the drift so far
     planned_output_tokens: int  # asked for with max_tokens
     ideal_cached_tokens: int  # prefix an endless cache would hold
     body_bytes: int

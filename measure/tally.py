@@ -12,8 +12,9 @@ independent of the order of the records, so tallies merge exactly.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from measure.quantiles import Spread
 from measure.record import TurnRecord
@@ -61,6 +62,7 @@ class Summary:
     hit_share: float | None  # cached / prompt tokens of turns answered that report both
     ideal_hit_share: float | None  # ideal cached / planned prompt tokens of turns answered
     token_drift: float | None  # reported / planned prompt tokens - 1, of turns that report
+    tokenizer_drift: float | None  # reported / text tokens - 1: before the run corrects for it
 
     # How well it was seen.
     estimated_first_chunk_share: float | None  # of the turns in decode_tps
@@ -145,7 +147,8 @@ class Tally:
                 sum(r.ideal_cached_tokens for r in answered),
                 sum(r.planned_prompt_tokens for r in answered),
             ),
-            token_drift=_token_drift(turns),
+            token_drift=_drift(turns, attrgetter("planned_prompt_tokens")),
+            tokenizer_drift=_drift(turns, attrgetter("text_tokens")),
             estimated_first_chunk_share=_share(
                 sum(r.first_chunk_is_estimated for r in decoded), len(decoded)
             ),
@@ -177,13 +180,10 @@ def _hit_share(turns: Sequence[TurnRecord]) -> float | None:
     return _share(cached, prompt)
 
 
-def _token_drift(turns: Sequence[TurnRecord]) -> float | None:
-    reported = planned = 0
-    for record in turns:
-        if record.prompt_tokens is not None:
-            reported += record.prompt_tokens
-            planned += record.planned_prompt_tokens
-    share = _share(reported, planned)
+def _drift(turns: Sequence[TurnRecord], expected: Callable[[TurnRecord], int]) -> float | None:
+    """Reported prompt tokens over the expected ones, less one, of turns that report."""
+    reporting = [record for record in turns if record.prompt_tokens is not None]
+    share = _share(sum(r.prompt_tokens or 0 for r in reporting), sum(map(expected, reporting)))
     return None if share is None else share - 1
 
 

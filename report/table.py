@@ -126,7 +126,10 @@ def _censored(steps: Sequence[Step], whole: Summary) -> list[str]:
 def _drift(whole: Summary) -> str:
     if whole.token_drift is None:
         return "Token drift: unknown, the server reports no prompt tokens."
-    return f"Token drift: {whole.token_drift:+.2%} (prompt tokens, reported against planned)."
+    return (
+        f"Token drift: {whole.token_drift:+.2%} (prompt tokens, reported against planned); the "
+        f"run's tokenizer alone: {whole.tokenizer_drift:+.2%}."
+    )
 
 
 def _new_tokens(whole: Summary) -> list[str]:

@@ -58,6 +58,7 @@ def _turn(
     planned = dict(
         turn=turn,
         level=level,
+        text_tokens=prompt_tokens,
         planned_prompt_tokens=prompt_tokens,
         ideal_cached_tokens=int(prompt_tokens * 0.87),
         scheduled_at_s=due_s,

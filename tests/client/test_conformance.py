@@ -112,6 +112,7 @@ def decode_tps(observation: Observation) -> float:
         turn=0,
         kind="start",
         level=None,
+        text_tokens=200,
         planned_prompt_tokens=200,
         planned_output_tokens=TOKENS,
         ideal_cached_tokens=0,

@@ -120,12 +120,13 @@ def test_sizes_are_of_the_turns_due_and_outputs_of_the_ok_ones():
 def test_token_drift_is_reported_over_planned_less_one():
     tally = Tally(
         [
-            turn_record(planned_prompt_tokens=1000, prompt_tokens=1020),
-            turn_record(planned_prompt_tokens=3000, prompt_tokens=3000),
-            turn_record(planned_prompt_tokens=9000, prompt_tokens=None),
+            turn_record(planned_prompt_tokens=1000, prompt_tokens=1020, text_tokens=800),
+            turn_record(planned_prompt_tokens=3000, prompt_tokens=3000, text_tokens=2416),
+            turn_record(planned_prompt_tokens=9000, prompt_tokens=None, text_tokens=1),
         ]
     )
     assert tally.summary(MINUTE).token_drift == pytest.approx(0.005)
+    assert tally.summary(MINUTE).tokenizer_drift == pytest.approx(0.25)
 
 
 def test_how_well_it_was_seen():
