@@ -20,9 +20,6 @@ Place = Literal["ready", "idle", "unstarted"]
 
 # The dealer looks at the line again this often, in wall seconds, even when nothing changed.
 _LONGEST_WAIT_S = 60.0
-# Pauses are so uneven (most are seconds, some are minutes) that tickets keep finding nobody ready
-# until there are about half as many sessions again as the mean cycle asks for (seen in ladders).
-_SPARE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +57,11 @@ class Tickets:
     developer without a session starts one, first one whose session ended (a replacement). When all
     are busy the ticket waits, and its lateness is on record.
 
-    Traffic at a rate needs a natural number of open sessions, rate x cycle / mean prompt, and some
-    more so that one is ready when a ticket is due. Up to `_SPARE` times the natural number new
-    developers are met in the middle of their work, so that prompt lengths are right from the first
-    minute; beyond it the engine is slow, more developers come, and they start new sessions.
+    Traffic at a rate needs a natural number of open sessions, rate x cycle / mean prompt. Up to it
+    new developers are met in the middle of their work, so that prompt lengths are right from the
+    first minute. Beyond it new developers start new sessions: one met in mid-work brings a prompt
+    of 88k tokens that no cache holds, and enough of those push an engine near its limit over it
+    (docs/decisions/0003).
     """
 
     def __init__(
@@ -103,7 +101,7 @@ class Tickets:
             self._match()
             at_s: float = ticket.get()
         natural = self._line.tpm_at(at_s) / self._session_tpm
-        grows = place == "unstarted" and self._open_sessions < _SPARE * natural
+        grows = place == "unstarted" and self._open_sessions < natural
         self._open_sessions += place != "ready"
         return Due(at_s, grows)
 
