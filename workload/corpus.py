@@ -237,7 +237,8 @@ def build(files: Sequence[SourceFile], tokenizer: Tokenizer) -> Corpus:
     return Corpus(
         hash=corpus_hash(files),
         tokenizer=tokenizer.name,
-        tapes={kind: _tape(found, tokenizer) for kind, found in by_kind.items() if found},
+        # Without Python there are no docstrings, without functions no test runs: source stands in.
+        tapes={kind: _tape(by_kind[kind] or by_kind["source"], tokenizer) for kind in KINDS},
         tools=tuple(zip(schemas, tokenizer.count_many([s.decode() for s in schemas]), strict=True)),
         salt_tokens=tokenizer.count(salt_line("")),
     )
