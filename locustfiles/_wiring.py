@@ -19,6 +19,7 @@ import logging
 import secrets
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -33,6 +34,7 @@ from locustfiles._levels import Levels
 from locustfiles._options import OptionError, Options, add_arguments, read_options
 from locustfiles._run import Run
 from locustfiles._terms import Terms
+from measure.ledger import Target
 from workload.profile import Profile
 from workload.profiles import load_profile
 
@@ -85,7 +87,7 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
     if parsed is not None and parsed.headless and not isinstance(runner, WorkerRunner):
         try:
             options, _ = _checked(environment)
-            _preflight.examine(_run.new_client(options, _run.new_tls(options)), options)
+            _examine(options)
             _run.load_corpus(options)
         except (ValueError, _preflight.EndpointError) as error:
             _refuse(error)
@@ -109,6 +111,11 @@ def _checked(environment: Environment) -> tuple[Options, Profile]:
     return options, profile
 
 
+def _examine(options: Options) -> tuple[Target, float]:
+    with closing(_run.new_client(options, _run.new_tls(options))) as client:
+        return _preflight.examine(client, options)
+
+
 @events.test_start.add_listener
 def _start(environment: Environment, **_kw: Any) -> None:
     try:
@@ -125,7 +132,7 @@ def _start(environment: Environment, **_kw: Any) -> None:
 
 def _start_run(environment: Environment) -> None:
     options, profile = _checked(environment)
-    target, speed = _preflight.examine(_run.new_client(options, _run.new_tls(options)), options)
+    target, speed = _examine(options)
     corpus = _run.load_corpus(options)
     open_mode = options.tpm is not None or environment.shape_class is not None
     now = time.time()

@@ -17,7 +17,7 @@ __all__ = ["CodingDeveloper", "TpmLadder"]
 
 # Developers are only places for sessions until a ticket comes, so they may all be made at once;
 # this keeps a worker's heartbeat alive meanwhile (guess).
-_PLACES_PER_S = 200
+_PLACES_PER_S = 100
 
 
 class TpmLadder(LoadTestShape):
