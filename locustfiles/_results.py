@@ -7,11 +7,14 @@ from tabulate import tabulate
 
 from locustfiles._run import Run
 from measure.ledger import Ledger, read_run
-from report.steps import steps, whole_run
+from report.steps import Step, steps, whole_run
 from report.summary import write_summary
 from report.table import table
 from workload import fidelity
 from workload.profile import Profile
+
+# Achieved over offered TPM; the difference of a few turns at a window's edges is within it (guess).
+KEPT_UP_SHARE = 0.95
 
 
 def show(run: Run) -> None:
@@ -27,9 +30,10 @@ def show(run: Run) -> None:
 
 
 def _workload_table(profile: Profile, ledger: Ledger) -> str:
-    """What was really sent after the warm-ups, against what the profile promises. (Sessions that
-    are met in mid-work begin with a prompt no cache holds: in a warm-up they are the rule.)"""
-    windows = [step.window for step in steps(ledger)]
+    """What was really sent, against what the profile promises, after the warm-ups of the levels
+    that the endpoint kept up with. (In a warm-up sessions are met in mid-work, with a prompt that
+    no cache holds; under overload new sessions crowd in, with short prompts.)"""
+    windows = [step.window for step in _kept_up(steps(ledger))]
     sent = [
         r
         for r in ledger.records
@@ -55,8 +59,17 @@ def _workload_table(profile: Profile, ledger: Ledger) -> str:
         )
         for row in rows
     ]
-    heads = ("workload", "target", "sent", "deviation", "tolerance", "")
+    heads = ("workload (levels kept up with)", "target", "sent", "deviation", "tolerance", "")
     return tabulate(lines, heads, colalign=("left", *["right"] * 4, "left"), disable_numparse=True)
+
+
+def _kept_up(levels: list[Step]) -> list[Step]:
+    """The levels that answered what was offered; all of them where none did."""
+    return [
+        step
+        for step in levels
+        if (step.summary.achieved_tpm or 0) >= KEPT_UP_SHARE * (step.summary.offered_tpm or 0)
+    ] or levels
 
 
 def _number(value: float) -> str:
