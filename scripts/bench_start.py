@@ -28,7 +28,9 @@ def _seconds_to_first_request(address: str, cache: Path, runs: Path) -> float:
     subprocess.run(
         [
             *(sys.executable, "-m", "locust", "-f", "locustfiles/coding_agents.py"),
-            *("--host", address, "--headless", "-u", "40", "-r", "100", "-t", "4s"),
+            *("--host", address, "--headless", "-u", "20", "-r", "100", "-t", "3s"),
+            # Open mode at a rate whose first ticket is due at once.
+            *("--tpm", "50M", "--ramp", "0.1s"),
             *("--stop-timeout", "0", "--runs", str(runs), "--skip-log-setup", "--only-summary"),
         ],
         cwd=ROOT,
