@@ -1,0 +1,3 @@
+"""Locust before anything else: it monkey-patches the standard library, as in a real run."""
+
+import locust  # noqa: F401
