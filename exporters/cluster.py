@@ -51,23 +51,35 @@ class MasterLink:
     runner: MasterRunner
     feed: TurnFeed
     serial: int = 0
+    _target: tuple[float | None, int | None] = (None, None)  # TPM of all workers, level
+    _sharers: int = 0
     _last: dict[str, tuple[int, int]] = field(default_factory=dict)  # client: (serial, in flight)
 
     def announce(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         """A new target for every worker, in equal shares (a worker is one process of the same
         power as the others)."""
         self.serial += 1
+        self._target = (tpm, level)
         workers = self._workers()
-        share = None if tpm is None else tpm / max(1, len(workers))
+        self._sharers = len(workers)
         for client_id in workers:
-            message = {"tpm": share, "level": level, "ramp_s": ramp_s, "serial": self.serial}
-            self.runner.send_message(_TARGET, message, client_id)
+            self._tell(client_id, ramp_s)
 
     def take(self, client_id: str, report: dict[str, Any]) -> None:
         for turn in report["turns"]:
             turn["chunk_gaps_s"] = tuple(turn["chunk_gaps_s"])
             self.feed.turn(TurnRecord(**turn))
         self._last[client_id] = (report["serial"], report["in_flight"])
+        if self.serial and len(self._workers()) != self._sharers:
+            self.announce(*self._target, ramp_s=0.0)  # one came or went: share out again
+        elif report["serial"] < self.serial:
+            self._tell(client_id, ramp_s=0.0)  # it came late, or has not read its post yet
+
+    def _tell(self, client_id: str, ramp_s: float) -> None:
+        tpm, level = self._target
+        share = None if tpm is None else tpm / max(1, self._sharers)
+        message = {"tpm": share, "level": level, "ramp_s": ramp_s, "serial": self.serial}
+        self.runner.send_message(_TARGET, message, client_id)
 
     def in_flight(self) -> int | None:
         """Turns in flight on all workers; None until each has reported since the last target."""

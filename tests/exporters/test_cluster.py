@@ -52,6 +52,27 @@ def test_a_rate_is_shared_out_equally():
     assert all((data["level"], data["ramp_s"]) == (1, 60.0) for _, data, _ in runner.sent)
 
 
+def test_a_worker_that_comes_or_goes_changes_the_shares():
+    link, runner, _ = linked("a", "b")
+    link.announce(3e6, 1, 60.0)
+    runner.worker_ids.append("c")
+    runner.sent.clear()
+    link.take("a", {"turns": [], "in_flight": 0, "serial": 1})
+    assert [(i, data["tpm"]) for _, data, i in runner.sent] == [("a", 1e6), ("b", 1e6), ("c", 1e6)]
+    runner.sent.clear()
+    runner.worker_ids.remove("b")
+    link.take("c", {"turns": [], "in_flight": 0, "serial": 2})
+    assert [(i, data["tpm"]) for _, data, i in runner.sent] == [("a", 1.5e6), ("c", 1.5e6)]
+
+
+def test_a_worker_that_missed_the_target_is_told_again():
+    link, runner, _ = linked("a", "b")
+    link.announce(3e6, 1, 60.0)
+    runner.sent.clear()
+    link.take("b", {"turns": [], "in_flight": 0, "serial": 0})
+    assert [(i, d["tpm"], d["serial"]) for _, d, i in runner.sent] == [("b", 1.5e6, 1)]
+
+
 def test_in_flight_is_unknown_until_every_worker_has_seen_the_last_target():
     link, _, _ = linked("a", "b")
     link.announce(0.0, None, 0.0)
