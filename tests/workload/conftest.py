@@ -34,7 +34,7 @@ def merge_entries_{n}(left, right, *, strict=False):
 
 
 def count_entries_{n}(entries, kind):
-    """Counts the entries of a kind; entries without a kind count as plain, whatever is asked for."""
+    """Counts the entries of a kind; entries without a kind count as plain, whatever is asked."""
     return sum(entry.kind == kind for entry in entries) + {n}
 
 
@@ -60,7 +60,10 @@ func Append(entries []string, entry string) []string {{
 
 /
 """
-PROSE = "# Heading {n}\n\nSome *words* about `code`:\n\n    indented = {n}\n   \n\n/path/of/its/own;\n\n/x\n"
+PROSE = (
+    "# Heading {n}\n\nSome *words* about `code`:\n\n    indented = {n}\n   \n\n"
+    "/path/of/its/own;\n\n/x\n"
+)
 
 
 def write_sources(folder: Path) -> Path:

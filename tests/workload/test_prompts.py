@@ -1,0 +1,361 @@
+"""Prompts: valid chats of exactly known size that only ever grow within a life."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+import workload
+from client import chat
+from workload.corpus import Corpus
+from workload.profile import Profile
+from workload.profiles import AGENTIC, PROFILES, SEED, WILD
+from workload.prompts import Conversation, shared_prefix
+from workload.session import Session, Turn, sessions
+from workload.tokens import (
+    GENERATION_PROMPT_TOKENS,
+    MESSAGE_OVERHEAD_TOKENS,
+    count_message,
+    count_tools,
+)
+
+# A prompt ends with a whole line, and a tool call may be longer than the reply it stands for.
+SHARE_OFF, TOKENS_OFF = 0.01, 60
+# The bytes of a conversation that are its own: around texts, with the salt or a call's arguments.
+FRAME = re.compile(rb',\{"role":"(user|assistant)","content":"|"\}$|","tool_calls":\[')
+
+
+def conversation(
+    corpus: Corpus,
+    profile: Profile = SEED,
+    name: str = "w0.u0.s0",
+    *,
+    seed: int = 1,
+    salt: str = "run",
+    drift: float = 1.0,
+) -> Conversation:
+    return Conversation(
+        corpus,
+        shared_prefix(corpus, profile.shared_prefix_tokens),
+        name,
+        seed=seed,
+        salt=salt,
+        growth_tokens=round(profile.growth_tokens.mean + profile.output_tokens.mean),
+        drift=drift,
+    )
+
+
+def developer(profile: Profile, user: int = 0) -> Iterator[Session]:
+    return sessions(profile, 1, 0, user)
+
+
+def turns(session: Session) -> Iterator[Turn]:
+    return iter(session.next_turn, None)
+
+
+def turn(kind: str, prompt_tokens: int, reply_tokens: int = 300) -> Turn:
+    return Turn("s", 0, kind, 0.0, prompt_tokens, 0, 0, reply_tokens, reply_tokens, None, 0)
+
+
+def messages_bytes(said: Conversation) -> bytes:
+    return b"".join(said.segments)
+
+
+def request(said: Conversation) -> dict[str, Any]:
+    head = chat.opening("m", said.shared.tools, {})
+    return orjson.loads(b"".join((head, *said.segments, chat.closing(450))))
+
+
+def common_prefix(one: bytes, other: bytes) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def assert_is_a_valid_chat(messages: list[dict[str, Any]]) -> None:
+    assert [m["role"] for m in messages[:2]] == ["system", "user"]
+    assert messages[-1]["role"] in ("user", "tool")
+    follows = {
+        "user": {"assistant"},
+        "assistant": {"user", "tool"},
+        "tool": {"assistant", "user"},
+    }
+    for before, message in pairwise(messages[1:]):
+        assert message["role"] in follows[before["role"]]
+        assert isinstance(message["content"], str)
+        if message["role"] == "tool":
+            (call,) = before["tool_calls"]
+            assert call["id"] == message["tool_call_id"]
+            assert call["type"] == "function"
+            assert isinstance(orjson.loads(call["function"]["arguments"]), dict)
+        else:
+            assert "tool_calls" not in before
+    ids = [m["tool_call_id"] for m in messages if m["role"] == "tool"]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.fixture(params=sorted(PROFILES))
+def profile(request: pytest.FixtureRequest) -> Profile:
+    return PROFILES[request.param]
+
+
+def test_every_prompt_is_a_valid_chat_of_the_size_it_says(profile, corpus, tokenizer):
+    for session in islice(developer(profile), 3):
+        said = conversation(corpus, profile, session.name)
+        for step in islice(turns(session), 30):
+            said.advance(step)
+        body = request(said)
+        assert_is_a_valid_chat(body["messages"])
+        counted = (
+            count_tools(tokenizer, body["tools"])
+            + sum(count_message(tokenizer, message) for message in body["messages"])
+            + GENERATION_PROMPT_TOKENS
+        )
+        assert counted == said.prompt_tokens == said.planned_prompt_tokens
+        assert said.body_bytes == len(messages_bytes(said))
+
+
+def test_awkward_text_makes_valid_chats_of_exact_size_too(awkward_corpus, tokenizer):
+    said = conversation(awkward_corpus, WILD)
+    for step in islice(turns(next(developer(WILD))), 30):
+        said.advance(step)
+    body = request(said)
+    assert_is_a_valid_chat(body["messages"])
+    messages = sum(count_message(tokenizer, message) for message in body["messages"])
+    tools = count_tools(tokenizer, body["tools"])
+    assert tools + messages + GENERATION_PROMPT_TOKENS == said.prompt_tokens
+
+
+def test_prompts_are_as_long_as_their_turns_ask(profile, corpus):
+    for session in islice(developer(profile), 12):
+        said = conversation(corpus, profile, session.name)
+        for step in turns(session):
+            said.advance(step)
+            off = abs(said.prompt_tokens - step.prompt_tokens)
+            assert off <= max(SHARE_OFF * step.prompt_tokens, TOKENS_OFF), step
+
+
+def test_errors_of_size_do_not_add_up(corpus):
+    off = []
+    for session in islice(developer(AGENTIC), 10):
+        said = conversation(corpus, AGENTIC, session.name)
+        for step in turns(session):
+            said.advance(step)
+            off.append(said.prompt_tokens - step.prompt_tokens)
+    assert len(off) > 150
+    assert abs(sum(off) / len(off)) < 5
+
+
+def test_within_a_life_a_prompt_starts_with_the_last_one_byte_for_byte(profile, corpus):
+    for session in islice(developer(profile), 3):
+        said = conversation(corpus, profile, session.name)
+        last = b""
+        for step in islice(turns(session), 25):
+            said.advance(step)
+            now = messages_bytes(said)
+            if step.kind in ("tool", "user"):
+                assert now.startswith(last)
+                assert len(now) > len(last)
+            last = now
+
+
+def test_what_triggers_a_turn_is_its_last_message(corpus):
+    said = conversation(corpus)
+    said.advance(turn("start", 60_000))
+    said.advance(turn("tool", 65_000))
+    assert request(said)["messages"][-1]["role"] == "tool"
+    said.advance(turn("user", 70_000))
+    answer, question = request(said)["messages"][-2:]
+    assert (answer["role"], question["role"]) == ("assistant", "user")
+
+
+def test_the_scripted_reply_enters_the_history_at_its_size(corpus, tokenizer):
+    said = conversation(corpus)
+    said.advance(turn("start", 60_000, reply_tokens=900))
+    n_messages = len(request(said)["messages"])
+    said.advance(turn("tool", 65_000, reply_tokens=400))
+    reply = request(said)["messages"][n_messages]
+    assert count_message(tokenizer, reply) == pytest.approx(900, abs=30)
+    said.advance(turn("user", 70_000))
+    reply = request(said)["messages"][n_messages + 2]
+    assert count_message(tokenizer, reply) == pytest.approx(400, abs=30)
+
+
+def test_a_cache_can_hold_the_last_prompt_or_else_the_shared_prefix(corpus):
+    said = conversation(corpus)
+    said.advance(turn("start", 60_000))
+    assert said.ideal_cached_tokens == said.planned_cached_tokens == said.shared.tokens
+    last = said.prompt_tokens - GENERATION_PROMPT_TOKENS
+    said.advance(turn("tool", 65_000))
+    assert said.ideal_cached_tokens == last
+    said.advance(turn("compaction", 45_000))
+    assert said.ideal_cached_tokens == said.shared.tokens
+
+
+def test_a_compaction_keeps_only_the_shared_prefix(corpus):
+    lives = []
+    for session in developer(WILD):
+        said = conversation(corpus, WILD, session.name)
+        last = b""
+        for step in turns(session):
+            said.advance(step)
+            now = messages_bytes(said)
+            if step.kind == "compaction":
+                lives.append((last, now, len(said.shared.system)))
+            last = now
+        if len(lives) >= 3:
+            break
+    for before, after, shared_bytes in lives:
+        assert shared_bytes <= common_prefix(before, after) < shared_bytes + 80
+        assert len(after) < len(before)
+        assert_is_a_valid_chat(orjson.loads(b"[" + after + b"]"))
+
+
+def test_the_shared_prefix_is_the_same_for_all_and_as_long_as_asked(corpus, tokenizer):
+    shared = shared_prefix(corpus, 20_000)
+    assert shared == shared_prefix(corpus, 20_000)
+    assert shared.tokens == pytest.approx(20_000, rel=0.01)
+    system = orjson.loads(shared.system)
+    tools = count_tools(tokenizer, orjson.loads(shared.tools))
+    assert tools == pytest.approx(0.6 * 20_000, rel=0.1)
+    assert tools + count_message(tokenizer, system) == shared.tokens
+    for user in range(3):
+        session = next(developer(SEED, user))
+        said = conversation(corpus, SEED, session.name)
+        said.advance(next(turns(session)))
+        assert said.segments[0] == shared.system
+
+
+@pytest.mark.parametrize("tokens", [300, 400, 1_000, 15_000, 25_000, 40_000])
+def test_a_shared_prefix_of_any_size_is_near_to_half_a_line(tokens, corpus):
+    assert shared_prefix(corpus, tokens).tokens == pytest.approx(tokens, abs=30)
+
+
+def advanced(said: Conversation, profile: Profile = SEED) -> list[bytes]:
+    bodies = []
+    for step in islice(turns(next(developer(profile))), 5):
+        said.advance(step)
+        bodies.append(messages_bytes(said))
+    return bodies
+
+
+def test_another_salt_changes_the_salt_line_alone(corpus):
+    one, other = conversation(corpus, salt="a"), conversation(corpus, salt="b")
+    salt = re.compile(rb"Workspace \d{3}(-\d{3}){4}\\n")
+    for mine, theirs in zip(advanced(one), advanced(other), strict=True):
+        assert mine != theirs
+        assert len(salt.findall(mine)) == 1
+        assert salt.sub(b"", mine) == salt.sub(b"", theirs)
+    assert one.prompt_tokens == other.prompt_tokens
+
+
+def test_the_same_seed_name_and_salt_give_the_same_bytes(corpus):
+    assert advanced(conversation(corpus, salt="a")) == advanced(conversation(corpus, salt="a"))
+
+
+def test_another_seed_gives_another_conversation(corpus):
+    one, other = conversation(corpus, seed=1, salt=""), conversation(corpus, seed=2, salt="")
+    assert advanced(one)[0] != advanced(other)[0]
+
+
+def test_sessions_share_no_more_than_the_shared_prefix(corpus):
+    bodies = []
+    for user in range(4):
+        for session in islice(developer(SEED, user), 3):
+            said = conversation(corpus, SEED, session.name)
+            said.advance(next(turns(session)))
+            bodies.append(messages_bytes(said))
+    shared_bytes = len(said.shared.system)
+    for n, body in enumerate(bodies):
+        for other in bodies[:n]:
+            # The user message's frame and the salt line's first word, then digits that differ.
+            assert shared_bytes <= common_prefix(body, other) < shared_bytes + 60
+
+
+def served(said: Conversation, factor: float) -> None:
+    """What a server does whose tokenizer finds `factor` as many tokens."""
+    said.calibrate(round(said.prompt_tokens * factor))
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.3])
+def test_after_one_turn_prompts_are_planned_in_the_servers_tokens(factor, corpus):
+    said = conversation(corpus)
+    said.advance(turn("start", 50_000))
+    assert said.planned_prompt_tokens == pytest.approx(50_000, rel=0.002)
+    served(said, factor)
+    assert said.planned_prompt_tokens == pytest.approx(50_000, rel=0.002)  # what was planned
+    for step in (turn("tool", 80_000), turn("user", 95_000), turn("tool", 100_000)):
+        said.advance(step)
+        assert said.prompt_tokens * factor == pytest.approx(step.prompt_tokens, rel=0.002)
+        assert said.planned_prompt_tokens == pytest.approx(step.prompt_tokens, rel=0.002)
+        served(said, factor)
+
+
+def test_text_already_sent_stays_when_the_server_counts_more(corpus):
+    said = conversation(corpus)
+    said.advance(turn("start", 80_000))
+    served(said, 1.3)  # 104,000 reported: the next turn is too long already
+    before = messages_bytes(said)
+    said.advance(turn("tool", 90_000))
+    assert messages_bytes(said).startswith(before)
+    assert said.planned_prompt_tokens == pytest.approx(104_000, rel=0.01)
+    said.advance(turn("compaction", 45_000))
+    assert said.planned_prompt_tokens == pytest.approx(45_000, rel=0.002)
+
+
+def test_the_next_session_starts_with_the_learned_drift(corpus):
+    said = conversation(corpus, drift=1.3)
+    said.advance(turn("start", 80_000))
+    assert said.prompt_tokens * 1.3 == pytest.approx(80_000, rel=0.002)
+    assert said.planned_cached_tokens == round(said.shared.tokens * 1.3)
+
+
+def test_an_absurd_count_is_another_fault_and_not_followed_for_good(corpus):
+    said = conversation(corpus)
+    said.advance(turn("start", 50_000))
+    served(said, 100.0)
+    assert said.drift == 4.0
+    served(said, 0.001)
+    assert said.drift == 0.25
+
+
+def test_all_segments_are_immutable_and_texts_are_views_into_the_corpus(profile, corpus):
+    tapes = [tape.text.obj for tape in corpus.tapes.values()]
+    said = conversation(corpus, profile)
+    for step in islice(turns(next(developer(profile))), 5):
+        said.advance(step)
+    for piece in said.segments[1:]:
+        if isinstance(piece, memoryview):
+            assert piece.readonly
+            assert any(piece.obj is text for text in tapes)
+        else:
+            assert isinstance(piece, bytes)
+            assert FRAME.match(piece)
+
+
+def test_a_reply_shorter_than_a_lead_is_a_bare_tool_call(corpus):
+    said = conversation(corpus)
+    said.advance(turn("start", 50_000, reply_tokens=5))
+    n_messages = len(request(said)["messages"])
+    said.advance(turn("tool", 52_000))
+    assert request(said)["messages"][n_messages]["content"] == ""
+
+
+def test_growth_smaller_than_a_message_still_appends_a_valid_one(corpus):
+    said = conversation(corpus)
+    said.advance(turn("start", 50_000, reply_tokens=1))
+    for kind in ("tool", "user", "tool"):
+        said.advance(turn(kind, 50_000, reply_tokens=1))
+    assert_is_a_valid_chat(request(said)["messages"])
+    # Three messages' overheads, calls and sentences at most.
+    assert said.prompt_tokens < 50_000 + 3 * (2 * MESSAGE_OVERHEAD_TOKENS + 150)
+
+
+def test_no_file_of_workload_imports_gevent():
+    for path in Path(workload.__file__).parent.glob("*.py"):
+        assert not re.search(r"^\s*(import|from)\s+(gevent|locust)\b", path.read_text(), re.M), path
