@@ -30,8 +30,8 @@ def examine(client: ChatClient, options: Options) -> tuple[Target, float]:
     if options.model and listed and model not in listed:
         raise EndpointError(f"--model {model!r}: {options.endpoint} lists {', '.join(listed)}")
     _try_one_token(client, options, model)
-    _, info = _json(client, options, "/sim/info")
-    simulated = info.get("simulated") is True
+    info = simulation(client, options)
+    simulated = bool(info)
     target = Target(
         url=str(options.endpoint),
         model=model,
@@ -40,6 +40,12 @@ def examine(client: ChatClient, options: Options) -> tuple[Target, float]:
         gpus=options.gpus or (info.get("gpus") if simulated else None),
     )
     return target, float(info["speed"]) if simulated else 1.0
+
+
+def simulation(client: ChatClient, options: Options) -> dict[str, Any]:
+    """What the embedded engine says of itself; empty for every other endpoint."""
+    _, info = _json(client, options, "/sim/info")
+    return info if info.get("simulated") is True else {}
 
 
 def _json(client: ChatClient, options: Options, path: str) -> tuple[int, dict[str, Any]]:

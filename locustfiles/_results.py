@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 from tabulate import tabulate
 
+from locustfiles._preflight import EndpointError, simulation
 from locustfiles._run import Run
 from measure.ledger import Ledger, read_run
 from report.steps import Step, steps, whole_run
@@ -16,6 +19,9 @@ from workload.profile import Profile
 # Achieved over offered TPM; the difference of a few turns at a window's edges is within it (guess).
 KEPT_UP_SHARE = 0.95
 
+# Of p50 TTFT; ENGINE.md 7: beyond it a run at speed 20 on a busy machine read 1.63 s for 1.26 s.
+MAX_LATENESS_SHARE = 0.05
+
 
 def show(run: Run) -> None:
     """Prints what the run's ledgers say and writes the summary."""
@@ -25,8 +31,31 @@ def show(run: Run) -> None:
         return
     levels, whole = steps(ledger), whole_run(ledger)
     print(f"\n{table(ledger, levels, whole)}\n\n{_workload_table(run.profile, ledger)}")
+    if run.terms.target.simulated:
+        print(f"\n{_engine_lateness(run, levels)}")
     write_summary(run.folder / "summary.json", ledger, levels, whole)
     print(f"\nledger and summary: {run.folder}   again: python -m report {run.folder}")
+
+
+def _engine_lateness(run: Run, levels: list[Step]) -> str:
+    """Whether the compressed clock could be kept: a token handed out late is late S times over."""
+    try:
+        with closing(run.client()) as client:
+            info = simulation(client, run.options)
+    except EndpointError as error:
+        return f"Engine lateness: unknown ({error})"
+    late_s, cold_s = info.get("lateness_p99_s"), info.get("arrival_lateness_p99_s")
+    lowest_s = min((s.summary.ttft_s.p50 for s in levels if s.summary.ttft_s.p50), default=None)
+    if late_s is None or lowest_s is None:
+        return "Engine lateness: unknown"
+    share = late_s * run.terms.speed / lowest_s
+    text = (
+        f"Engine lateness p99: {late_s * 1e3:.1f} ms of wall time, {share:.1%} of the lowest p50 "
+        f"TTFT; of arrivals with much new text: {_ms(cold_s)}."
+    )
+    if share > MAX_LATENESS_SHARE:
+        text += f" INVALID above {MAX_LATENESS_SHARE:.0%}: lower --speed, or quieten the machine."
+    return text
 
 
 def _workload_table(profile: Profile, ledger: Ledger) -> str:
@@ -61,6 +90,10 @@ def _workload_table(profile: Profile, ledger: Ledger) -> str:
     ]
     heads = ("workload (levels kept up with)", "target", "sent", "deviation", "tolerance", "")
     return tabulate(lines, heads, colalign=("left", *["right"] * 4, "left"), disable_numparse=True)
+
+
+def _ms(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds * 1e3:.1f} ms"
 
 
 def _kept_up(levels: list[Step]) -> list[Step]:
