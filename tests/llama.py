@@ -33,6 +33,9 @@ N_HEADS = 2
 TRAINED_CONTEXT_TOKENS = 131_072  # llama.cpp caps each slot's context at this
 VOCABULARY_TOKENS = 1_000  # 256 bytes, the two control tokens, and merges
 WEIGHTS_SEED = 1
+# A prompt goes to the slot that holds so much of it, else to the one idle longest: a grown prompt
+# finds itself, a new session that shares no more than its prefix leaves the others' slots alone.
+SLOT_SIMILARITY = 0.5
 PROMPT_CACHE_MIB = 256  # idle prompts kept beside the slots: about 500,000 tokens of 512 bytes
 READY_TIMEOUT_S = 30.0  # guess: seen 0.9-1.6 s on two cores, most of it imports
 
@@ -152,6 +155,7 @@ def serve(port: int, parallel: int, ctx_tokens: int) -> None:
     params.port = port
     params.n_parallel = parallel
     params.n_ctx = ctx_tokens * parallel
+    params.slot_prompt_similarity = SLOT_SIMILARITY
     params.cache_ram_mib = PROMPT_CACHE_MIB
     params.endpoint_metrics = True
     params.force_pure_content_parser = True  # random text never is a tool call

@@ -1,0 +1,121 @@
+"""Three developers on llama.cpp: a real engine, and a tokenizer that is not the run's.
+
+The model is random and its vocabulary tiny, so it counts nearly twice the tokens that were planned
+until the drift is measured; slots, prefix reuse, usage and /metrics are llama.cpp's own.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from measure.ledger import read_run
+from measure.record import TurnRecord
+from tests.e2e.stack import (
+    AGENTS,
+    PREFLIGHT_REQUESTS,
+    Finished,
+    Stack,
+    by_session,
+    locust_requests,
+    metrics,
+)
+from tests.llama import running_llama
+
+# Short pauses, for several turns a session within the run. A small shared prefix: sessions that
+# share most of their prompts would be given each other's slots.
+PROFILE = """\
+base = "small"
+human_gap_s.median = 1.0
+shared_prefix_tokens = 60
+"""
+SLOTS = 6
+SEAM_TOKENS = 16  # a grown prompt may be tokenized differently where the old one ended
+MOST_PREFLIGHT_TOKENS = 32  # "ping" and the chat template
+
+
+@dataclass(frozen=True)
+class Run:
+    finished: Finished
+    records: list[TurnRecord]
+    locust_requests: int
+    engine: dict[str, float]
+
+    def after_the_first_of_each_session(self) -> list[TurnRecord]:
+        return [record for record in self.records if record.turn > 0]
+
+
+@pytest.fixture(scope="module")
+def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder: Path = tmp_path_factory.mktemp("llama")
+    profile, stats = folder / "quick.toml", folder / "stats"
+    profile.write_text(PROFILE)
+    with running_llama(parallel=SLOTS, ctx_tokens=16_384) as url:
+        options = ("-u", "3", "-r", "3", "-t", "15s", "--warm", "--json-file", str(stats))
+        finished = stack.locust(
+            AGENTS, "--host", url, "--run-name", "llama", "--profile", str(profile), *options
+        )
+        assert finished.code == 0, finished.printed
+        counted = metrics(url)
+    records = read_run(stack.runs / "llama").records
+    return Run(finished, records, locust_requests(stats.with_suffix(".json")), counted)
+
+
+def test_every_turn_is_answered(run: Run) -> None:
+    assert len(run.records) > 12  # 23 seen
+    assert {record.outcome for record in run.records} == {"ok"}
+    assert run.locust_requests == len(run.records)
+    assert "Traceback" not in run.finished.printed
+
+
+def test_nothing_is_called_simulated(run: Run) -> None:
+    assert "SIMULATED" not in run.finished.printed and "engine s" not in run.finished.printed
+
+
+def test_prompts_grow_and_cached_tokens_rise_from_turn_to_turn(run: Run) -> None:
+    pairs = [pair for turns in by_session(run.records).values() for pair in pairwise(turns)]
+    assert len(pairs) > 8
+    for last, following in pairs:
+        assert following.prompt_tokens > last.prompt_tokens  # type: ignore[operator]
+        assert following.cached_tokens > last.cached_tokens  # type: ignore[operator]
+
+
+def test_a_turn_finds_the_whole_prompt_before_it(run: Run) -> None:
+    for turns in by_session(run.records).values():
+        for last, following in pairwise(turns):
+            assert last.prompt_tokens is not None and following.cached_tokens is not None
+            assert following.cached_tokens >= last.prompt_tokens - SEAM_TOKENS
+
+
+def test_the_drift_of_a_foreign_tokenizer_is_corrected(run: Run) -> None:
+    """A developer's first turn is off by more than half, later ones by what new text differs."""
+    opening = [r for r in run.records if r.session.endswith(".s0") and r.turn == 0]
+    assert len(opening) == 3
+    assert all(_drift(record) > 0.5 for record in opening)
+    later = run.after_the_first_of_each_session()
+    assert max(abs(_drift(record)) for record in later) < 0.10  # 0.064 seen
+    planned = sum(record.planned_prompt_tokens for record in later)
+    assert sum(record.prompt_tokens or 0 for record in later) == pytest.approx(planned, rel=0.02)
+
+
+def _drift(record: TurnRecord) -> float:
+    assert record.prompt_tokens is not None
+    return record.prompt_tokens / record.planned_prompt_tokens - 1
+
+
+def test_the_engine_has_counted_what_the_records_say(run: Run) -> None:
+    engine = run.engine
+    output = sum(record.output_tokens or 0 for record in run.records)
+    assert engine["llamacpp:tokens_predicted_total"] == output + PREFLIGHT_REQUESTS
+    prompt = sum(record.prompt_tokens or 0 for record in run.records)
+    cached = sum(record.cached_tokens or 0 for record in run.records)
+    counted_cached = engine["llamacpp:prompt_tokens_cached_total"]
+    counted_prompt = engine["llamacpp:prompt_tokens_total"] + counted_cached  # it counts misses
+    assert 0 < counted_prompt - prompt <= PREFLIGHT_REQUESTS * MOST_PREFLIGHT_TOKENS
+    assert 0 <= counted_cached - cached <= PREFLIGHT_REQUESTS * MOST_PREFLIGHT_TOKENS
+
+
+def test_every_token_asked_for_came_in_a_chunk_of_its_own(run: Run) -> None:
+    for record in run.records:
+        assert record.output_tokens == record.planned_output_tokens == record.output_chunks
