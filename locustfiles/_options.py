@@ -249,6 +249,9 @@ def _file(option: str, path: str) -> str | None:
 
 
 def _name(option: str, name: str) -> str | None:
-    if name and not re.fullmatch(r"[\w.-]+", name):
-        raise OptionError(f"{option} {name!r}: accepted are letters, digits, '.', '_' and '-'")
+    if name and not re.fullmatch(r"\w[\w.-]*", name):
+        raise OptionError(
+            f"{option} {name!r}: accepted are letters, digits, '.', '_' and '-', the "
+            "first a letter, a digit or '_'"
+        )
     return name or None

@@ -112,10 +112,16 @@ def load_corpus(options: Options) -> Corpus:
     def tokenizer() -> Tokenizer:
         return load_tokenizer(options.tokenizer, trust_remote_code=options.trust_remote_code)
 
-    corpus: Corpus = gevent.get_hub().threadpool.apply(
-        corpora.load, (options.tokenizer, tokenizer, options.corpus)
-    )
-    return corpus
+    def load() -> Corpus | ValueError:
+        try:
+            return corpora.load(options.tokenizer, tokenizer, options.corpus)
+        except ValueError as error:
+            return error  # gevent's threads print a traceback of what they raise
+
+    loaded: Corpus | ValueError = gevent.get_hub().threadpool.apply(load)
+    if isinstance(loaded, ValueError):
+        raise loaded
+    return loaded
 
 
 def start(

@@ -41,6 +41,7 @@ from workload.profiles import load_profile
 logger = logging.getLogger("tokenswarm")
 
 BAD_SETTING = 2  # exit code
+_CONNECT_S = 5.0  # guess: forked workers reach their master within 0.1 s
 
 
 @dataclass(slots=True)
@@ -90,12 +91,24 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
             _examine(options)
             _run.load_corpus(options)
         except (ValueError, _preflight.EndpointError) as error:
-            _refuse(error)
+            _refuse(error, runner)
 
 
-def _refuse(error: Exception) -> NoReturn:
+def _refuse(error: Exception, runner: Any) -> NoReturn:
     print(f"tokenswarm: {error}", file=sys.stderr)
+    if isinstance(runner, MasterRunner):
+        _dismiss_workers(runner)
     raise SystemExit(BAD_SETTING)
+
+
+def _dismiss_workers(runner: MasterRunner) -> None:
+    """Forked workers would look for their master for another minute, and find the next one."""
+    parsed = runner.environment.parsed_options
+    forked = (parsed and parsed.processes) or 0
+    with gevent.Timeout(_CONNECT_S, False):
+        while runner.worker_count < forked:
+            gevent.sleep(0.05)
+    runner.quit()
 
 
 def _checked(environment: Environment) -> tuple[Options, Profile]:
@@ -103,6 +116,8 @@ def _checked(environment: Environment) -> tuple[Options, Profile]:
     assert environment.parsed_options is not None
     options = read_options(environment.parsed_options, environment.host)
     profile = load_profile(options.profile)
+    if options.runs_folder.exists() and not options.runs_folder.is_dir():
+        raise OptionError(f"--runs {str(options.runs_folder)!r}: not a folder; accepted: a folder")
     folder = options.runs_folder / (options.run_name or "")
     if options.run_name and folder.exists():
         raise OptionError(
