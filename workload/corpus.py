@@ -29,7 +29,7 @@ from workload.tokens import Tokenizer, count_call
 from workload.tools import tool_schemas
 
 # Raise it when documents, units or the stored form change: old caches are then left alone.
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 # Enough text that a 200k-token session need not repeat itself (tapes hold about 2.5M tokens).
 MAX_SOURCE_CHARS = 3_000_000
 _MAX_FILE_CHARS = 120_000

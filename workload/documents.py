@@ -118,7 +118,11 @@ def docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
 
 
 def _frequent_identifier(file: SourceFile) -> str | None:
-    names = Counter(name for line in file.lines for name in set(_IDENTIFIER.findall(line)))
+    # Once a line, in the line's order: a set's order, and with it the rank of names that occur
+    # equally often, would change with the process.
+    names = Counter(
+        name for line in file.lines for name in dict.fromkeys(_IDENTIFIER.findall(line))
+    )
     # Not the very first: `return` and `import` lead in every file.
     ranked = [name for name, _ in names.most_common(12)][4:]
     return ranked[0] if ranked else None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -269,6 +272,34 @@ def test_what_is_no_folder_is_refused(name, tmp_path):
     (tmp_path / "file.py").write_text("x = 1\n")
     with pytest.raises(CorpusError, match=rf"--corpus '.*{name}': not a folder; accepted"):
         corpora.source_files(tmp_path / name)
+
+
+BUILD_AND_HASH = """
+import hashlib
+from workload.corpus import build, source_files
+from workload.tokens import Tokenizer
+files = source_files(max_chars=300_000)
+corpus = build(files, Tokenizer("letters", lambda texts: [len(text) for text in texts]))
+for kind, tape in sorted(corpus.tapes.items()):
+    print(kind, hashlib.sha256(tape.text).hexdigest())
+    print(hashlib.sha256(repr(tape.calls).encode()).hexdigest())
+print(hashlib.sha256(repr(corpus.tools).encode()).hexdigest())
+"""
+
+
+def built_alone(hash_seed: int) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", BUILD_AND_HASH],
+        env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_every_process_builds_the_same_corpus():
+    """Workers on several machines share no cache, and the same seed must mean the same prompts."""
+    assert built_alone(0) == built_alone(1) == built_alone(2)
 
 
 def test_the_same_folder_gives_the_same_corpus(awkward_folder, awkward_corpus, tokenizer):
