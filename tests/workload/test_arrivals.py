@@ -77,7 +77,7 @@ def test_no_time_lies_before_the_last_change():
     assert line.time_of(100.0) == 60.0
 
 
-RATES_TPM = st.floats(0, 1e7)
+RATES_TPM = st.just(0.0) | st.floats(1, 1e7)
 RAMPS_S = st.just(0.0) | st.floats(0.01, 600)
 TIMES_S = st.floats(0, 1e4)
 
