@@ -1,7 +1,8 @@
 """Between master and workers: whole turn records up, the target rate and the level down.
 
-    worker -> master   with Locust's own report, every 3 s: {"turns": [...], "in_flight": n,
-                       "serial": s}   (s: the last target this worker has taken up)
+    worker -> master   with Locust's own report, every 3 s: {"turns": [...], "run": name,
+                       "in_flight": n, "ended": bool, "serial": s}
+                       (s: the last target this worker has taken up)
     master -> workers  {"tpm": this worker's share or None, "level": index or None, "ramp_s": ...,
                        "serial": s}
 
@@ -17,18 +18,31 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import gevent
+
 from exporters.turns import TurnFeed
 from measure.record import TurnRecord
 
 _KEY = "tokenswarm"
 _TARGET = "tokenswarm_target"
+_STOP = "tokenswarm_stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Of a process that sends traffic: its run (the last one, once it has ended), turns under way,
+    and whether the run has ended, so that no more turns will come."""
+
+    run: str | None
+    in_flight: int
+    ended: bool
 
 
 @dataclass(slots=True)
 class WorkerLink:
     """A worker's end: collects turns for the next report."""
 
-    in_flight: Callable[[], int]
+    status: Callable[[], Status]
     serial: int = 0
     _turns: list[TurnRecord] = field(default_factory=list)
 
@@ -39,7 +53,7 @@ class WorkerLink:
         turns, self._turns = self._turns, []
         return {
             "turns": [asdict(turn) for turn in turns],
-            "in_flight": self.in_flight(),
+            **asdict(self.status()),
             "serial": self.serial,
         }
 
@@ -51,9 +65,16 @@ class MasterLink:
     runner: MasterRunner
     feed: TurnFeed
     serial: int = 0
+    _run: str | None = None
     _target: tuple[float | None, int | None] = (None, None)  # TPM of all workers, level
     _sharers: int = 0
-    _last: dict[str, tuple[int, int]] = field(default_factory=dict)  # client: (serial, in flight)
+    _last: dict[str, dict[str, Any]] = field(default_factory=dict)  # reports by client
+
+    def expect(self, run: str) -> None:
+        """From now on the reports of this run count; a late one of the last run does not."""
+        self._run = run
+        self._target = (None, None)
+        self._last.clear()
 
     def announce(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         """A new target for every worker, in equal shares (a worker is one process of the same
@@ -66,10 +87,14 @@ class MasterLink:
             self._tell(client_id, ramp_s)
 
     def take(self, client_id: str, report: dict[str, Any]) -> None:
+        if report["run"] != self._run:
+            return
         for turn in report["turns"]:
             turn["chunk_gaps_s"] = tuple(turn["chunk_gaps_s"])
             self.feed.turn(TurnRecord(**turn))
-        self._last[client_id] = (report["serial"], report["in_flight"])
+        self._last[client_id] = report
+        if report["ended"]:
+            return
         if self.serial and len(self._workers()) != self._sharers:
             self.announce(*self._target, ramp_s=0.0)  # one came or went: share out again
         elif report["serial"] < self.serial:
@@ -84,9 +109,22 @@ class MasterLink:
     def in_flight(self) -> int | None:
         """Turns in flight on all workers; None until each has reported since the last target."""
         reports = [self._last.get(client_id) for client_id in self._workers()]
-        if any(report is None or report[0] < self.serial for report in reports):
+        if any(report is None or report["serial"] < self.serial for report in reports):
             return None
-        return sum(report[1] for report in reports if report)
+        return sum(int(report["in_flight"]) for report in reports if report)
+
+    def stop_workers(self, limit_s: float) -> None:
+        """Asks every worker to stop its users, and waits until all have reported their last turns,
+        at most `limit_s` wall seconds. (Locust's own headless master quits at once, with the
+        slowest turns still under way: LOCUST.md 2.5.)"""
+        for client_id in self._workers():
+            self.runner.send_message(_STOP, None, client_id)
+        with gevent.Timeout(limit_s, False):
+            while not all(
+                (report := self._last.get(client_id)) and report["ended"]
+                for client_id in self._workers()
+            ):
+                gevent.sleep(0.1)
 
     def _workers(self) -> list[str]:
         clients = self.runner.clients
@@ -96,12 +134,13 @@ class MasterLink:
 def install_on_worker(
     environment: Environment,
     feed: TurnFeed,
-    in_flight: Callable[[], int],
+    status: Callable[[], Status],
     on_target: Callable[[float | None, int | None, float], None],
 ) -> None:
-    """Ships the feed's turns to the master and takes its targets: on_target(tpm, level, ramp_s)."""
+    """Ships the feed's turns to the master, takes its targets, on_target(tpm, level, ramp_s), and
+    stops when it says so."""
     assert isinstance(environment.runner, WorkerRunner)
-    link = WorkerLink(in_flight)
+    link, runner = WorkerLink(status), environment.runner
     feed.subscribe(link.add)
 
     def report(data: dict[str, Any], **_kw: Any) -> None:
@@ -113,6 +152,7 @@ def install_on_worker(
 
     environment.events.report_to_master.add_listener(report)
     environment.runner.register_message(_TARGET, take)
+    environment.runner.register_message(_STOP, lambda **_kw: runner.stop(), concurrent=True)
 
 
 def install_on_master(environment: Environment, feed: TurnFeed) -> MasterLink:

@@ -34,7 +34,7 @@ class Progress:
         self._unit = unit
         self._out = out
         self._tally = Tally()
-        self._level: Level | None = None
+        self._level: Level | None = None  # the last one; over when it has an end
         feed.subscribe(self._add, self._begin)
         self._greenlet = gevent.spawn(self._run)
 
@@ -48,6 +48,9 @@ class Progress:
         level = self._level
         if level is None:
             return f"[{now_s:,.0f} {self._unit}] starting"
+        if level.ended_at_s is not None:
+            left = self._in_flight()
+            return f"[{now_s:,.0f} {self._unit}] in flight {'-' if left is None else left}"
         summary = self._tally.summary((level.started_at_s, now_s))
         return f"[{now_s:,.0f} {self._unit}] {_what(level)}: {_figures(summary, self._in_flight())}"
 
@@ -55,8 +58,8 @@ class Progress:
         self._tally.add(record)
 
     def _begin(self, level: Level) -> None:
-        self._level = level if level.ended_at_s is None else None
-        if self._level is not None:
+        self._level = level
+        if level.ended_at_s is None:
             self._tally = Tally()
 
     def _run(self) -> None:

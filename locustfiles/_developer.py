@@ -100,15 +100,16 @@ class Developer:
         try:
             for n in range(work.turn.subagents):
                 agents.spawn(self._run_subagent, work.session.subagent(n))
-            agents.join()
+            agents.join(raise_error=True)
         finally:
             agents.kill()
+        work.ready_at_s = max(work.ready_at_s, self.run.clock.now_s())
 
     def _run_subagent(self, session: Session) -> None:
         agent = Developer(self.run, self._environment)
         try:
             work = agent.open(session)
-            while work is not None:
+            while work is not None and not self.run.stopping:
                 due = self.run.pacing.wait(work.ready_at_s, "ready")
                 if not agent.plan(work, agent.send(work, due.at_s)):
                     return
@@ -148,8 +149,6 @@ class CodingDeveloper(User):
         turns at once and a turn under way is left to end."""
         if self._work is None:
             self._work = self._open_session()
-        if self._work.turn.subagents:
-            self._developer.finish_subagents(self._work)
         due = self._run.pacing.wait(self._work.ready_at_s, self._place)
         if self._place == "unstarted" and not due.grows:
             self._work = self._open_session()  # after the first, every session is a new one
@@ -166,6 +165,9 @@ class CodingDeveloper(User):
         record = self._developer.send(self._work, self._due_at_s)
         if not self._developer.plan(self._work, record):
             self._work, self._place = None, "idle"
+        elif self._work.turn.subagents:
+            # Here, not in wait_time: their turns under way are left to end as well.
+            self._developer.finish_subagents(self._work)
 
     def on_stop(self) -> None:
         self._developer.client.close()

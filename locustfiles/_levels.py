@@ -38,6 +38,14 @@ class Levels:
         self._run.feed.level(self._current)
         self._ask(tpm, self._current.index, ramp_s)
 
+    def end(self) -> None:
+        """The level is over, before the next has begun: users come or go."""
+        self._end_current()
+
+    @property
+    def current(self) -> Level | None:
+        return self._current
+
     def rest(self) -> None:
         """No more traffic is asked for; turns under way go on."""
         if self._current is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -65,13 +65,20 @@ class Tickets:
     """
 
     def __init__(
-        self, clock: RunClock, line: TargetLine, arrivals: Arrivals, session_tpm: float
+        self,
+        clock: RunClock,
+        line: TargetLine,
+        arrivals: Arrivals,
+        session_tpm: float,
+        on_unsent: Callable[[float], None],
     ) -> None:
-        """session_tpm: what one session sends by itself, mean prompt x 60 / cycle."""
+        """session_tpm: what one session sends by itself, mean prompt x 60 / cycle; on_unsent: told
+        the due time of each ticket that nobody took before the rate fell to 0."""
         self._clock = clock
         self._line = line
         self._arrivals = arrivals
         self._session_tpm = session_tpm
+        self._on_unsent = on_unsent
         self._open_sessions = 0
         self._due = TicketQueue()
         # In the order in which they are served.
@@ -84,10 +91,11 @@ class Tickets:
         self._dealer = gevent.spawn(self._deal)
 
     def set_tpm(self, tpm: float | None, ramp_s: float) -> None:
-        """Towards a new rate from now on. 0 drops the tickets nobody has taken."""
-        self._line.set_tpm(self._clock.now_s(), tpm or 0.0, ramp_s)
+        """Towards a new rate from now on. 0 gives up the tickets nobody has taken."""
+        # A worker whose wall clock is behind the master's may be before second 0.
+        self._line.set_tpm(max(0.0, self._clock.now_s()), tpm or 0.0, ramp_s)
         if not tpm:
-            self._due = TicketQueue()
+            self._give_up()
         self._changed.set()
 
     def wait(self, ready_at_s: float, place: Place) -> Due:
@@ -111,6 +119,11 @@ class Tickets:
 
     def close(self) -> None:
         self._dealer.kill()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        while self._due:
+            self._on_unsent(self._due.take())
 
     def _deal(self) -> None:
         """Issues each ticket when it is due."""

@@ -66,7 +66,7 @@ def _workload_table(profile: Profile, ledger: Ledger) -> str:
     sent = [
         r
         for r in ledger.records
-        if r.sent_at_s is not None
+        if r.sent_at_s is not None  # nor one of the tickets that nobody took
         and ".a" not in r.session
         and any(start_s <= r.scheduled_at_s < end_s for start_s, end_s in windows)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 
 import gevent
@@ -21,6 +22,7 @@ from locustfiles._pacing import OwnPauses, Tickets
 from locustfiles._terms import Terms
 from measure.fingerprint import Fingerprint
 from measure.ledger import Header, LedgerWriter
+from measure.record import UNSENT, TurnRecord
 from workload import corpus as corpora
 from workload import fidelity
 from workload.arrivals import Arrivals, TargetLine
@@ -51,6 +53,7 @@ class Run:
     tls: ssl.SSLContext | None
     level: int | None = None
     in_flight: int = 0
+    stopping: bool = False
     _developers: int = 0
     _prefixes: dict[int, SharedPrefix] = field(default_factory=dict)
 
@@ -156,7 +159,9 @@ def start(
         profile=profile,
         corpus=corpus,
         clock=clock,
-        pacing=_tickets(options, profile, clock, index) if terms.open_mode else OwnPauses(clock),
+        pacing=_tickets(options, profile, clock, feed, index)
+        if terms.open_mode
+        else OwnPauses(clock),
         feed=feed,
         writer=ledger.install(feed, folder, header),
         folder=folder,
@@ -165,7 +170,9 @@ def start(
     )
 
 
-def _tickets(options: Options, profile: Profile, clock: RunClock, index: int) -> Tickets:
+def _tickets(
+    options: Options, profile: Profile, clock: RunClock, feed: TurnFeed, index: int
+) -> Tickets:
     line = TargetLine()
     rng = np.random.default_rng((options.seed, index))
     mean_prompt_tokens = float(fidelity.simulate(profile, 500, seed=0).prompt_tokens.mean())
@@ -173,7 +180,48 @@ def _tickets(options: Options, profile: Profile, clock: RunClock, index: int) ->
     gap_s = profile.tool_share * profile.tool_gap_s.mean
     gap_s += (1 - profile.tool_share) * profile.human_gap_s.mean
     session_tpm = mean_prompt_tokens * 60 / (gap_s + _SERVICE_S)
-    return Tickets(clock, line, arrivals, session_tpm)
+    numbers = count()
+
+    def unsent(due_at_s: float) -> None:
+        name = f"w{index}.ticket{next(numbers)}"
+        feed.turn(_unsent(name, due_at_s, clock.now_s(), round(mean_prompt_tokens)))
+
+    return Tickets(clock, line, arrivals, session_tpm, unsent)
+
+
+def _unsent(name: str, due_at_s: float, now_s: float, prompt_tokens: int) -> TurnRecord:
+    """A turn that was due and never sent, of a mean prompt: it was offered all the same."""
+    return TurnRecord(
+        session=name,
+        turn=0,
+        kind=UNSENT,
+        level=None,
+        text_tokens=prompt_tokens,
+        planned_prompt_tokens=prompt_tokens,
+        planned_output_tokens=0,
+        ideal_cached_tokens=0,
+        body_bytes=0,
+        scheduled_at_s=due_at_s,
+        sent_at_s=None,
+        body_sent_at_s=None,
+        head_at_s=None,
+        first_token_at_s=None,
+        first_visible_at_s=None,
+        last_token_at_s=None,
+        ended_at_s=now_s,
+        prompt_tokens=None,
+        cached_tokens=None,
+        output_tokens=None,
+        reasoning_tokens=None,
+        output_chunks=0,
+        first_chunk_tokens=None,
+        stamps="clock",
+        stamp_lag_s=0.0,
+        coalesced_reads=0,
+        outcome="unfinished",
+        status=None,
+        detail="no developer was free to send it",
+    )
 
 
 def _fingerprint(terms: Terms, options: Options, profile: Profile, corpus: Corpus) -> Fingerprint:

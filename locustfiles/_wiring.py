@@ -5,7 +5,8 @@ Imported by every locustfile; its listeners are registered once per process.
     init          headless: everything that can be refused is refused here, exit code 2
     test_start    master or alone: settles the terms, begins the run; worker: takes the terms
     spawning_complete, shapes      begin levels
-    test_stopping  the last level ends;   test_stop, quitting   results
+    test_stopping  the last level ends, a master waits for its workers' last turns
+    test_stop, quitting            results
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from locust import events
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+import argparse
 import gc
 import logging
 import secrets
@@ -26,10 +28,10 @@ from typing import Any, NoReturn
 import gevent
 
 from exporters import cluster, turns
-from exporters.cluster import MasterLink
+from exporters.cluster import MasterLink, Status
 from exporters.progress import Progress
 from exporters.turns import TurnFeed
-from locustfiles import _preflight, _results, _run
+from locustfiles import _preflight, _results, _run, _web_form
 from locustfiles._levels import Levels
 from locustfiles._options import OptionError, Options, add_arguments, read_options
 from locustfiles._run import Run
@@ -41,6 +43,8 @@ from workload.profiles import load_profile
 logger = logging.getLogger("tokenswarm")
 
 BAD_SETTING = 2  # exit code
+# Workers report every 3 s (Locust's WORKER_REPORT_INTERVAL); with room for two.
+_LAST_REPORT_S = 8.0
 _CONNECT_S = 5.0  # guess: forked workers reach their master within 0.1 s
 
 
@@ -53,6 +57,8 @@ class _State:
     run: Run | None = None
     levels: Levels | None = None
     progress: Progress | None = None
+    last_run: str | None = None  # its name, also when it has ended
+    examined: tuple[Target, float] | None = None  # by the check before a headless start
 
 
 _state = _State()
@@ -83,12 +89,19 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
     if isinstance(runner, MasterRunner):
         _state.link = cluster.install_on_master(environment, _state.feed)
     elif isinstance(runner, WorkerRunner):
-        cluster.install_on_worker(environment, _state.feed, _in_flight, _take_target)
+        cluster.install_on_worker(environment, _state.feed, _status, _take_target)
+
+    def refuse(parsed: argparse.Namespace, host: str) -> None:
+        if _state.run is None:  # else the form changes the users of the run that is on
+            options, _ = _checked(environment, parsed, host)
+            _state.examined = _examine(options)
+
+    _web_form.install(environment, refuse)
     parsed = environment.parsed_options
     if parsed is not None and parsed.headless and not isinstance(runner, WorkerRunner):
         try:
-            options, _ = _checked(environment)
-            _examine(options)
+            options, _ = _checked(environment, environment.parsed_options, environment.host)
+            _state.examined = _examine(options)
             _run.load_corpus(options)
         except (ValueError, _preflight.EndpointError) as error:
             _refuse(error, runner)
@@ -111,14 +124,20 @@ def _dismiss_workers(runner: MasterRunner) -> None:
     runner.quit()
 
 
-def _checked(environment: Environment) -> tuple[Options, Profile]:
+def _checked(
+    environment: Environment, parsed: argparse.Namespace | None, host: str | None
+) -> tuple[Options, Profile]:
     """Everything that can be refused without sending anything. Raises ValueErrors."""
-    assert environment.parsed_options is not None
-    options = read_options(environment.parsed_options, environment.host)
+    assert parsed is not None
+    options = read_options(parsed, host)
     profile = load_profile(options.profile)
     if options.runs_folder.exists() and not options.runs_folder.is_dir():
         raise OptionError(f"--runs {str(options.runs_folder)!r}: not a folder; accepted: a folder")
     folder = options.runs_folder / (options.run_name or "")
+    if options.tpm is not None and _offers_rates(environment):
+        raise OptionError(
+            f"--tpm {options.tpm:g}: the ladder has --levels of its own; accepted: one of the two"
+        )
     if options.run_name and folder.exists():
         raise OptionError(
             f"--run-name {options.run_name!r}: {folder} exists; accepted: a name not used before"
@@ -142,14 +161,17 @@ def _start(environment: Environment, **_kw: Any) -> None:
         logger.error("the test cannot start: %s", error)
         environment.process_exit_code = BAD_SETTING
         if environment.runner is not None:
-            gevent.spawn(environment.runner.stop)
+            # Not at once: Locust is about to spawn, and a stop in between loses the workers.
+            gevent.spawn_later(1.0, environment.runner.stop)
 
 
 def _start_run(environment: Environment) -> None:
-    options, profile = _checked(environment)
-    target, speed = _examine(options)
+    assert environment.parsed_options is not None
+    environment.parsed_options.tokenswarm_terms = None  # until they are settled
+    options, profile = _checked(environment, environment.parsed_options, environment.host)
+    target, speed = _take_examined() or _examine(options)
     corpus = _run.load_corpus(options)
-    open_mode = options.tpm is not None or environment.shape_class is not None
+    open_mode = options.tpm is not None or _offers_rates(environment)
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     terms = Terms(
@@ -162,10 +184,15 @@ def _start_run(environment: Environment) -> None:
         target=target,
     )
     # Locust sends the options to its workers right after this.
-    environment.parsed_options.tokenswarm_terms = terms.pack()  # type: ignore[union-attr]
+    environment.parsed_options.tokenswarm_terms = terms.pack()
+    environment.process_exit_code = None  # of an earlier start that failed
     assert _state.feed is not None
     run = _run.start(terms, options, profile, corpus, _state.feed, worker=None, index=0)
-    _state.run, _state.levels = run, Levels(run, _state.link)
+    _state.run, _state.levels, _state.last_run = run, Levels(run, _state.link), terms.name
+    if _state.link is not None:
+        _state.link.expect(terms.name)
+    if not open_mode:
+        gevent.spawn(_end_levels_at_ramps, environment.runner, run)
     _state.progress = Progress(
         run.feed,
         run.clock.now_s,
@@ -175,9 +202,22 @@ def _start_run(environment: Environment) -> None:
     _freeze()
 
 
+def _take_examined() -> tuple[Target, float] | None:
+    """What was found before a headless start; a later start looks again."""
+    examined, _state.examined = _state.examined, None
+    return examined
+
+
+def _offers_rates(environment: Environment) -> bool:
+    """Whether the shape's levels are rates; any other shape is about users, as usual."""
+    return bool(getattr(environment.shape_class, "open_mode", False))
+
+
 def _start_worker(environment: Environment, runner: WorkerRunner) -> None:
     parsed = environment.parsed_options
     assert parsed is not None and _state.feed is not None
+    if parsed.tokenswarm_terms is None:
+        return  # the master could not start
     terms = Terms.unpack(parsed.tokenswarm_terms)
     parsed.profile = terms.profile
     options = read_options(parsed, environment.host)
@@ -190,6 +230,7 @@ def _start_worker(environment: Environment, runner: WorkerRunner) -> None:
         worker=runner.worker_index,
         index=runner.worker_index,
     )
+    _state.last_run = terms.name
     _freeze()
 
 
@@ -200,8 +241,9 @@ def _freeze() -> None:
     gc.freeze()
 
 
-def _in_flight() -> int:
-    return _state.run.in_flight if _state.run else 0
+def _status() -> Status:
+    run = _state.run
+    return Status(_state.last_run, run.in_flight if run else 0, ended=run is None)
 
 
 def _take_target(tpm: float | None, level: int | None, ramp_s: float) -> None:
@@ -221,22 +263,37 @@ def _begin_level(user_count: int, **_kw: Any) -> None:
         _state.levels.begin(developers=user_count)
 
 
+def _end_levels_at_ramps(runner: Any, run: Run) -> None:
+    """In closed mode a level ends when another number of users is asked for; the ramp is no level,
+    and `_begin_level` begins the next one."""
+    while _state.run is run and _state.levels is not None:
+        level = _state.levels.current
+        if level is not None and runner.target_user_count != level.developers:
+            _state.levels.end()
+        gevent.sleep(0.5)
+
+
 @events.test_stopping.add_listener
-def _rest(**_kw: Any) -> None:
+def _rest(environment: Environment, **_kw: Any) -> None:
+    if _state.run is not None:
+        _state.run.stopping = True
     if _state.levels is not None:
         _state.levels.rest()
+    if _state.link is not None and _state.run is not None:
+        # The turns under way, then the last report.
+        _state.link.stop_workers((environment.stop_timeout or 0) + _LAST_REPORT_S)
 
 
 @events.test_stop.add_listener
-def _stop(environment: Environment, **_kw: Any) -> None:
-    # A headless master stops before its workers do, and quits when they have reported.
-    parsed = environment.parsed_options
-    if not (isinstance(environment.runner, MasterRunner) and parsed and parsed.headless):
-        _finish()
+def _stop(**_kw: Any) -> None:
+    _finish()
 
 
 @events.quitting.add_listener
-def _quit(**_kw: Any) -> None:
+def _quit(environment: Environment, **_kw: Any) -> None:
+    # On Ctrl-C and SIGTERM Locust comes here first, with turns under way.
+    if _state.run is not None and environment.runner is not None:
+        environment.runner.stop()
     _finish()
 
 

@@ -24,6 +24,8 @@ class TpmLadder(LoadTestShape):
     """--levels of --hold each, with up to --max-developers sessions; ends when nothing is under
     way any more, or after --drain."""
 
+    open_mode = True  # levels are rates, not users
+
     def __init__(self) -> None:
         super().__init__()
         self._run: Run | None = None  # the run this ladder climbs in
@@ -32,9 +34,9 @@ class TpmLadder(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         assert self.runner is not None and self.runner.environment.parsed_options is not None
         places = (self.runner.environment.parsed_options.max_developers, _PLACES_PER_S)
-        if self.get_current_user_count() < places[0]:
+        run = _wiring.current_run() if self.get_current_user_count() else None
+        if run is None or (run is not self._run and self.get_current_user_count() < places[0]):
             return places  # the first tick starts the test; the ramp's end brings the next
-        run = _wiring.current_run()
         if run is not self._run:
             self._run, self._began_at_s = run, run.clock.now_s()
         return places if self._climb(run, run.clock.now_s() - self._began_at_s) else None

@@ -29,6 +29,8 @@ FAILURE_KINDS = (
     "http_4xx",  # every other 4xx, and 3xx: no redirect is followed
     "http_5xx",
 )
+# The kind of a ticket that no session took: due, never sent, its size the mean of the workload.
+UNSENT = "unsent"
 OUTCOMES = ("ok", "cancelled", "unfinished", *FAILURE_KINDS)
 
 
@@ -39,7 +41,7 @@ class TurnRecord:
     # which turn
     session: str  # unique in the run: "w0.u3.s1", sub-agents "w0.u3.s1.a2"
     turn: int  # 0-based in the session
-    kind: str  # what triggered it: "start", "tool", "user", "compaction"
+    kind: str  # what triggered it: "start", "tool", "user", "compaction"; or UNSENT
     level: int | None  # index of the traffic level it was scheduled in
     # what was planned
     text_tokens: int  # of the prompt, counted with the run's tokenizer

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from measure.quantiles import Spread
-from measure.record import TurnRecord
+from measure.record import UNSENT, TurnRecord
 
 SECONDS_PER_MINUTE = 60.0
 ANSWERED = ("ok", "cancelled")
@@ -139,9 +139,11 @@ class Tally:
             tpot_s=Spread.of(r.tpot_s for r in decoded),
             e2e_s=Spread.of(r.e2e_s for r in ok),
             lateness_s=Spread.of(r.lateness_s for r in turns),
-            prompt_tokens=Spread.of(map(_prompt_tokens, turns)),
+            prompt_tokens=Spread.of(_prompt_tokens(r) for r in turns if r.kind != UNSENT),
             output_tokens=Spread.of(r.output_tokens for r in ok),
-            new_tokens=Spread.of(r.planned_prompt_tokens - r.ideal_cached_tokens for r in turns),
+            new_tokens=Spread.of(
+                r.planned_prompt_tokens - r.ideal_cached_tokens for r in turns if r.kind != UNSENT
+            ),
             hit_share=hit_share,
             ideal_hit_share=_share(
                 sum(r.ideal_cached_tokens for r in answered),

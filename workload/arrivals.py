@@ -53,15 +53,15 @@ class TargetLine:
         self._tokens = self.tokens_at(at_s)
         self._at_s, self._ramp_s = at_s, ramp_s
         self._to_per_s = tpm / 60
-        self._from_per_s = rate if ramp_s else self._to_per_s
+        self._from_per_s = rate
 
     def tpm_at(self, t_s: float) -> float:
-        """The rate asked for at a time after the last change."""
+        """The rate asked for at a time; before the last change, the rate just before it."""
         return self._rate_per_s(t_s) * 60
 
     def tokens_at(self, t_s: float) -> float:
-        """Tokens asked for up to a time after the last change."""
-        elapsed_s = t_s - self._at_s
+        """Tokens asked for up to a time; before the last change, up to that change."""
+        elapsed_s = max(0.0, t_s - self._at_s)
         if elapsed_s < self._ramp_s:
             climb = (self._to_per_s - self._from_per_s) / (2 * self._ramp_s)
             return self._tokens + elapsed_s * (self._from_per_s + climb * elapsed_s)
@@ -75,7 +75,8 @@ class TargetLine:
             return self._at_s
         if left < self._ramp_tokens:
             climb = (self._to_per_s - self._from_per_s) / (2 * self._ramp_s)
-            root = math.sqrt(self._from_per_s**2 + 4 * climb * left)
+            # At the very end of a ramp to rest the root is of 0, give or take a rounding.
+            root = math.sqrt(max(0.0, self._from_per_s**2 + 4 * climb * left))
             return self._at_s + 2 * left / (self._from_per_s + root)
         if not self._to_per_s:
             return math.inf
@@ -86,6 +87,8 @@ class TargetLine:
         return self._ramp_s * (self._from_per_s + self._to_per_s) / 2
 
     def _rate_per_s(self, t_s: float) -> float:
+        if t_s < self._at_s:
+            return self._from_per_s
         if t_s - self._at_s >= self._ramp_s:
             return self._to_per_s
         share = (t_s - self._at_s) / self._ramp_s

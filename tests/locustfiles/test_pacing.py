@@ -25,10 +25,16 @@ def clock() -> RunClock:
 
 
 @pytest.fixture
-def tickets(clock: RunClock) -> Iterator[Tickets]:
+def unsent() -> list[float]:
+    """Due times of tickets that were given up."""
+    return []
+
+
+@pytest.fixture
+def tickets(clock: RunClock, unsent: list[float]) -> Iterator[Tickets]:
     line = TargetLine()
     arrivals = Arrivals(line, MEAN_TOKENS, cv=0, rng=np.random.default_rng(1))
-    pacing = Tickets(clock, line, arrivals, session_tpm=TPM / 2)
+    pacing = Tickets(clock, line, arrivals, TPM / 2, unsent.append)
     yield pacing
     pacing.close()
 
@@ -93,10 +99,13 @@ def test_growth_is_in_mid_work_up_to_the_natural_number_of_sessions(tickets):
     assert [due.grows for _, due in served] == [True, True, False, False]
 
 
-def test_a_rate_of_zero_drops_the_tickets_nobody_took(tickets):
+def test_a_rate_of_zero_gives_up_the_tickets_nobody_took_and_says_so(tickets, unsent, clock):
+    began_s = clock.now_s()
     tickets.set_tpm(TPM, 0.0)
     gevent.sleep(0.2)
     tickets.set_tpm(0.0, 0.0)
+    assert len(unsent) >= 2
+    assert unsent[:2] == pytest.approx([began_s + 50, began_s + 150], abs=20)
     served, greenlets = waiting(tickets, ["ready"])
     gevent.sleep(0.1)
     assert served == []

@@ -90,7 +90,9 @@ def test_time_and_tokens_are_inverse_to_each_other(from_tpm, to_tpm, ramp_s, ela
     if math.isfinite(reached_s):
         assert line.tokens_at(reached_s) == pytest.approx(tokens, rel=1e-6, abs=1e-3)
     else:
-        assert to_tpm == 0 and elapsed_s >= ramp_s
+        # At rest; to a rounding at the very end of the ramp.
+        assert to_tpm == 0
+        assert elapsed_s >= ramp_s or elapsed_s == pytest.approx(ramp_s, rel=1e-6)
 
 
 @given(RATES_TPM, RATES_TPM, RAMPS_S, st.lists(TIMES_S, min_size=2))
@@ -232,7 +234,6 @@ def test_tickets_are_taken_oldest_first():
         tickets.take()
 
 
-@pytest.mark.xfail(raises=ValueError, reason="rounding takes the root of a number just below 0")
 def test_the_last_token_of_a_ramp_down_to_rest_has_a_time():
     line = line_through((0.0, 500_000.0, 0.0), (0.0, 0.0, 465.0))
     assert line.time_of(1_937_500.0) == pytest.approx(465.0)
