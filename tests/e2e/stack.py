@@ -33,8 +33,8 @@ LADDER = "tpm_ladder.py"
 AGENTS = "coding_agents.py"
 START_TIMEOUT_S = 60.0  # guess: an engine is ready within 2 s on two idle cores
 RUN_TIMEOUT_S = 120.0  # guess: the longest run here takes 35 s
-# Before a headless run: once to refuse early, once to learn the target. One token each.
-PREFLIGHT_REQUESTS = 2
+# Before a headless run, of one token.
+PREFLIGHT_REQUESTS = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Run:
 def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
     url = stack.engine("--speed", "20")
     stats: Path = tmp_path_factory.mktemp("locust") / "stats"
-    options = ("-u", str(DEVELOPERS), "-r", "6", "-t", "20s", "--json-file", str(stats))
+    options = ("-u", str(DEVELOPERS), "-r", "6", "-t", "15s", "--json-file", str(stats))
     finished = stack.locust(AGENTS, "--host", url, "--run-name", "closed", *options)
     assert finished.code == 0, finished.printed
     ledger = read_run(stack.runs / "closed")
@@ -46,7 +46,7 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_the_stop_loses_no_turn(run: Run) -> None:
     records = run.ledger.records
-    assert len(records) > 20  # about 6 x 400 s / 63 s per cycle
+    assert len(records) > 15  # about 6 x 300 s / 63 s per cycle
     assert {record.outcome for record in records} == {"ok"}
     assert run.engine["sim:requests_finished_total"] == len(records) + PREFLIGHT_REQUESTS
     assert run.engine["sim:requests_cancelled_total"] == 0
@@ -73,7 +73,7 @@ def test_turns_are_due_when_the_planned_pause_is_over(run: Run) -> None:
             gap_s = planned[name, following.turn].gap_s
             assert following.scheduled_at_s - last.ended_at_s == pytest.approx(gap_s, abs=1e-6)
             pauses += 1
-    assert pauses > 10
+    assert pauses > 5  # 9 seen
 
 
 def test_turns_are_those_of_the_seed(run: Run) -> None:

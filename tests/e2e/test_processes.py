@@ -2,13 +2,18 @@
 
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from measure.ledger import Ledger, read, read_run
 from tests.e2e.stack import (
+    AGENTS,
     LADDER,
     PREFLIGHT_REQUESTS,
     RUN_TIMEOUT_S,
+    Finished,
     Stack,
     Started,
     free_port,
@@ -17,7 +22,17 @@ from tests.e2e.stack import (
 )
 
 SPEED = ("--speed", "20")
-SHORT_LADDER = ("--levels", "1M,2M", "--hold", "100s", "--ramp", "20s", "--max-developers", "60")
+HOLD_S = 80.0
+SHORT_LADDER = (
+    "--levels",
+    "1M,1.5M",
+    "--hold",
+    f"{HOLD_S:g}s",
+    "--ramp",
+    "20s",
+    "--max-developers",
+    "60",
+)
 
 
 def test_forked_workers_and_master_agree(stack: Stack) -> None:
@@ -33,6 +48,19 @@ def test_forked_workers_and_master_agree(stack: Stack) -> None:
     assert "Traceback" not in finished.printed
 
 
+def test_the_end_of_the_run_time_loses_no_turn_of_a_worker(stack: Stack) -> None:
+    """Locust's own headless master leaves with the slowest turns still under way."""
+    url = stack.engine(*SPEED)
+    port = str(free_port())
+    finished = stack.locust(
+        AGENTS,
+        *("--host", url, "--run-name", "timed", "-u", "16", "-r", "16", "-t", "10s"),
+        *("--processes", "2", "--master-bind-port", port, "--master-port", port),
+    )
+    assert finished.code == 0, finished.printed
+    _agree(stack.runs / "timed", url)
+
+
 def test_workers_started_by_hand_and_master_agree(stack: Stack) -> None:
     url = stack.engine(*SPEED)
     master, workers = _cluster(stack, "by-hand", url)
@@ -44,8 +72,16 @@ def test_workers_started_by_hand_and_master_agree(stack: Stack) -> None:
     assert "SIMULATED" in finished.out and "Traceback" not in finished.printed
 
 
-def test_a_killed_worker_leaves_its_finished_turns(stack: Stack) -> None:
-    """And the run goes on to its end with the worker that is left."""
+@dataclass(frozen=True)
+class KilledWorker:
+    """A run that lost one of its two workers in the first level."""
+
+    finished: Finished
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def killed(stack: Stack) -> KilledWorker:
     url = stack.engine(*SPEED)
     master, (victim, survivor) = _cluster(stack, "killed", url)
     folder = stack.runs / "killed"
@@ -58,11 +94,26 @@ def test_a_killed_worker_leaves_its_finished_turns(stack: Stack) -> None:
     os.killpg(victim.process.pid, signal.SIGKILL)
     finished = master.wait()
     survivor.wait()
-    united = _turns(read_run(folder))
-    for path in folder.glob("worker-*.jsonl"):
+    return KilledWorker(finished, folder)
+
+
+def test_a_killed_worker_leaves_its_finished_turns(killed: KilledWorker) -> None:
+    united = _turns(read_run(killed.folder))
+    for path in killed.folder.glob("worker-*.jsonl"):
         assert _turns(read(path)) <= united
-    assert max(record.level or 0 for record in read_run(folder).records) == 1
-    assert "killed" in finished.out and "Traceback" not in finished.printed
+    assert "killed" in killed.finished.out and "Traceback" not in killed.finished.printed
+
+
+def test_a_killed_worker_does_not_end_the_run(killed: KilledWorker) -> None:
+    levels = read_run(killed.folder).levels
+    assert [level.target_tpm for level in levels] == [1e6, 1.5e6]
+    assert {record.level for record in read_run(killed.folder).records} == {0, 1}
+
+
+def test_a_killed_worker_does_not_stretch_the_levels(killed: KilledWorker) -> None:
+    for level in read_run(killed.folder).levels:
+        assert level.ended_at_s is not None
+        assert level.ended_at_s - level.started_at_s < 2 * HOLD_S
 
 
 def _cluster(stack: Stack, name: str, url: str) -> tuple[Started, tuple[Started, Started]]:
