@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from client import chat
 from client.endpoint import Endpoint
 from client.stream import Timeouts
 from workload.tokens import EMBEDDED
@@ -203,7 +204,7 @@ def parse_tpm(option: str, text: str) -> float:
     """Input tokens per minute from "2.5M", "500k" or "2500000"."""
     match = _AMOUNT.fullmatch(text.strip())
     value = float(match[1]) * _FACTORS[match[2].lower()] if match else 0.0
-    if not value > 0:
+    if not 0 < value < math.inf:
         raise OptionError(
             f"{option} {text!r}: accepted are rates above 0 in input tokens per minute, such as "
             "2.5M, 500k or 2500000"
@@ -215,7 +216,7 @@ def parse_duration(option: str, text: str) -> float:
     """Seconds from "90s", "8m", "1h" or "90"."""
     match = _DURATION.fullmatch(text.strip())
     value = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    if not value > 0:
+    if not 0 < value < math.inf:
         raise OptionError(f"{option} {text!r}: accepted are times above 0, such as 90s, 8m or 1h")
     return value
 
@@ -239,6 +240,10 @@ def _json_object(option: str, text: str) -> dict[str, Any]:
         raise OptionError(f"{option} {text!r}: not JSON ({error}); accepted: an object") from None
     if not isinstance(value, dict):
         raise OptionError(f"{option} {text!r}: accepted is a JSON object")
+    try:
+        chat.opening("", None, value)
+    except ValueError as error:
+        raise OptionError(f"{option} {text!r}: {error}; accepted: other fields") from None
     return value
 
 
