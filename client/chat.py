@@ -10,7 +10,10 @@ import orjson
 
 CALL = "/chat/completions"
 
-_OWN_KEYS = frozenset(("model", "stream", "tools", "messages", "max_tokens", "min_tokens"))
+# How servers call the output tokens that are asked for; OpenAI's newer models know only the last.
+OUTPUT_FIELDS = ("max_tokens", "max_completion_tokens")
+
+_OWN_KEYS = frozenset(("model", "stream", "tools", "messages", "min_tokens", *OUTPUT_FIELDS))
 
 
 class MalformedEvent(ValueError):
@@ -75,10 +78,12 @@ def opening(model: str, tools: bytes | None, extra: Mapping[str, object]) -> byt
     return head[:-1] + between + b',"messages":['
 
 
-def closing(max_tokens: int, *, min_tokens: int | None = None) -> bytes:
-    """The body after the messages."""
+def closing(
+    max_tokens: int, *, min_tokens: int | None = None, field: str = OUTPUT_FIELDS[0]
+) -> bytes:
+    """The body after the messages. field: one of OUTPUT_FIELDS, which carries max_tokens."""
     least = "" if min_tokens is None else f',"min_tokens":{min_tokens}'
-    return f'],"max_tokens":{max_tokens}{least}}}'.encode()
+    return f'],"{field}":{max_tokens}{least}}}'.encode()
 
 
 def parse(payload: bytes) -> Delta:

@@ -61,7 +61,7 @@ class Developer:
         conversation.advance(turn)
         run.pacing.took(conversation.planned_prompt_tokens)
         least = turn.output_tokens if run.options.min_tokens else None
-        closing = chat.closing(turn.output_tokens, min_tokens=least)
+        closing = chat.closing(turn.output_tokens, min_tokens=least, field=run.options.output_field)
         size = len(work.opening) + conversation.body_bytes + len(closing)
         level = run.level
         run.in_flight += 1
@@ -160,8 +160,10 @@ class CodingDeveloper(User):
 
     @task
     def turn(self) -> None:
-        if self._work is None:
-            return  # before the first pause
+        # Before the first pause, or in the moment between Locust's decision to stop a waiting user
+        # and the stop itself, which would cut the turn off.
+        if self._work is None or self._run.stopping:
+            return
         record = self._developer.send(self._work, self._due_at_s)
         if not self._developer.plan(self._work, record):
             self._work, self._place = None, "idle"

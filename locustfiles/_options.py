@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Options:
     warm: bool
     extra_body: Mapping[str, Any]
     min_tokens: bool
+    output_field: str
     timeouts: Timeouts
     verify_tls: bool
     ca_file: str | None
@@ -149,6 +150,12 @@ def add_arguments(parser: Any) -> None:
         default=False,
         help="Ask for min_tokens = max_tokens, where the server knows it",
     )
+    add(
+        "--output-field",
+        default=chat.OUTPUT_FIELDS[0],
+        metavar="NAME",
+        help="Request field for the output tokens: max_tokens or max_completion_tokens",
+    )
     add("--connect-timeout", default="10s", metavar="TIME", help="Wall time to connect")
     add("--first-token-timeout", default="10m", metavar="TIME", help="Wall time to first token")
     add("--stall-timeout", default="2m", metavar="TIME", help="Wall time between output chunks")
@@ -183,6 +190,7 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         warm=parsed.warm,
         extra_body=_json_object("--extra-body", parsed.extra_body),
         min_tokens=parsed.min_tokens,
+        output_field=_one_of("--output-field", parsed.output_field, chat.OUTPUT_FIELDS),
         timeouts=Timeouts(
             connect_s=parse_duration("--connect-timeout", parsed.connect_timeout),
             first_token_s=parse_duration("--first-token-timeout", parsed.first_token_timeout),
@@ -231,6 +239,12 @@ def _spread(cv: float) -> float:
     if not (cv >= 0 and math.isfinite(cv)):
         raise OptionError(f"--arrival-cv {cv}: accepted are numbers from 0 (paced) on; Poisson: 1")
     return cv
+
+
+def _one_of(option: str, value: str, accepted: Sequence[str]) -> str:
+    if value not in accepted:
+        raise OptionError(f"{option} {value!r}: accepted are {' and '.join(accepted)}")
+    return value
 
 
 def _json_object(option: str, text: str) -> dict[str, Any]:

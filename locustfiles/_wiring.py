@@ -93,15 +93,15 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
 
     def refuse(parsed: argparse.Namespace, host: str) -> None:
         if _state.run is None:  # else the form changes the users of the run that is on
-            options, _ = _checked(environment, parsed, host)
-            _state.examined = _examine(options)
+            options, profile = _checked(environment, parsed, host)
+            _state.examined = _examine(options, profile)
 
     _web_form.install(environment, refuse)
     parsed = environment.parsed_options
     if parsed is not None and parsed.headless and not isinstance(runner, WorkerRunner):
         try:
-            options, _ = _checked(environment, environment.parsed_options, environment.host)
-            _state.examined = _examine(options)
+            options, profile = _checked(environment, environment.parsed_options, environment.host)
+            _state.examined = _examine(options, profile)
             _run.load_corpus(options)
         except (ValueError, _preflight.EndpointError) as error:
             _refuse(error, runner)
@@ -145,9 +145,9 @@ def _checked(
     return options, profile
 
 
-def _examine(options: Options) -> tuple[Target, float]:
+def _examine(options: Options, profile: Profile) -> tuple[Target, float]:
     with closing(_run.new_client(options, _run.new_tls(options))) as client:
-        return _preflight.examine(client, options)
+        return _preflight.examine(client, options, profile)
 
 
 @events.test_start.add_listener
@@ -169,7 +169,7 @@ def _start_run(environment: Environment) -> None:
     assert environment.parsed_options is not None
     environment.parsed_options.tokenswarm_terms = None  # until they are settled
     options, profile = _checked(environment, environment.parsed_options, environment.host)
-    target, speed = _take_examined() or _examine(options)
+    target, speed = _take_examined() or _examine(options, profile)
     corpus = _run.load_corpus(options)
     open_mode = options.tpm is not None or _offers_rates(environment)
     now = time.time()

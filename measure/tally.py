@@ -7,6 +7,9 @@ Two sets of turns are summed, because demand and supply fall apart once an engin
 
 A window is half open, start <= t < end, in seconds since the start of the run. Everything here is
 independent of the order of the records, so tallies merge exactly.
+
+Cached tokens: vLLM leaves them out of the usage when there are none. Once any turn of the tally
+reports some, an ok turn with prompt tokens and no cached tokens is an *inferred miss*: 0 cached.
 """
 
 from __future__ import annotations
@@ -59,7 +62,9 @@ class Summary:
     prompt_tokens: Spread  # of turns scheduled
     output_tokens: Spread  # of ok turns scheduled, where the server reports usage
     new_tokens: Spread  # of turns scheduled: planned prompt - ideal cached tokens
-    hit_share: float | None  # cached / prompt tokens of turns answered that report both
+    # Cached / prompt tokens of turns answered that report both, or are inferred misses.
+    hit_share: float | None
+    inferred_misses: int  # of turns answered; with 0 cached tokens in hit_share and cached_tpm
     ideal_hit_share: float | None  # ideal cached / planned prompt tokens of turns answered
     token_drift: float | None  # reported / planned prompt tokens - 1, of turns that report
     tokenizer_drift: float | None  # reported / text tokens - 1: before the run corrects for it
@@ -107,6 +112,17 @@ class Tally:
             r for r in self._records if start_s <= r.ended_at_s < end_s and r.outcome in ANSWERED
         ]
 
+    def _inferred_misses(self, answered: Sequence[TurnRecord]) -> list[TurnRecord]:
+        """Of a server that reports cached tokens at all, the ok turns that report none. Not the
+        cancelled: only the usage at the end of an answer holds cached tokens."""
+        if all(r.cached_tokens is None for r in self._records):
+            return []
+        return [
+            r
+            for r in answered
+            if r.outcome == "ok" and r.cached_tokens is None and r.prompt_tokens is not None
+        ]
+
     def summary(self, window: tuple[float, float]) -> Summary:
         """Sum up the window (start_s, end_s); every definition stands in `Summary`."""
         start_s, end_s = window
@@ -115,7 +131,8 @@ class Tally:
         alive = [r for r in turns if not r.failed]
         ok = [r for r in turns if r.outcome == "ok"]
         decoded = [r for r in alive if r.decode_tps is not None]
-        hit_share = _hit_share(answered)
+        missed = self._inferred_misses(answered)
+        hit_share = _hit_share(answered, missed)
         achieved_tpm = _tpm(answered, end_s - start_s)
         cached_tpm = None if hit_share is None or achieved_tpm is None else achieved_tpm * hit_share
         return Summary(
@@ -145,6 +162,7 @@ class Tally:
                 r.planned_prompt_tokens - r.ideal_cached_tokens for r in turns if r.kind != UNSENT
             ),
             hit_share=hit_share,
+            inferred_misses=len(missed),
             ideal_hit_share=_share(
                 sum(r.ideal_cached_tokens for r in answered),
                 sum(r.planned_prompt_tokens for r in answered),
@@ -173,8 +191,8 @@ def _tpm(turns: Sequence[TurnRecord], length_s: float) -> float | None:
     return sum(map(_prompt_tokens, turns)) * SECONDS_PER_MINUTE / length_s
 
 
-def _hit_share(turns: Sequence[TurnRecord]) -> float | None:
-    cached = prompt = 0
+def _hit_share(turns: Sequence[TurnRecord], missed: Sequence[TurnRecord]) -> float | None:
+    cached, prompt = 0, sum(r.prompt_tokens or 0 for r in missed)
     for record in turns:
         if record.cached_tokens is not None and record.prompt_tokens is not None:
             cached += record.cached_tokens

@@ -36,6 +36,7 @@ from typing import Any
 
 Step = list[Any]
 LIFETIME_S = 60.0
+MAX_LOGGED_BYTES = 4096  # of a request body
 
 
 def send(data: bytes) -> Step:
@@ -142,7 +143,7 @@ class ScriptedServer:
     def log(self, name: str) -> list[dict[str, Any]]:
         """What this script's connections have done so far, in order: {"connection", "step" (index),
         "what" ("accept", "send", "read", "closed", "error"), "before", "after"}; reads also have
-        "head", "body_bytes" and "body_sha256"."""
+        "head", "body_bytes", "body_sha256" and "body_start" (text, MAX_LOGGED_BYTES at most)."""
         return [entry for entry in self._ask("log") if entry["script"] == name]
 
     def sends(self, name: str) -> list[dict[str, Any]]:
@@ -225,12 +226,18 @@ def _read_request(sock: socket.socket) -> dict[str, object]:
         received += _some(sock)
     head, _, body = received.partition(b"\r\n\r\n")
     fields = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:])
-    digest, n_bytes = hashlib.sha256(body), len(body)
+    digest, n_bytes, start = hashlib.sha256(body), len(body), body
     while n_bytes < int(fields.get("content-length", 0)):
         piece = _some(sock)
         digest.update(piece)
         n_bytes += len(piece)
-    return {"head": head.decode(), "body_bytes": n_bytes, "body_sha256": digest.hexdigest()}
+        start += piece[: max(0, MAX_LOGGED_BYTES - len(start))]
+    return {
+        "head": head.decode(),
+        "body_bytes": n_bytes,
+        "body_sha256": digest.hexdigest(),
+        "body_start": start[:MAX_LOGGED_BYTES].decode("latin-1"),
+    }
 
 
 def _some(sock: socket.socket) -> bytes:

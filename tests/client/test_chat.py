@@ -158,7 +158,18 @@ def test_opening_messages_and_closing_make_one_request(tools):
     assert json.loads(chat.opening("m", None, {}) + chat.closing(1))["max_tokens"] == 1
 
 
-@pytest.mark.parametrize("extra", [{"messages": []}, {"a": object()}, {"stream_options": 1}])
+def test_the_output_tokens_can_be_asked_for_under_the_newer_name():
+    body = json.loads(
+        chat.opening("m", None, {}) + chat.closing(9, min_tokens=9, field="max_completion_tokens")
+    )
+    assert (body["max_completion_tokens"], body["min_tokens"]) == (9, 9)
+    assert "max_tokens" not in body
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"messages": []}, {"max_completion_tokens": 9}, {"a": object()}, {"stream_options": 1}],
+)
 def test_extra_fields_that_cannot_be_sent_are_refused(extra):
     with pytest.raises(ValueError):
         chat.opening("m", None, extra)

@@ -156,6 +156,7 @@ def test_any_text_is_a_positive_amount_or_a_refusal_that_repeats_it(text):
         ("--seed", "-1"),
         ("--extra-body", "{"),
         ("--extra-body", "[1]"),
+        ("--output-field", "max_output_tokens"),
         ("--connect-timeout", "x"),
         ("--first-token-timeout", "x"),
         ("--stall-timeout", "x"),
@@ -196,6 +197,7 @@ def test_the_defaults_are_a_closed_run_of_the_seed_profile():
     assert options.levels_tpm == (0.5e6, 1e6, 1.5e6, 2e6, 2.5e6, 3e6)
     assert options.verify_tls and not options.warm and not options.min_tokens
     assert dict(options.extra_body) == {}
+    assert options.output_field == "max_tokens"
 
 
 def test_values_arrive_in_seconds_and_tokens_per_minute(tmp_path):

@@ -78,20 +78,58 @@ def test_ttft_is_of_turns_with_a_first_token_that_did_not_fail():
     assert summary.without_first_token == 1
 
 
-def test_hit_shares_weigh_tokens_and_leave_out_turns_that_do_not_report():
+def test_hit_shares_weigh_tokens():
     tally = Tally(
         [
             turn_record(prompt_tokens=1000, cached_tokens=900),
             turn_record(prompt_tokens=3000, cached_tokens=0, planned_prompt_tokens=3000),
-            turn_record(prompt_tokens=1000, cached_tokens=None),
         ]
     )
     summary = tally.summary(MINUTE)
     assert summary.hit_share == 900 / 4000
-    assert summary.ideal_hit_share == 2700 / 5000
-    assert summary.achieved_tpm == 5000
-    assert summary.cached_tpm == pytest.approx(1125)
-    assert summary.uncached_tpm == pytest.approx(3875)
+    assert summary.inferred_misses == 0
+    assert summary.ideal_hit_share == 1800 / 4000
+    assert summary.achieved_tpm == 4000
+    assert summary.cached_tpm == pytest.approx(900)
+    assert summary.uncached_tpm == pytest.approx(3100)
+
+
+def test_a_server_that_reports_hits_and_is_silent_on_a_turn_has_missed():
+    tally = Tally(
+        [
+            turn_record(prompt_tokens=1000, cached_tokens=900),
+            turn_record(prompt_tokens=3000, cached_tokens=None),
+        ]
+    )
+    summary = tally.summary(MINUTE)
+    assert summary.inferred_misses == 1
+    assert summary.hit_share == 900 / 4000
+    assert summary.cached_tpm == pytest.approx(900)
+    assert summary.uncached_tpm == pytest.approx(3100)
+
+
+def test_a_window_of_misses_alone_is_known_by_a_hit_outside_of_it():
+    miss = turn_record(prompt_tokens=3000, cached_tokens=None)
+    alone = Tally([miss]).summary(MINUTE)
+    assert (alone.hit_share, alone.inferred_misses, alone.cached_tpm) == (None, 0, None)
+    hit_later = turn_record(scheduled_at_s=70.0, ended_at_s=75.0, cached_tokens=800)
+    beside = Tally([miss, hit_later]).summary(MINUTE)
+    assert (beside.hit_share, beside.inferred_misses, beside.cached_tpm) == (0, 1, 0)
+    assert beside.uncached_tpm == 3000
+
+
+def test_turns_cut_short_or_without_usage_are_no_inferred_misses():
+    tally = Tally(
+        [
+            turn_record(prompt_tokens=1000, cached_tokens=900),
+            turn_record(prompt_tokens=None, cached_tokens=None),
+            turn_record(outcome="cancelled", prompt_tokens=1000, cached_tokens=None),
+            turn_record(outcome="stream_error", prompt_tokens=1000, cached_tokens=None),
+            unfinished_record(prompt_tokens=1000),
+        ]
+    )
+    summary = tally.summary(MINUTE)
+    assert (summary.hit_share, summary.inferred_misses) == (0.9, 0)
 
 
 def test_what_the_server_does_not_report_is_unknown_and_not_zero():
