@@ -19,8 +19,9 @@ from workload.profile import Profile
 # Achieved over offered TPM; the difference of a few turns at a window's edges is within it (guess).
 KEPT_UP_SHARE = 0.95
 
-# Of p50 TTFT; ENGINE.md 7: beyond it a run at speed 20 on a busy machine read 1.63 s for 1.26 s.
-MAX_LATENESS_SHARE = 0.05
+# Engine seconds: 5 ms of wall time at speed 20. ENGINE.md 7 asks for about 5% of p50 TTFT, and near
+# saturation that is 1 to 2 s.
+MAX_ENGINE_LATENESS_S = 0.1
 
 
 def show(run: Run) -> None:
@@ -32,12 +33,12 @@ def show(run: Run) -> None:
     levels, whole = steps(ledger), whole_run(ledger)
     print(f"\n{table(ledger, levels, whole)}\n\n{_workload_table(run.profile, ledger)}")
     if run.terms.target.simulated:
-        print(f"\n{_engine_lateness(run, levels)}")
+        print(f"\n{_engine_lateness(run)}")
     write_summary(run.folder / "summary.json", ledger, levels, whole)
     print(f"\nledger and summary: {run.folder}   again: python -m report {run.folder}")
 
 
-def _engine_lateness(run: Run, levels: list[Step]) -> str:
+def _engine_lateness(run: Run) -> str:
     """Whether the compressed clock could be kept: a token handed out late is late S times over."""
     try:
         with closing(run.client()) as client:
@@ -45,16 +46,15 @@ def _engine_lateness(run: Run, levels: list[Step]) -> str:
     except EndpointError as error:
         return f"Engine lateness: unknown ({error})"
     late_s, cold_s = info.get("lateness_p99_s"), info.get("arrival_lateness_p99_s")
-    lowest_s = min((s.summary.ttft_s.p50 for s in levels if s.summary.ttft_s.p50), default=None)
-    if late_s is None or lowest_s is None:
+    if late_s is None:
         return "Engine lateness: unknown"
-    share = late_s * run.terms.speed / lowest_s
+    late_engine_s = late_s * run.terms.speed
     text = (
-        f"Engine lateness p99: {late_s * 1e3:.1f} ms of wall time, {share:.1%} of the lowest p50 "
-        f"TTFT; of arrivals with much new text: {_ms(cold_s)}."
+        f"Engine lateness p99: {_ms(late_s)} of wall time, {late_engine_s:.2f} engine s (limit "
+        f"{MAX_ENGINE_LATENESS_S}); of arrivals with much new text: {_ms(cold_s)}."
     )
-    if share > MAX_LATENESS_SHARE:
-        text += f" INVALID above {MAX_LATENESS_SHARE:.0%}: lower --speed, or quieten the machine."
+    if late_engine_s > MAX_ENGINE_LATENESS_S:
+        text += " INVALID: lower the engine's --speed, or quieten the machine."
     return text
 
 

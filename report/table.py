@@ -85,7 +85,8 @@ def _below(ledger: Ledger, steps: Sequence[Step], whole: Summary, body: str) -> 
         for step in steps
         if step.summary.failures
     ]
-    lines += [_ends(whole), *_censored(steps, whole), _drift(whole), *_new_tokens(whole)]
+    lines += [_ends(whole), *_censored(steps, whole), _drift(whole), *_inferred(whole)]
+    lines += _new_tokens(whole)
     if (share := whole.estimated_first_chunk_share) is not None and share > 0:
         lines.append(f"TPS: tokens in the first chunk are estimated in {share:.0%} of the turns.")
     if ledger.torn_lines:
@@ -130,6 +131,15 @@ def _drift(whole: Summary) -> str:
         f"Token drift: {whole.token_drift:+.2%} (prompt tokens, reported against planned); the "
         f"run's tokenizer alone: {whole.tokenizer_drift:+.2%}."
     )
+
+
+def _inferred(whole: Summary) -> list[str]:
+    if not whole.inferred_misses:
+        return []
+    return [
+        f"Hit share: {whole.inferred_misses:,} turns without a cached count are taken as misses; "
+        "the server reports one on others (vLLM leaves out a zero)."
+    ]
 
 
 def _new_tokens(whole: Summary) -> list[str]:
