@@ -137,8 +137,8 @@ def _inferred(whole: Summary) -> list[str]:
     if not whole.inferred_misses:
         return []
     return [
-        f"Hit share: {whole.inferred_misses:,} turns without a cached count are taken as misses; "
-        "the server reports one on others (vLLM leaves out a zero)."
+        f"Hit share: no cached count on {whole.inferred_misses:,} of the turns, taken as misses: "
+        "others have one (vLLM leaves out a zero)."
     ]
 
 
