@@ -32,7 +32,7 @@ shared_prefix_tokens = 60
 """
 SLOTS = 6
 SEAM_TOKENS = 16  # a grown prompt may be tokenized differently where the old one ended
-MOST_PREFLIGHT_TOKENS = 32  # "ping" and the chat template
+MOST_PREFLIGHT_TOKENS = 128  # 88 seen: "ping", its tool and the chat template
 
 
 @dataclass(frozen=True)
