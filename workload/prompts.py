@@ -43,7 +43,7 @@ _END = b'"}'
 class SharedPrefix:
     """What every session of every user begins with: tool schemas and the system message.
 
-    tools: JSON array; system: JSON object; tokens: of both.
+    tools: JSON array, empty where no tool fits; system: JSON object; tokens: of both.
     """
 
     tools: bytes
@@ -67,7 +67,7 @@ def shared_prefix(corpus: Corpus, tokens: int) -> SharedPrefix:
     )
     system = b'{"role":"system","content":"' + b"".join(pieces) + _END
     return SharedPrefix(
-        tools=b"[" + b",".join(chosen) + b"]",
+        tools=b"[" + b",".join(chosen) + b"]" if chosen else b"",
         system=system,
         tokens=used + MESSAGE_OVERHEAD_TOKENS + system_tokens,
     )
