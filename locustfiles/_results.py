@@ -31,7 +31,7 @@ def show(run: Run) -> None:
         print(f"tokenswarm: no turn was finished; ledger in {run.folder}")
         return
     levels, whole = steps(ledger), whole_run(ledger)
-    print(f"\n{table(ledger, levels, whole)}\n\n{_workload_table(run.profile, ledger)}")
+    print(f"\n{table(ledger, levels, whole)}\n\n{_workload_table(run.profile, ledger, levels)}")
     if run.terms.target.simulated:
         print(f"\n{_engine_lateness(run)}")
     write_summary(run.folder / "summary.json", ledger, levels, whole)
@@ -58,11 +58,11 @@ def _engine_lateness(run: Run) -> str:
     return text
 
 
-def _workload_table(profile: Profile, ledger: Ledger) -> str:
+def _workload_table(profile: Profile, ledger: Ledger, levels: list[Step]) -> str:
     """What was really sent, against what the profile promises, after the warm-ups of the levels
     that the endpoint kept up with. (In a warm-up sessions are met in mid-work, with a prompt that
     no cache holds; under overload new sessions crowd in, with short prompts.)"""
-    windows = [step.window for step in _kept_up(steps(ledger))]
+    windows = [step.window for step in _kept_up(levels)]
     sent = [
         r
         for r in ledger.records

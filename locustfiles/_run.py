@@ -135,12 +135,10 @@ def start(
     feed: TurnFeed,
     *,
     worker: int | None,
-    index: int,
 ) -> Run:
     """Second 0. Creates the run's folder and ledger, and the pacing.
 
-    worker: the index of a Locust worker, None for a master or a process alone; index: the seed of
-    what differs between processes.
+    worker: the index of a Locust worker, None for a master or a process alone.
     """
     clock = RunClock.starting_at(terms.started_at, terms.speed)
     folder = options.runs_folder / terms.name
@@ -159,7 +157,7 @@ def start(
         profile=profile,
         corpus=corpus,
         clock=clock,
-        pacing=_tickets(options, profile, clock, feed, index)
+        pacing=_tickets(options, profile, clock, feed, worker or 0)
         if terms.open_mode
         else OwnPauses(clock),
         feed=feed,

@@ -100,7 +100,7 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
     parsed = environment.parsed_options
     if parsed is not None and parsed.headless and not isinstance(runner, WorkerRunner):
         try:
-            options, profile = _checked(environment, environment.parsed_options, environment.host)
+            options, profile = _checked(environment, parsed, environment.host)
             _state.examined = _examine(options, profile)
             _run.load_corpus(options)
         except (ValueError, _preflight.EndpointError) as error:
@@ -187,7 +187,7 @@ def _start_run(environment: Environment) -> None:
     environment.parsed_options.tokenswarm_terms = terms.pack()
     environment.process_exit_code = None  # of an earlier start that failed
     assert _state.feed is not None
-    run = _run.start(terms, options, profile, corpus, _state.feed, worker=None, index=0)
+    run = _run.start(terms, options, profile, corpus, _state.feed, worker=None)
     _state.run, _state.levels, _state.last_run = run, Levels(run, _state.link), terms.name
     if _state.link is not None:
         _state.link.expect(terms.name)
@@ -203,7 +203,7 @@ def _start_run(environment: Environment) -> None:
 
 
 def _take_examined() -> tuple[Target, float] | None:
-    """What was found before a headless start; a later start looks again."""
+    """What the check before this start found, if there was one; a later start looks again."""
     examined, _state.examined = _state.examined, None
     return examined
 
@@ -228,7 +228,6 @@ def _start_worker(environment: Environment, runner: WorkerRunner) -> None:
         _run.load_corpus(options),
         _state.feed,
         worker=runner.worker_index,
-        index=runner.worker_index,
     )
     _state.last_run = terms.name
     _freeze()
