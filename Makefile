@@ -16,6 +16,7 @@ demo: $(READY)
 	$(BIN)/python scripts/demo.py
 
 test: $(READY)
+	scripts/system_packages.sh
 	$(BIN)/python -m pytest
 
 lint: $(READY)
