@@ -78,7 +78,7 @@ FIRST_TOKEN_METRICS = ("ttft", "ttft_from_schedule")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Judgement:
     """met: None when it cannot be judged; `reason` then says why (unknown, or too few turns)."""
 
     slo: Slo
@@ -123,27 +123,27 @@ class Slo:
             threshold=float(match["number"]) * metric.units[match["unit"]],
         )
 
-    def judge(self, summary: Summary) -> Verdict:
+    def judge(self, summary: Summary) -> Judgement:
         """Whether the window meets it; met is None when that is unknown or too few turns tell."""
         if self.percent is None:
             value = TOTALS[self.metric].value(summary)
-            return self._verdict(value, summary.requests)
+            return self._judgement(value, summary.requests)
         spread = TIMINGS[self.metric].spread(summary)
-        return self._verdict(spread.at(self.percent), spread.count)
+        return self._judgement(spread.at(self.percent), spread.count)
 
     def holds(self, value: float) -> bool:
         """value is in the unit of `threshold`."""
         return COMPARISONS[self.comparison](value, self.threshold)
 
-    def _verdict(self, value: float | None, samples: int) -> Verdict:
+    def _judgement(self, value: float | None, samples: int) -> Judgement:
         if value is None:
-            return Verdict(slo=self, met=None, value=None, samples=samples, reason="no sample")
+            return Judgement(slo=self, met=None, value=None, samples=samples, reason="no sample")
         if self.percent is not None and not claimable(self.percent / 100, samples):
             reason = (
                 f"{samples} samples, a p{self.percent} needs {samples_needed(self.percent / 100)}"
             )
-            return Verdict(slo=self, met=None, value=value, samples=samples, reason=reason)
-        return Verdict(slo=self, met=self.holds(value), value=value, samples=samples)
+            return Judgement(slo=self, met=None, value=value, samples=samples, reason=reason)
+        return Judgement(slo=self, met=self.holds(value), value=value, samples=samples)
 
 
 def goodput(turns: Sequence[TurnRecord], slos: Sequence[Slo]) -> float | None:

@@ -61,7 +61,7 @@ def _plot(path: Path, ledger: Ledger, levels: Sequence[Step]) -> None:
 
 
 def _exit_code(levels: Sequence[Step], slos: Sequence[Slo]) -> int:
-    answers = {verdict.met for row in judge(levels, slos) for verdict in row}
+    answers = {judgement.met for row in judge(levels, slos) for judgement in row}
     if False in answers:
         return MISSED
     return UNJUDGED if None in answers else FINE

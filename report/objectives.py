@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from measure.ledger import Ledger
-from measure.slo import Slo, Verdict, goodput
+from measure.slo import Slo, Judgement, goodput
 from measure.tally import Tally
 from report.notation import number_text, share_text, tpm_text
 from report.steps import Step
@@ -15,39 +15,39 @@ from report.steps import Step
 ANSWERS = {True: "met", False: "MISSED", None: "unknown"}
 
 
-def judge(steps: Sequence[Step], slos: Sequence[Slo]) -> list[list[Verdict]]:
-    """Verdicts by SLO, then by level."""
+def judge(steps: Sequence[Step], slos: Sequence[Slo]) -> list[list[Judgement]]:
+    """Judgements by SLO, then by level."""
     return [[slo.judge(step.summary) for step in steps] for slo in slos]
 
 
 def objectives(ledger: Ledger, steps: Sequence[Step], slos: Sequence[Slo]) -> str:
-    """A table of SLOs by level, goodput in its last row, and why a verdict is unknown."""
-    verdicts = judge(steps, slos)
+    """A table of SLOs by level, goodput in its last row, and why a judgement is unknown."""
+    judgements = judge(steps, slos)
     levels = [f"level {step.level.index}" for step in steps]
-    rows = [[row[0].slo.text, *map(_cell, row)] for row in verdicts]
+    rows = [[row[0].slo.text, *map(_cell, row)] for row in judgements]
     tally = Tally(ledger.records)
     rows.append(
         ["goodput", *(share_text(goodput(tally.scheduled(step.window), slos)) for step in steps)]
     )
     reasons = [
-        f"{verdict.slo.text} at {level}: {verdict.reason}"
-        for row in verdicts
-        for level, verdict in zip(levels, row, strict=True)
-        if verdict.met is None
+        f"{judgement.slo.text} at {level}: {judgement.reason}"
+        for row in judgements
+        for level, judgement in zip(levels, row, strict=True)
+        if judgement.met is None
     ]
     table = tabulate(rows, ["SLO", *levels], disable_numparse=True)
     return "\n".join([table, *reasons])
 
 
-def _cell(verdict: Verdict) -> str:
-    answer = ANSWERS[verdict.met]
-    return answer if verdict.value is None else f"{_value_text(verdict)} {answer}"
+def _cell(judgement: Judgement) -> str:
+    answer = ANSWERS[judgement.met]
+    return answer if judgement.value is None else f"{_value_text(judgement)} {answer}"
 
 
-def _value_text(verdict: Verdict) -> str:
-    value = verdict.value
-    if value is None or verdict.slo.metric == "tpm":
+def _value_text(judgement: Judgement) -> str:
+    value = judgement.value
+    if value is None or judgement.slo.metric == "tpm":
         return tpm_text(value)
-    if verdict.slo.metric in ("failures", "hit_share"):
+    if judgement.slo.metric in ("failures", "hit_share"):
         return f"{value:.1%}"
-    return number_text(value) if verdict.slo.metric == "tps" else f"{number_text(value)} s"
+    return number_text(value) if judgement.slo.metric == "tps" else f"{number_text(value)} s"

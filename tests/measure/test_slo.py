@@ -72,16 +72,16 @@ def test_a_percentile_is_met_or_missed_by_its_value():
     assert Slo.parse("tpot_p50<21ms").judge(summary).met is True
 
 
-def test_a_verdict_carries_the_value_and_the_samples():
-    verdict = Slo.parse("ttft_p50<2s").judge(summary_of([turn_record()] * 11))
-    assert (verdict.value, verdict.samples, verdict.reason) == (1.0, 11, "")
+def test_a_judgement_carries_the_value_and_the_samples():
+    judgement = Slo.parse("ttft_p50<2s").judge(summary_of([turn_record()] * 11))
+    assert (judgement.value, judgement.samples, judgement.reason) == (1.0, 11, "")
 
 
-def test_too_few_samples_are_no_verdict():
-    verdict = Slo.parse("ttft_p99<5s").judge(summary_of([turn_record()] * 661))
-    assert verdict.met is None
-    assert verdict.value == 1.0
-    assert verdict.reason == "661 samples, a p99 needs 662"
+def test_too_few_samples_are_no_judgement():
+    judgement = Slo.parse("ttft_p99<5s").judge(summary_of([turn_record()] * 661))
+    assert judgement.met is None
+    assert judgement.value == 1.0
+    assert judgement.reason == "661 samples, a p99 needs 662"
     assert Slo.parse("ttft_p99<5s").judge(summary_of([turn_record()] * 662)).met is True
 
 
@@ -96,9 +96,9 @@ def test_totals_are_judged_on_the_window():
 
 @pytest.mark.parametrize("text", ("failures<0.5%", "hit_share>90%", "ttft_p50<1s"))
 def test_without_turns_nothing_is_known(text):
-    verdict = Slo.parse(text).judge(summary_of([]))
-    assert verdict.met is None
-    assert verdict.reason == "no sample"
+    judgement = Slo.parse(text).judge(summary_of([]))
+    assert judgement.met is None
+    assert judgement.reason == "no sample"
 
 
 def test_goodput_is_the_share_of_turns_that_meet_every_threshold():
