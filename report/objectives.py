@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from measure.ledger import Ledger
-from measure.slo import Slo, Judgement, goodput
+from measure.slo import Judgement, Slo, goodput
 from measure.tally import Tally
 from report.notation import number_text, share_text, tpm_text
 from report.steps import Step
