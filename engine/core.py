@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from engine.cost import Coefficients
+from engine.cost import Cost
 from engine.kv_cache import BLOCK_TOKENS, KVCache, blocks_for
 from engine.scheduler import Policy, Scheduler
 from engine.sequence import Sequence
@@ -53,7 +53,7 @@ class Engine:
     def __init__(
         self,
         *,
-        coefficients: Coefficients,
+        cost: Cost,
         policy: Policy,
         speculation: Speculation,
         kv_tokens: int,
@@ -64,7 +64,7 @@ class Engine:
         self.counters = Counters()
         self.cache = KVCache(kv_tokens // BLOCK_TOKENS, prefix_cache=prefix_cache)
         self.scheduler = Scheduler(policy, self.cache, 1 + speculation.num_drafts)
-        self._coefficients = coefficients
+        self._cost = cost
         self._speculation = speculation
         self._ttft_fixed_s = ttft_fixed_s
         self._seed = seed
@@ -102,8 +102,8 @@ class Engine:
             return now_s, []
         num_decoding = len(batch.decode)
         context_tokens = sum([s.prompt_tokens + s.num_emitted for s in batch.decode])
-        work_s = sum([self._coefficients.prefill_s(n, s.num_computed) for s, n in batch.prefill])
-        duration_s = self._coefficients.step_s(work_s, num_decoding, context_tokens)
+        work_s = sum([self._cost.prefill_s(n, s.num_computed) for s, n in batch.prefill])
+        duration_s = self._cost.step_s(work_s, num_decoding, context_tokens)
         end_s = now_s + duration_s
         emissions = self._decode(batch.decode)
         self._prefill(batch.prefill, end_s, emissions)

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Protocol
+
+
+class Cost(Protocol):
+    """What the engine asks of a cost model. Seconds."""
+
+    def prefill_s(self, num_new: int, num_before: int, /) -> float:
+        """Work of one piece: `num_new` tokens on top of `num_before` cached or computed ones."""
+        ...
+
+    def step_s(self, prefill_s: float, num_decoding: int, context_tokens: int, /) -> float:
+        """Length of a step with `prefill_s` of prefill work (0: none), while `num_decoding`
+        sequences decode whose contexts sum to `context_tokens`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,11 @@ model; they are not measurements of TensorRT-LLM, SGLang or the Together Inferen
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from engine.core import Engine
-from engine.cost import Coefficients
+from engine.cost import Coefficients, Cost
 from engine.scheduler import Policy
 from engine.speculation import Speculation
 
@@ -27,16 +28,20 @@ SGLANG_TP8 = Coefficients(
 )
 # The study: EAGLE with 3 drafts, acceptance about 70 %. Read as the chance per position (2.533
 # tokens per step); read as accepted/drafted it would be 3.1 tokens per step (0.832 per position).
-EAGLE3 = Speculation((0.7, 0.7, 0.7))
+EAGLE3 = Speculation.of(0.7, drafts=3, meaning="per_position")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """Everything that makes one simulated engine. `gpus` is nominal: it only divides rates."""
+    """Everything that makes one simulated engine.
+
+    tables: the coefficients of the same software by number of GPUs, where measured tables exist.
+    """
 
     name: str
     gpus: int
-    coefficients: Coefficients
+    cost: Cost
+    tables: Mapping[int, Coefficients] = field(default_factory=dict)
     policy: Policy = Policy()
     speculation: Speculation = EAGLE3
     kv_tokens: int = 3_000_000  # guess: above TP4's own 745k, stands for DP attention or a tier
@@ -47,9 +52,20 @@ class Preset:
     def engine_name(self) -> str:
         return f"sim:{self.name}"
 
+    def on_gpus(self, gpus: int) -> Preset:
+        """The preset with the tables of that many GPUs, its fitted speed factors kept: estimated.
+
+        Raises ValueError where no table exists.
+        """
+        if gpus not in self.tables or not isinstance(self.cost, Coefficients):
+            accepted = " or ".join(map(str, sorted(self.tables))) or str(self.gpus)
+            raise ValueError(f"gpus {gpus}: {self.name} has tables for {accepted}")
+        cost = replace(self.tables[gpus], s_pf=self.cost.s_pf, s_dc=self.cost.s_dc)
+        return replace(self, gpus=gpus, cost=cost)
+
     def engine(self, seed: int) -> Engine:
         return Engine(
-            coefficients=self.coefficients,
+            cost=self.cost,
             policy=self.policy,
             speculation=self.speculation,
             kv_tokens=self.kv_tokens,
@@ -67,17 +83,17 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="together-like",
             gpus=4,
-            coefficients=replace(TRTLLM_TP4, s_pf=1.17, s_dc=1.05),
+            cost=replace(TRTLLM_TP4, s_pf=1.17, s_dc=1.05),
         ),
         Preset(
             name="trtllm-like",
             gpus=4,
-            coefficients=replace(TRTLLM_TP4, s_pf=0.87),
+            cost=replace(TRTLLM_TP4, s_pf=0.87),
         ),
         Preset(
             name="sglang-like",
             gpus=8,
-            coefficients=replace(SGLANG_TP8, s_pf=0.26),
+            cost=replace(SGLANG_TP8, s_pf=0.26),
             policy=Policy(mode="prefill_first"),
             kv_tokens=6_000_000,  # guess
         ),

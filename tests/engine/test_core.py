@@ -25,7 +25,7 @@ ROUND = Coefficients(t0_s=0.1, a1_s=1e-5, a2_s=0, d0_s=0.01, d1_s=0, d2_s=0)
 
 def small_engine(kv_tokens: int = 64_000, prefix_cache: bool = True, **policy) -> Engine:
     return Engine(
-        coefficients=ROUND,
+        cost=ROUND,
         policy=Policy(**policy),
         speculation=NO_DRAFTS,
         kv_tokens=kv_tokens,
@@ -43,7 +43,7 @@ def drain(engine: Engine, now_s: float = 0.0) -> float:
 @pytest.mark.parametrize("prompt_tokens", [500, 8_192, 45_000])
 def test_ttft_at_batch_1_is_the_closed_form(name, prompt_tokens):
     preset = PRESETS[name]
-    c = preset.coefficients
+    c = preset.cost
     expected_s, done = preset.ttft_fixed_s, 0
     while done < prompt_tokens:
         n = min(preset.policy.chunk_tokens, prompt_tokens - done)
@@ -57,12 +57,12 @@ def test_ttft_at_batch_1_is_the_closed_form(name, prompt_tokens):
 
 
 def test_a_decode_step_alone_is_the_closed_form():
-    c = replace(PRESETS["trtllm-like"].coefficients, s_dc=2.0)
+    c = replace(PRESETS["trtllm-like"].cost, s_dc=2.0)
     assert c.step_s(0, 4, 300_000) == pytest.approx((4.8e-3 + 6.5e-3 * 2 + 3.6e-3) / 2)
 
 
 def test_a_mixed_step_pays_the_larger_floor_once():
-    c = PRESETS["trtllm-like"].coefficients
+    c = PRESETS["trtllm-like"].cost
     prefill_s = c.prefill_s(1000, 9000)
     assert prefill_s == pytest.approx(1000 * (20.3e-6 + 4.75e-10 * 9500) / 0.87)
     assert c.step_s(prefill_s, 4, 0) == pytest.approx(0.0344 + prefill_s)

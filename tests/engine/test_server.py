@@ -195,7 +195,7 @@ def test_models_and_health(fast):
 
 def test_ttft_in_engine_seconds_is_near_the_formula_at_speed_20(fast):
     """One cold chunk of n tokens: 0.08 + (0.0344 + n * (20.3e-6 + 4.75e-10 * n / 2)) / 0.87 s."""
-    c = PRESETS["trtllm-like"].coefficients
+    c = PRESETS["trtllm-like"].cost
     ttfts = []
     for i in range(7):
         fields = {"max_tokens": 2, "stream": True, "stream_options": {"include_usage": True}}

@@ -1,0 +1,87 @@
+"""WhatIf: one preset changed in a few named ways. Every change is a parameter, None leaves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from engine.cost import Coefficients, Cost
+from engine.presets import Preset
+from engine.scheduler import Policy
+from engine.speculation import Meaning, Speculation
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """Changes to a preset; `apply` makes the changed one. What is None stays as it is.
+
+    decode_attention_speed: the decode kernel's attention is x times as fast: T_kv / x.
+    prefill_attention_speed: the same for prefill: a2 / x.
+    acceptance, drafts, meaning: `Speculation.of`; drafts 0 turns speculation off.
+    gpus: a number for which the preset has measured tables.
+    """
+
+    decode_attention_speed: float | None = None
+    prefill_attention_speed: float | None = None
+    acceptance: float | None = None
+    drafts: int | None = None
+    meaning: Meaning = "per_position"
+    kv_tokens: int | None = None
+    chunk_tokens: int | None = None
+    gpus: int | None = None
+    prefix_cache: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in (
+            "decode_attention_speed",
+            "prefill_attention_speed",
+            "kv_tokens",
+            "chunk_tokens",
+        ):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} {value} is not above 0")
+
+    def apply(self, preset: Preset) -> Preset:
+        """The changed preset. Raises ValueError, naming the change that is not possible."""
+        if self.gpus is not None and self.gpus != preset.gpus:
+            preset = preset.on_gpus(self.gpus)
+        return replace(
+            preset,
+            cost=self._cost(preset.cost),
+            policy=self._policy(preset.policy),
+            speculation=self._speculation(preset.speculation),
+            kv_tokens=_given(self.kv_tokens, preset.kv_tokens),
+            prefix_cache=_given(self.prefix_cache, preset.prefix_cache),
+        )
+
+    def _cost(self, cost: Cost) -> Cost:
+        decode, prefill = self.decode_attention_speed, self.prefill_attention_speed
+        if decode is None and prefill is None:
+            return cost
+        if not isinstance(cost, Coefficients):
+            raise ValueError("attention speed: this preset is the hardware's limit already")
+        return replace(
+            cost, d2_s=cost.d2_s / _given(decode, 1.0), a2_s=cost.a2_s / _given(prefill, 1.0)
+        )
+
+    def _policy(self, policy: Policy) -> Policy:
+        return replace(policy, chunk_tokens=_given(self.chunk_tokens, policy.chunk_tokens))
+
+    def _speculation(self, speculation: Speculation) -> Speculation:
+        if self.acceptance is None and self.drafts is None:
+            return speculation
+        drafts = _given(self.drafts, speculation.num_drafts)
+        if not drafts:
+            return Speculation()
+        if self.acceptance is not None:
+            return Speculation.of(self.acceptance, drafts=drafts, meaning=self.meaning)
+        if not speculation.acceptance:
+            raise ValueError("drafts: this preset has no acceptance yet, give one")
+        return Speculation(speculation.acceptance[:1] * drafts)
+
+
+def _given(value: Value | None, otherwise: Value) -> Value:
+    return otherwise if value is None else value
