@@ -14,11 +14,11 @@ from gevent.pool import Group
 from client import chat
 from client.observation import Observation
 from locustfiles import _wiring
-from locustfiles._pacing import Place
 from locustfiles._run import Run
 from measure.record import TurnRecord
 from workload.prompts import Conversation
 from workload.session import Session, Turn, sessions
+from workload.tickets import Place
 
 
 class TurnFailed(Exception):

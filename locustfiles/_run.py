@@ -24,16 +24,13 @@ from measure.fingerprint import Fingerprint
 from measure.ledger import Header, LedgerWriter
 from measure.record import UNSENT, TurnRecord
 from workload import corpus as corpora
-from workload import fidelity
 from workload.arrivals import Arrivals, TargetLine
 from workload.corpus import Corpus
 from workload.profile import Profile
 from workload.prompts import Conversation, SharedPrefix, shared_prefix
 from workload.session import Session
+from workload.tickets import mean_prompt_tokens, session_tpm
 from workload.tokens import Tokenizer, load_tokenizer
-
-# TTFT and answer of a turn on an engine that keeps up (WORKLOAD.md 5: cycle 63 s, of it 8 s).
-_SERVICE_S = 8.0
 
 
 @dataclass(slots=True)
@@ -173,18 +170,15 @@ def _tickets(
 ) -> Tickets:
     line = TargetLine()
     rng = np.random.default_rng((options.seed, index))
-    mean_prompt_tokens = float(fidelity.simulate(profile, 500, seed=0).prompt_tokens.mean())
-    arrivals = Arrivals(line, mean_prompt_tokens, cv=options.arrival_cv, rng=rng)
-    gap_s = profile.tool_share * profile.tool_gap_s.mean
-    gap_s += (1 - profile.tool_share) * profile.human_gap_s.mean
-    session_tpm = mean_prompt_tokens * 60 / (gap_s + _SERVICE_S)
+    mean_tokens = mean_prompt_tokens(profile)
+    arrivals = Arrivals(line, mean_tokens, cv=options.arrival_cv, rng=rng)
     numbers = count()
 
     def unsent(due_at_s: float) -> None:
         name = f"w{index}.ticket{next(numbers)}"
-        feed.turn(_unsent(name, due_at_s, clock.now_s(), round(mean_prompt_tokens)))
+        feed.turn(_unsent(name, due_at_s, clock.now_s(), round(mean_tokens)))
 
-    return Tickets(clock, line, arrivals, session_tpm, unsent)
+    return Tickets(clock, line, arrivals, session_tpm(profile), unsent)
 
 
 def _unsent(name: str, due_at_s: float, now_s: float, prompt_tokens: int) -> TurnRecord:

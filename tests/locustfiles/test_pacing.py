@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from locustfiles._clock import RunClock
-from locustfiles._pacing import Due, OwnPauses, Place, Tickets
+from locustfiles._pacing import OwnPauses, Tickets
 from workload.arrivals import Arrivals, TargetLine
+from workload.tickets import Due, Place
 
 SPEED = 1000.0  # run seconds pass as milliseconds
 MEAN_TOKENS = 1000.0
