@@ -1,0 +1,272 @@
+"""Panels, rows and dashboards as values, and the JSON that Grafana reads.
+
+Schema 41 (Grafana 11.6 and later). Panels of a row stand side by side, 24 columns wide in all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Literal
+
+SCHEMA_VERSION = 41  # Grafana 11.6; later ones migrate it
+DATASOURCE = {"type": "prometheus", "uid": "tokenswarm-prometheus"}
+COLUMNS = 24
+
+Json = dict[str, Any]
+Kind = Literal["timeseries", "stat", "heatmap"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One PromQL expression; `legend` is Grafana's, with {{label}} for a label's value."""
+
+    expr: str
+    legend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """unit: Grafana's name of it. limit: where a red line stands. span: columns of 24.
+    texts: what a stat shows instead of a value."""
+
+    title: str
+    description: str
+    queries: tuple[Query, ...]
+    unit: str
+    span: int
+    kind: Kind = "timeseries"
+    limit: float | None = None
+    at_most: float | None = None  # end of the axis
+    stacked: bool = False
+    logarithmic: bool = False
+    texts: tuple[tuple[float, str, str], ...] = ()  # value, text, colour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Panels side by side. height in Grafana's units of about 30 pixels."""
+
+    title: str
+    panels: tuple[Panel, ...]
+    height: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """A choice at the top of the page, filled by a label_values() query; several or all."""
+
+    name: str
+    label: str
+    values: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dashboard:
+    uid: str
+    title: str
+    description: str
+    variables: tuple[Variable, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        return tuple(panel for row in self.rows for panel in row.panels)
+
+
+def dashboard_json(dashboard: Dashboard) -> Json:
+    """What Grafana loads. Raises ValueError where a row's panels do not fill 24 columns."""
+    return {
+        "uid": dashboard.uid,
+        "title": dashboard.title,
+        "description": dashboard.description,
+        "tags": ["tokenswarm"],
+        "schemaVersion": SCHEMA_VERSION,
+        "version": 1,
+        "editable": True,
+        "graphTooltip": 1,  # one crosshair for all panels
+        "refresh": "5s",
+        "time": {"from": "now-15m", "to": "now"},
+        "timezone": "browser",
+        "fiscalYearStartMonth": 0,
+        "templating": {"list": [_variable(variable) for variable in dashboard.variables]},
+        "annotations": {"list": []},
+        "links": [_links()],
+        "panels": list(_placed(dashboard)),
+    }
+
+
+def _placed(dashboard: Dashboard) -> list[Json]:
+    numbers, top = count(1), 0
+    placed: list[Json] = []
+    for row in dashboard.rows:
+        if sum(panel.span for panel in row.panels) != COLUMNS:
+            raise ValueError(f"row {row.title!r} of {dashboard.uid}: spans do not add up to 24")
+        place = {"h": 1, "w": COLUMNS, "x": 0, "y": top}
+        placed.append(
+            {
+                "type": "row",
+                "id": next(numbers),
+                "title": row.title,
+                "collapsed": False,
+                "gridPos": place,
+                "panels": [],
+            }
+        )
+        top, left = top + 1, 0
+        for panel in row.panels:
+            place = {"h": row.height, "w": panel.span, "x": left, "y": top}
+            placed.append(_panel(panel, next(numbers)) | {"gridPos": place})
+            left += panel.span
+        top += row.height
+    return placed
+
+
+def _panel(panel: Panel, number: int) -> Json:
+    options = {"timeseries": _TIMESERIES, "stat": _STAT, "heatmap": _heatmap(panel.unit)}
+    return {
+        "type": panel.kind,
+        "id": number,
+        "title": panel.title,
+        "description": panel.description,
+        "datasource": DATASOURCE,
+        "targets": [_target(panel, at, query) for at, query in enumerate(panel.queries)],
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
+        "options": options[panel.kind],
+    }
+
+
+def _target(panel: Panel, at: int, query: Query) -> Json:
+    return {
+        "refId": chr(ord("A") + at),
+        "datasource": DATASOURCE,
+        "expr": query.expr,
+        "legendFormat": query.legend,
+        "format": "heatmap" if panel.kind == "heatmap" else "time_series",
+        "editorMode": "code",
+        "instant": panel.kind == "stat",
+        "range": panel.kind != "stat",
+    }
+
+
+def _defaults(panel: Panel) -> Json:
+    if panel.kind == "heatmap":
+        return {"custom": {"scaleDistribution": {"type": "linear"}}}
+    steps: list[Json] = [{"color": "green", "value": None}]
+    if panel.limit is not None:
+        steps.append({"color": "red", "value": panel.limit})
+    defaults: Json = {
+        "unit": panel.unit,
+        "min": None if panel.logarithmic else 0,
+        "max": panel.at_most,
+        "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
+        "thresholds": {"mode": "absolute", "steps": steps},
+        "mappings": [_mapping(panel.texts)] if panel.texts else [],
+    }
+    if panel.kind == "timeseries":
+        defaults["custom"] = _custom(panel)
+    return {key: value for key, value in defaults.items() if value is not None}
+
+
+def _custom(panel: Panel) -> Json:
+    scale = {"type": "log", "log": 10} if panel.logarithmic else {"type": "linear"}
+    return {
+        "drawStyle": "bars" if panel.stacked else "line",
+        "lineWidth": 2,
+        "fillOpacity": 60 if panel.stacked else 0,
+        "showPoints": "never",
+        "spanNulls": False,
+        "scaleDistribution": scale,
+        "stacking": {"mode": "normal" if panel.stacked else "none", "group": "A"},
+        "thresholdsStyle": {"mode": "off" if panel.limit is None else "line"},
+    }
+
+
+def _mapping(texts: tuple[tuple[float, str, str], ...]) -> Json:
+    shown = {
+        f"{value:g}": {"text": text, "color": colour, "index": index}
+        for index, (value, text, colour) in enumerate(texts)
+    }
+    return {"type": "value", "options": shown}
+
+
+_TIMESERIES: Json = {
+    "legend": {
+        "showLegend": True,
+        "displayMode": "table",
+        "placement": "bottom",
+        "calcs": ["lastNotNull", "max"],
+    },
+    "tooltip": {"mode": "multi", "sort": "desc"},
+}
+_STAT: Json = {
+    "graphMode": "none",
+    "colorMode": "background",
+    "justifyMode": "auto",
+    "textMode": "auto",
+    "wideLayout": True,
+    "showPercentChange": False,
+    "reduceOptions": {"calcs": ["lastNotNull"], "values": False, "fields": ""},
+    "percentChangeColorMode": "standard",
+    "orientation": "auto",
+}
+
+
+def _heatmap(unit: str) -> Json:
+    return {
+        "calculate": False,
+        "color": {
+            "mode": "scheme",
+            "scheme": "Oranges",
+            "fill": "dark-orange",
+            "scale": "exponential",
+            "exponent": 0.5,
+            "steps": 64,
+            "reverse": False,
+        },
+        "filterValues": {"le": 1e-9},
+        "rowsFrame": {"layout": "auto"},
+        "showValue": "never",
+        "cellGap": 1,
+        "yAxis": {"unit": unit, "axisPlacement": "left", "reverse": False},
+        "legend": {"show": True},
+        "tooltip": {"mode": "single", "yHistogram": False, "showColorScale": False},
+        "exemplars": {"color": "rgba(255,0,255,0.7)"},
+    }
+
+
+def _variable(variable: Variable) -> Json:
+    return {
+        "type": "query",
+        "name": variable.name,
+        "label": variable.label,
+        "datasource": DATASOURCE,
+        "query": {"query": variable.values, "refId": f"Variable-{variable.name}"},
+        "definition": variable.values,
+        "refresh": 2,  # whenever the time range changes
+        "sort": 2,  # newest name first
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "options": [],
+        "regex": "",
+        "hide": 0,
+        "skipUrlSync": False,
+    }
+
+
+def _links() -> Json:
+    """From each dashboard to the others, with its time range and choices."""
+    return {
+        "type": "dashboards",
+        "title": "tokenswarm",
+        "tags": ["tokenswarm"],
+        "asDropdown": False,
+        "includeVars": True,
+        "keepTime": True,
+        "targetBlank": False,
+        "icon": "external link",
+        "tooltip": "",
+        "url": "",
+    }
