@@ -1,10 +1,11 @@
-"""Ledger: the turns and levels of a run on disk, one JSON object a line.
+"""Ledger: the turns, levels and health of a run on disk, one JSON object a line.
 
     {"header": {"format": 1, "run": …, "fingerprint": {…}, "started_at": …, "speed": …,
                 "target": {"url": …, "model": …, "engine": …, "simulated": …, "gpus": …},
                 "worker": null}}
     {"level": {…}}     once when it starts and again with its end; the later line wins
     {"turn": {…}}      the fields of TurnRecord
+    {"health": {…}}    of one process and interval
 
 Floats keep full precision, except `chunk_gaps_s`, rounded to 0.1 ms: a turn has hundreds, and a
 read of the clock is no better. Lines are flushed one by one, so a killed process loses no
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType, UnionType
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
@@ -22,6 +24,7 @@ from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 import orjson
 
 from measure.fingerprint import Fingerprint
+from measure.health import Health
 from measure.record import Level, TurnRecord
 
 FORMAT = 1
@@ -63,6 +66,7 @@ class Ledger:
     records: list[TurnRecord] = field(default_factory=list)
     levels: list[Level] = field(default_factory=list)  # by index
     torn_lines: int = 0  # last lines cut short by a kill
+    health: list[Health] = field(default_factory=list)  # by process, then time
 
 
 class LedgerWriter:
@@ -93,6 +97,9 @@ class LedgerWriter:
     def write_level(self, level: Level) -> None:
         self._append({"level": asdict(level)})
 
+    def write_health(self, health: Health) -> None:
+        self._append({"health": asdict(health)})
+
     def close(self) -> None:
         self._file.close()
 
@@ -110,21 +117,24 @@ def read(path: Path, *, chunk_gaps: bool = True) -> Ledger:
         header = _read_header(path, next(lines, b""))
         records: list[TurnRecord] = []
         levels: dict[int, Level] = {}
+        health: list[Health] = []
         for number, line in enumerate(lines, 2):
             entry = _decode(line)
             if entry is None:
                 if next(lines, None) is None:
-                    return Ledger(header, records, _by_index(levels), torn_lines=1)
+                    return Ledger(header, records, _by_index(levels), 1, _in_order(health))
                 raise LedgerError(f"{path}:{number}: not a line of JSON")
             try:
                 if (turn := entry.get("turn")) is not None:
                     records.append(_turn(turn, chunk_gaps))
+                elif "health" in entry:
+                    health.append(HEALTH.build(entry["health"]))
                 else:
                     level = LEVELS.build(entry.get("level"))
                     levels[level.index] = level
             except ValueError as error:
                 raise LedgerError(f"{path}:{number}: {error}") from error
-    return Ledger(header, records, _by_index(levels))
+    return Ledger(header, records, _by_index(levels), health=_in_order(health))
 
 
 def read_run(directory: Path, *, chunk_gaps: bool = True) -> Ledger:
@@ -142,13 +152,17 @@ def read_run(directory: Path, *, chunk_gaps: bool = True) -> Ledger:
     first_path, first = ledgers[0]
     records: dict[tuple[str, int], TurnRecord] = {}
     levels: dict[int, Level] = {}
+    health: set[Health] = set()
     for path, ledger in ledgers:
         _require_one_run(first_path, first.header, path, ledger.header)
         ledger = _moved(ledger, (ledger.header.started_at - first.header.started_at))
         _unite_turns(records, ledger.records, path)
         _unite_levels(levels, ledger.levels)
+        health.update(ledger.health)
     torn_lines = sum(ledger.torn_lines for _, ledger in ledgers)
-    return Ledger(first.header, list(records.values()), _by_index(levels), torn_lines)
+    return Ledger(
+        first.header, list(records.values()), _by_index(levels), torn_lines, _in_order(health)
+    )
 
 
 class Schema(Generic[T]):
@@ -197,6 +211,7 @@ def _json_types(hint: Any) -> frozenset[type]:
 
 TURNS = Schema(TurnRecord, "turn")
 LEVELS = Schema(Level, "turn or level")
+HEALTH = Schema(Health, "health")
 FINGERPRINTS = Schema(Fingerprint, "fingerprint")
 TARGETS = Schema(Target, "target")
 HEADERS = Schema(Header, "header")
@@ -256,6 +271,10 @@ def _by_index(levels: dict[int, Level]) -> list[Level]:
     return [levels[index] for index in sorted(levels)]
 
 
+def _in_order(health: Iterable[Health]) -> list[Health]:
+    return sorted(health, key=attrgetter("process", "at_s"))
+
+
 def _worker_order(ledger: Ledger) -> int:
     """The master first: its clock is the run's, its copy of a turn wins."""
     return -1 if ledger.header.worker is None else ledger.header.worker
@@ -280,6 +299,7 @@ def _moved(ledger: Ledger, wall_s: float) -> Ledger:
         ledger,
         records=[_shifted(record, shift_s) for record in ledger.records],
         levels=[_shifted(level, shift_s) for level in ledger.levels],
+        health=[_shifted(health, shift_s) for health in ledger.health],
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from measure.fingerprint import Fingerprint
+from measure.health import Health
 from measure.ledger import Header, Target
 from measure.record import OUTCOMES, Level, TurnRecord
 
@@ -156,4 +157,17 @@ def levels() -> st.SearchStrategy[Level]:
         developers=st.none() | st.integers(1, 1000),
         started_at_s=STAMPS,
         ended_at_s=st.none() | STAMPS,
+    )
+
+
+def healths() -> st.SearchStrategy[Health]:
+    return st.builds(
+        Health,
+        process=st.sampled_from(("local", "master", "worker-0", "worker-1")),
+        at_s=STAMPS,
+        interval_s=st.floats(0.1, 100),
+        hub_lag_p99_s=st.none() | st.floats(0, 10),
+        hub_lag_max_s=st.none() | st.floats(0, 10),
+        cpu_share=st.floats(0, 4),
+        rss_bytes=st.integers(1, 1 << 40),
     )

@@ -11,17 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from measure.health import Health
 from measure.ledger import Ledger, LedgerError, LedgerWriter, read, read_run
 from measure.record import Level
-from tests.records import fingerprint, header, levels, turn_record, turn_records
+from tests.records import fingerprint, header, healths, levels, turn_record, turn_records
 
 LEVEL = Level(index=0, target_tpm=5e5, developers=None, started_at_s=0.0)
 
 
-def written(path, records=(), levels=(), **changes):
+def written(path, records=(), levels=(), health=(), **changes):
     with LedgerWriter(path, header(**changes)) as ledger:
         for level in levels:
             ledger.write_level(level)
+        for sample in health:
+            ledger.write_health(sample)
         for record in records:
             ledger.write(record)
     return path
@@ -36,14 +39,19 @@ def as_stored(record):
     return replace(record, chunk_gaps_s=tuple(round(gap, 4) for gap in record.chunk_gaps_s))
 
 
-@given(st.lists(turn_records(), max_size=5), st.lists(levels(), max_size=4))
-def test_what_is_written_is_read_back(records, stored_levels):
+@given(
+    st.lists(turn_records(), max_size=5),
+    st.lists(levels(), max_size=4),
+    st.lists(healths(), max_size=4),
+)
+def test_what_is_written_is_read_back(records, stored_levels, health):
     with tempfile.TemporaryDirectory() as directory:
-        ledger = read(written(Path(directory) / "ledger.jsonl", records, stored_levels))
+        ledger = read(written(Path(directory) / "ledger.jsonl", records, stored_levels, health))
     assert ledger.header == header()
     assert ledger.records == [as_stored(record) for record in records]
     last = {level.index: level for level in stored_levels}
     assert ledger.levels == [last[index] for index in sorted(last)]
+    assert ledger.health == sorted(health, key=lambda h: (h.process, h.at_s))
     assert ledger.torn_lines == 0
 
 
@@ -72,6 +80,32 @@ def test_chunk_gaps_are_kept_to_a_tenth_of_a_millisecond(tmp_path):
 def test_half_a_surrogate_pair_from_a_server_loses_no_turn(tmp_path):
     path = written(tmp_path / "ledger.jsonl", [turn_record(detail="bad \ud800")])
     assert read(path).records[0].detail == "bad ?"
+
+
+def test_health_in_the_masters_ledger_and_the_workers_own_counts_once(tmp_path):
+    own, others = (
+        Health(
+            process=f"worker-{index}",
+            at_s=200.0,
+            interval_s=10.0,
+            hub_lag_p99_s=0.001,
+            hub_lag_max_s=None,
+            cpu_share=0.2,
+            rss_bytes=1 << 28,
+        )
+        for index in (0, 1)
+    )
+    written(tmp_path / "ledger.jsonl", turns(1), health=[others, own])
+    written(tmp_path / "worker-0.jsonl", turns(1), health=[own], worker=0)
+    assert read_run(tmp_path).health == [own, others]
+
+
+def test_a_broken_health_line_names_its_field(tmp_path):
+    path = written(tmp_path / "ledger.jsonl")
+    with path.open("a") as file:
+        file.write('{"health": {"process": "local"}}\n')
+    with pytest.raises(LedgerError, match=r"ledger.jsonl:2: health without at_s"):
+        read(path)
 
 
 def test_a_ledger_is_never_overwritten(tmp_path):
