@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from workload.fidelity import Row, of_sample, simulate
+from measure.fidelity import Row
+from workload.fidelity import of_sample, simulate
 from workload.profile import Profile, ProfileError
 from workload.profiles import PROFILES, load_profile
 

@@ -1,19 +1,15 @@
-"""Fidelity: is the traffic the one the profile promises? Realised figures beside their targets.
+"""Fidelity: what a profile promises, figure by figure, and whether turns keep it.
 
 A target is the number stated with the profile where there is one (published by the study, or
 computed where the profile was designed), else the closed form of the profile's law, else the figure
-of a large seeded simulation; each row says which. It works on plain arrays, so a
-run's records are checked with it as well as a simulation.
+of a large seeded simulation; each promise says which. How a figure is judged stands in
+`measure/fidelity.py`.
 
-Tolerance, relative to the target: BASE_TOLERANCE (published numbers are rounded; for the ideal
-hit one point) plus 3 standard errors. The standard error of a figure from n turns is
-
-    s * sqrt(b / n)        + in quadrature s / sqrt(BATCHES) where the target is simulated
-
-with s the spread of that figure between BATCHES batches of whole sessions of the simulation, and
-b their mean number of turns: so it knows that the turns of one session resemble each other.
-Verdict: "ok", "off", or "too few" where the tolerance passes MAX_TOLERANCE or a percentile has
-fewer than MIN_TAIL_TURNS turns beyond it.
+Errors: with s the spread of a figure between BATCHES batches of whole sessions of the simulation,
+and b their mean number of turns, the figure of a single turn has the standard error s * sqrt(b),
+which knows that the turns of one session resemble each other; a simulated target has the error
+s / sqrt(BATCHES). Base tolerance: BASE_TOLERANCE (published numbers are rounded; for the ideal hit
+one point).
 """
 
 from __future__ import annotations
@@ -27,61 +23,19 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workload.lengths import Floats, Mixture, Tokens
+from measure import fidelity
+from measure.fidelity import LAW_SHARES, LIMIT, Promise, Row, Sample, Workload
+from workload.lengths import Mixture
 from workload.profile import Profile
 from workload.session import Session, Turn
 
 BASE_TOLERANCE = 0.02  # guess: rounding of published figures to two or three digits
 HIT_TOLERANCE = 0.01  # one point
-STANDARD_ERRORS = 3.0
-MAX_TOLERANCE = 0.25  # guess: a wider band would pass anything
-MIN_TAIL_TURNS = 6.6  # 660 turns for a p99 (DESIGN.md section 2)
 REFERENCE_TURNS = 200_000
 REFERENCE_SEED = 2_230
 BATCHES = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Turns to be checked, shape (n_turns,), whole sessions one after the other where known."""
-
-    prompt_tokens: Tokens
-    output_tokens: Tokens
-    ideal_cached_tokens: Tokens
-    kinds: NDArray[np.str_] | None = None
-    gaps_s: Floats | None = None
-    session_turns: Tokens | None = None  # of each session that ended, shape (n_sessions,)
-    session_compactions: Tokens | None = None  # the same
-
-    @property
-    def new_tokens(self) -> Tokens | None:
-        """What grew: prompt less ideal_cached of the turns that go on from a previous one."""
-        grown = self._of_kinds("tool", "user")
-        new = self.prompt_tokens - self.ideal_cached_tokens
-        return None if grown is None else new[grown]
-
-    def gaps_before(self, *kinds: str) -> Floats | None:
-        """The pauses before turns of these kinds."""
-        chosen = self._of_kinds(*kinds)
-        return None if chosen is None or self.gaps_s is None else self.gaps_s[chosen]
-
-    def _of_kinds(self, *kinds: str) -> NDArray[np.bool_] | None:
-        return None if self.kinds is None else np.isin(self.kinds, kinds)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One quantity: deviation and tolerance are relative to the target; None where unknown."""
-
-    quantity: str
-    unit: str
-    target: float
-    source: str  # where the target comes from
-    realised: float | None
-    deviation: float | None
-    tolerance: float | None
-    verdict: str  # "ok", "off", "too few"
-
+SIMULATED = "simulated"  # source of a target
+LAWS = ("prompt", "output", "new")  # those a report draws
 
 # Quantity, unit, and the figure (mean, pNN, min, max, share) of which numbers of the sample.
 QUANTITIES = (
@@ -137,8 +91,20 @@ def of_turns(
 
 def of_sample(profile: Profile, sample: Sample) -> list[Row]:
     """The table for a sample."""
-    rows = (_row(profile, sample, *quantity) for quantity in QUANTITIES)
-    return [row for row in rows if row is not None]
+    return fidelity.rows(workload(profile).promises, sample)
+
+
+@lru_cache(maxsize=16)
+def workload(profile: Profile) -> Workload:
+    """Everything the profile promises; about two seconds of simulation, once for each profile."""
+    reference = _reference(profile)
+    promises = (_promise(profile, reference, *quantity) for quantity in QUANTITIES)
+    laws = {}
+    for of in LAWS:
+        numbers = reference.sample.numbers(of)
+        if numbers is not None and len(numbers):
+            laws[of] = tuple(float(x) for x in np.quantile(numbers, LAW_SHARES))
+    return Workload(promises=tuple(p for p in promises if p is not None), laws=laws)
 
 
 def simulate(profile: Profile, sessions: int, seed: int) -> Sample:
@@ -194,71 +160,44 @@ def _batches(sample: Sample) -> list[Sample]:
     return parts
 
 
-def _numbers(sample: Sample, of: str) -> Tokens | Floats | None:
-    """The numbers a figure is taken of; None where the sample does not have them."""
-    match of:
-        case "prompt" | "cached":
-            return sample.prompt_tokens
-        case "output":
-            return sample.output_tokens
-        case "new":
-            return sample.new_tokens
-        case "tool gap":
-            return sample.gaps_before("tool")
-        case "human gap":
-            return sample.gaps_before("user")
-        case "gap":
-            return sample.gaps_before("tool", "user")
-        case "session turns":
-            return sample.session_turns
-        case _:
-            return sample.session_compactions
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """The large simulation, whole and in batches of whole sessions."""
 
+    sample: Sample
+    batches: list[Sample]
 
-def _figure(sample: Sample, figure: str, numbers: Tokens | Floats) -> float | None:
-    """One figure of these numbers of the sample; None if there are none."""
-    if not len(numbers):
-        return None
-    match figure:
-        case "mean":
-            return float(numbers.mean())
-        case "min":
-            return float(numbers.min())
-        case "max":
-            return float(numbers.max())
-        case "share":
-            return float(sample.ideal_cached_tokens.sum() / sample.prompt_tokens.sum())
-        case _:
-            return float(np.percentile(numbers, int(figure[1:])))
+    def figure(self, figure: str, of: str) -> _Figure | None:
+        """None where the simulation has nothing of the kind."""
+        known = [found for part in self.batches if (found := _figure(part, figure, of))]
+        whole = _figure(self.sample, figure, of)
+        if whole is None or len(known) < 2:
+            return None
+        spread = float(np.std([value for value, _count in known], ddof=1))
+        size = float(np.mean([count for _value, count in known]))
+        return _Figure(whole[0], spread, size)
 
 
 @dataclass(frozen=True, slots=True)
-class _Reference:
-    """A figure of the large simulation: `spread` between batches of `batch_size` numbers each."""
+class _Figure:
+    """A figure of the simulation: `spread` between batches of `batch_size` numbers each."""
 
     value: float
     spread: float
     batch_size: float
 
 
-@lru_cache(maxsize=16)
-def _references(profile: Profile) -> dict[str, _Reference]:
-    """The figures of about REFERENCE_TURNS turns, by quantity."""
+def _figure(sample: Sample, figure: str, of: str) -> tuple[float, int] | None:
+    """(value, how many numbers it is of)."""
+    numbers = sample.numbers(of)
+    value = None if numbers is None else sample.figure(figure, numbers)
+    return None if value is None or numbers is None else (value, len(numbers))
+
+
+def _reference(profile: Profile) -> _Reference:
     streams = map(np.random.default_rng, _seeds(REFERENCE_SEED))
     sample = _sample_of((Session(profile, rng, "") for rng in streams), REFERENCE_TURNS)
-    batches = _batches(sample)
-    references = {}
-    for quantity, _unit, figure, of in QUANTITIES:
-        numbers = _numbers(sample, of)
-        value = None if numbers is None else _figure(sample, figure, numbers)
-        parts = [(part, _numbers(part, of)) for part in batches]
-        values = [_figure(part, figure, some) for part, some in parts if some is not None]
-        known = [v for v in values if v is not None]
-        if value is None or len(known) < 2:
-            continue
-        size = float(np.mean([len(some) for _part, some in parts if some is not None]))
-        references[quantity] = _Reference(value, float(np.std(known, ddof=1)), size)
-    return references
+    return _Reference(sample, _batches(sample))
 
 
 def _seeds(seed: int) -> Iterator[np.random.SeedSequence]:
@@ -297,7 +236,43 @@ def _cut(mixture: Mixture, longest: int) -> Mixture:
     return Mixture(mixture.weights, tuple(parts))
 
 
-def _target(profile: Profile, quantity: str, reference: _Reference) -> tuple[float, str]:
+def _promise(
+    profile: Profile, reference: _Reference, quantity: str, unit: str, figure: str, of: str
+) -> Promise | None:
+    """None where the profile has nothing of the kind."""
+    if of == "session compactions" and profile.compaction is None:
+        return None
+    if figure in ("min", "max"):
+        limit = profile.min_prompt_tokens if figure == "min" else profile.max_prompt_tokens
+        return Promise(
+            quantity=quantity,
+            unit=unit,
+            figure=figure,
+            of=of,
+            target=limit,
+            source=LIMIT,
+            base_tolerance=0.0,
+            turn_error=0.0,
+            target_error=0.0,
+        )
+    simulated = reference.figure(figure, of)
+    if simulated is None:
+        return None
+    target, source = _target(profile, quantity, simulated)
+    return Promise(
+        quantity=quantity,
+        unit=unit,
+        figure=figure,
+        of=of,
+        target=target,
+        source=source,
+        base_tolerance=HIT_TOLERANCE / target if quantity == "ideal hit" else BASE_TOLERANCE,
+        turn_error=simulated.spread * math.sqrt(simulated.batch_size),
+        target_error=simulated.spread / math.sqrt(BATCHES) if source == SIMULATED else 0.0,
+    )
+
+
+def _target(profile: Profile, quantity: str, simulated: _Figure) -> tuple[float, str]:
     """(target, its source): stated with the profile, else closed form, else simulated."""
     stated = profile.target(quantity)
     if stated is not None:
@@ -305,57 +280,4 @@ def _target(profile: Profile, quantity: str, reference: _Reference) -> tuple[flo
     value = _closed_form(profile, quantity)
     if value is not None:
         return value, "closed form"
-    return reference.value, "simulated"
-
-
-def _row(
-    profile: Profile, sample: Sample, quantity: str, unit: str, figure: str, of: str
-) -> Row | None:
-    """The row of one quantity; None if the sample or the profile has nothing of the kind."""
-    numbers = _numbers(sample, of)
-    if numbers is None or (of == "session compactions" and profile.compaction is None):
-        return None
-    realised = _figure(sample, figure, numbers)
-    if figure in ("min", "max"):
-        return _limit_row(profile, quantity, unit, figure, realised)
-    reference = _references(profile).get(quantity)
-    if reference is None:
-        return None
-    target, source = _target(profile, quantity, reference)
-    if realised is None:
-        return Row(quantity, unit, target, source, None, None, None, "too few")
-    tolerance = _tolerance(quantity, target, source, reference, len(numbers))
-    deviation = realised / target - 1
-    enough = tolerance <= MAX_TOLERANCE and _has_tail(figure, len(numbers))
-    verdict = "too few" if not enough else "ok" if abs(deviation) <= tolerance else "off"
-    return Row(quantity, unit, target, source, realised, deviation, tolerance, verdict)
-
-
-def _tolerance(
-    quantity: str, target: float, source: str, reference: _Reference, count: int
-) -> float:
-    base = HIT_TOLERANCE / target if quantity == "ideal hit" else BASE_TOLERANCE
-    variance = reference.spread**2 * reference.batch_size / count
-    if source == "simulated":
-        variance += reference.spread**2 / BATCHES
-    return base + STANDARD_ERRORS * math.sqrt(variance) / target
-
-
-def _has_tail(figure: str, count: int) -> bool:
-    """Whether a percentile has enough turns beyond it to be claimed."""
-    if not figure.startswith("p"):
-        return True
-    share = int(figure[1:]) / 100
-    return count * min(share, 1 - share) >= MIN_TAIL_TURNS - 1e-9
-
-
-def _limit_row(
-    profile: Profile, quantity: str, unit: str, figure: str, realised: float | None
-) -> Row:
-    """Shortest and longest prompt: both must lie inside the profile's limits."""
-    low, high = profile.min_prompt_tokens, profile.max_prompt_tokens
-    limit = low if figure == "min" else high
-    if realised is None:
-        return Row(quantity, unit, limit, "limit", None, None, None, "too few")
-    verdict = "ok" if low <= realised <= high else "off"
-    return Row(quantity, unit, limit, "limit", realised, realised / limit - 1, None, verdict)
+    return simulated.value, SIMULATED

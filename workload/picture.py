@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter
 
-from workload.fidelity import Row, Sample
+from measure.fidelity import Row, Sample
 from workload.lengths import Floats, Tokens
 from workload.profile import Profile
 
