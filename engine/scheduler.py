@@ -112,6 +112,7 @@ class Scheduler:
         sequence.num_computed = table.shared * BLOCK_TOKENS
         if sequence.cached_tokens is None:
             sequence.cached_tokens = sequence.num_computed
+            sequence.admitted_at_s = now_s
         self.prefilling.append(sequence)
         return sequence
 
