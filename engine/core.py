@@ -35,6 +35,7 @@ class Counters:
     generation_tokens: int = 0
     prefix_queries: int = 0
     prefix_hits: int = 0
+    num_drafts: int = 0  # verifications: one per sequence and decode step, 0 without drafts
     draft_tokens: int = 0
     accepted_tokens: int = 0
     num_finished: int = 0
@@ -134,7 +135,9 @@ class Engine:
                 sequence.num_emitted += remaining
                 emissions.append(Emission(sequence, remaining, True))
                 num_finished += 1
-        self.counters.draft_tokens += self._speculation.num_drafts * len(decoding)
+        if self._speculation.num_drafts:
+            self.counters.num_drafts += len(decoding)
+            self.counters.draft_tokens += self._speculation.num_drafts * len(decoding)
         self.counters.accepted_tokens += sum(draws) - len(draws)
         if num_finished:
             for sequence in [sequence for sequence in decoding if sequence.finished]:
