@@ -18,7 +18,7 @@ from locustfiles._run import Run
 from measure.record import TurnRecord
 from workload.prompts import Conversation
 from workload.session import Session, Turn, sessions
-from workload.tickets import Place
+from workload.tickets import Due, Place
 
 
 class TurnFailed(Exception):
@@ -54,7 +54,7 @@ class Developer:
         ready_at_s = self.run.clock.now_s() + turn.gap_s
         return Work(session, conversation, self.run.opening(conversation), turn, ready_at_s)
 
-    def send(self, work: Work, due_at_s: float) -> TurnRecord:
+    def send(self, work: Work, due: Due) -> TurnRecord:
         """Sends the planned turn and plans nothing. One Locust request event per finished turn;
         a turn that the end of the run cuts off goes to the feed alone, as unfinished."""
         run, turn, conversation = self.run, work.turn, work.conversation
@@ -73,11 +73,11 @@ class Developer:
             )
         except gevent.GreenletExit:
             if (partial := self.client.partial) is not None:
-                run.feed.turn(_record(run, work, level, due_at_s, size, partial))
+                run.feed.turn(_record(run, work, level, due, size, partial))
             raise
         finally:
             run.in_flight -= 1
-        record = _record(run, work, level, due_at_s, size, seen)
+        record = _record(run, work, level, due, size, seen)
         if record.prompt_tokens and record.outcome in ("ok", "cancelled"):
             conversation.calibrate(record.prompt_tokens)
             self._drift = conversation.drift
@@ -111,7 +111,7 @@ class Developer:
             work = agent.open(session)
             while work is not None and not self.run.stopping:
                 due = self.run.pacing.wait(work.ready_at_s, "ready")
-                if not agent.plan(work, agent.send(work, due.at_s)):
+                if not agent.plan(work, agent.send(work, due)):
                     return
         finally:
             agent.client.close()
@@ -141,7 +141,7 @@ class CodingDeveloper(User):
             self._run.profile, self._run.options.seed, self._run.worker or 0, number
         )
         self._work: Work | None = None
-        self._due_at_s = 0.0
+        self._due = Due(0.0)
         self._place: Place = "unstarted"
 
     def wait_time(self) -> float:
@@ -152,7 +152,7 @@ class CodingDeveloper(User):
         due = self._run.pacing.wait(self._work.ready_at_s, self._place)
         if self._place == "unstarted" and not due.grows:
             self._work = self._open_session()  # after the first, every session is a new one
-        self._due_at_s, self._place = due.at_s, "ready"
+        self._due, self._place = due, "ready"
         return 0.0
 
     def _open_session(self) -> Work:
@@ -164,7 +164,7 @@ class CodingDeveloper(User):
         # and the stop itself, which would cut the turn off.
         if self._work is None or self._run.stopping:
             return
-        record = self._developer.send(self._work, self._due_at_s)
+        record = self._developer.send(self._work, self._due)
         if not self._developer.plan(self._work, record):
             self._work, self._place = None, "idle"
         elif self._work.turn.subagents:
@@ -176,7 +176,7 @@ class CodingDeveloper(User):
 
 
 def _record(
-    run: Run, work: Work, level: int | None, due_at_s: float, size: int, seen: Observation
+    run: Run, work: Work, level: int | None, due: Due, size: int, seen: Observation
 ) -> TurnRecord:
     """What was planned and what was seen, on the run's clock."""
 
@@ -194,7 +194,7 @@ def _record(
         planned_output_tokens=work.turn.output_tokens,
         ideal_cached_tokens=work.conversation.planned_cached_tokens,
         body_bytes=size,
-        scheduled_at_s=due_at_s,
+        scheduled_at_s=due.at_s,
         sent_at_s=at_s(seen.sent_at),
         body_sent_at_s=at_s(seen.body_sent_at),
         head_at_s=at_s(seen.head_at),
@@ -217,4 +217,5 @@ def _record(
         detail=seen.detail,
         finish_reason=seen.finish_reason,
         retry_after_s=seen.retry_after_s,
+        free_at_s=due.free_at_s,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import gevent
 from gevent.event import AsyncResult, Event
@@ -28,7 +29,7 @@ class OwnPauses:
     def wait(self, ready_at_s: float, place: Place) -> Due:
         """Sleeps until the pause is over."""
         gevent.sleep(max(0.0, self._clock.wall_s(ready_at_s - self._clock.now_s())))
-        return Due(ready_at_s, grows=True)
+        return Due(ready_at_s, grows=True, free_at_s=ready_at_s)
 
     def took(self, prompt_tokens: int) -> None:
         """Nothing to do: there is no ticket to account for."""
@@ -69,12 +70,14 @@ class Tickets:
     def wait(self, ready_at_s: float, place: Place) -> Due:
         """Sleeps until the session is ready, then until it gets a ticket. The start of a session
         knows no pause: the ticket decides."""
+        free_at_s = self._clock.now_s()
         if place == "ready":
-            gevent.sleep(max(0.0, self._clock.wall_s(ready_at_s - self._clock.now_s())))
+            gevent.sleep(max(0.0, self._clock.wall_s(ready_at_s - free_at_s)))
+            free_at_s = ready_at_s
         with self._queued(place) as ticket:
             self._match()
             due: Due = ticket.get()
-        return due
+        return replace(due, free_at_s=free_at_s)
 
     def took(self, prompt_tokens: int) -> None:
         self._arrivals.took(prompt_tokens)

@@ -1,4 +1,4 @@
-"""Ledger: the turns, levels and health of a run on disk, one JSON object a line.
+"""Ledger: the turns, levels, health and end of a run on disk, one JSON object a line.
 
     {"header": {"format": 1, "run": …, "fingerprint": {…}, "started_at": …, "speed": …,
                 "target": {"url": …, "model": …, "engine": …, "simulated": …, "gpus": …},
@@ -6,6 +6,8 @@
     {"level": {…}}     once when it starts and again with its end; the later line wins
     {"turn": {…}}      the fields of TurnRecord
     {"health": {…}}    of one process and interval
+    {"workload": {…}}  once, from the master: what the traffic was meant to be
+    {"end": {…}}       once, from the master: how the run ended; a killed run has none
 
 Floats keep full precision, except `chunk_gaps_s`, rounded to 0.1 ms: a turn has hundreds, and a
 read of the clock is no better. Lines are flushed one by one, so a killed process loses no
@@ -23,6 +25,8 @@ from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import orjson
 
+from measure.ending import Ending
+from measure.fidelity import LAW_SHARES, Promise, Workload
 from measure.fingerprint import Fingerprint
 from measure.health import Health
 from measure.record import Level, TurnRecord
@@ -67,6 +71,8 @@ class Ledger:
     levels: list[Level] = field(default_factory=list)  # by index
     torn_lines: int = 0  # last lines cut short by a kill
     health: list[Health] = field(default_factory=list)  # by process, then time
+    workload: Workload | None = None  # None: written by an earlier version
+    ending: Ending | None = None  # None: killed, or written by an earlier version
 
 
 class LedgerWriter:
@@ -100,6 +106,12 @@ class LedgerWriter:
     def write_health(self, health: Health) -> None:
         self._append({"health": asdict(health)})
 
+    def write_workload(self, workload: Workload) -> None:
+        self._append({"workload": asdict(workload)})
+
+    def write_ending(self, ending: Ending) -> None:
+        self._append({"end": asdict(ending)})
+
     def close(self) -> None:
         self._file.close()
 
@@ -114,27 +126,56 @@ def read(path: Path, *, chunk_gaps: bool = True) -> Ledger:
     Raises LedgerError that names the file and the line, OSError where it cannot be opened.
     """
     with path.open("rb") as lines:
-        header = _read_header(path, next(lines, b""))
-        records: list[TurnRecord] = []
-        levels: dict[int, Level] = {}
-        health: list[Health] = []
+        contents = _Contents(_read_header(path, next(lines, b"")), chunk_gaps)
         for number, line in enumerate(lines, 2):
             entry = _decode(line)
             if entry is None:
                 if next(lines, None) is None:
-                    return Ledger(header, records, _by_index(levels), 1, _in_order(health))
+                    return contents.ledger(torn_lines=1)
                 raise LedgerError(f"{path}:{number}: not a line of JSON")
             try:
-                if (turn := entry.get("turn")) is not None:
-                    records.append(_turn(turn, chunk_gaps))
-                elif "health" in entry:
-                    health.append(HEALTH.build(entry["health"]))
-                else:
-                    level = LEVELS.build(entry.get("level"))
-                    levels[level.index] = level
+                contents.take(entry)
             except ValueError as error:
                 raise LedgerError(f"{path}:{number}: {error}") from error
-    return Ledger(header, records, _by_index(levels), health=_in_order(health))
+    return contents.ledger(torn_lines=0)
+
+
+@dataclass(slots=True)
+class _Contents:
+    """What the lines of one file have said so far."""
+
+    header: Header
+    chunk_gaps: bool
+    records: list[TurnRecord] = field(default_factory=list)
+    levels: dict[int, Level] = field(default_factory=dict)
+    health: list[Health] = field(default_factory=list)
+    workload: Workload | None = None
+    ending: Ending | None = None
+
+    def take(self, entry: dict[str, Any]) -> None:
+        """Raises ValueError that names what is wrong with the line."""
+        if "turn" in entry:
+            self.records.append(_turn(entry["turn"], self.chunk_gaps))
+        elif "health" in entry:
+            self.health.append(HEALTH.build(entry["health"]))
+        elif "workload" in entry:
+            self.workload = _workload(entry["workload"])
+        elif "end" in entry:
+            self.ending = ENDINGS.build(entry["end"])
+        else:
+            level = LEVELS.build(entry.get("level"))
+            self.levels[level.index] = level
+
+    def ledger(self, torn_lines: int) -> Ledger:
+        return Ledger(
+            self.header,
+            self.records,
+            _by_index(self.levels),
+            torn_lines,
+            _in_order(self.health),
+            self.workload,
+            self.ending,
+        )
 
 
 def read_run(directory: Path, *, chunk_gaps: bool = True) -> Ledger:
@@ -161,7 +202,13 @@ def read_run(directory: Path, *, chunk_gaps: bool = True) -> Ledger:
         health.update(ledger.health)
     torn_lines = sum(ledger.torn_lines for _, ledger in ledgers)
     return Ledger(
-        first.header, list(records.values()), _by_index(levels), torn_lines, _in_order(health)
+        first.header,
+        list(records.values()),
+        _by_index(levels),
+        torn_lines,
+        _in_order(health),
+        next((ledger.workload for _, ledger in ledgers if ledger.workload), None),
+        next((ledger.ending for _, ledger in ledgers if ledger.ending), None),
     )
 
 
@@ -215,6 +262,8 @@ HEALTH = Schema(Health, "health")
 FINGERPRINTS = Schema(Fingerprint, "fingerprint")
 TARGETS = Schema(Target, "target")
 HEADERS = Schema(Header, "header")
+ENDINGS = Schema(Ending, "end")
+PROMISES = Schema(Promise, "promise")
 
 
 def _decode(line: bytes) -> dict[str, Any] | None:
@@ -261,10 +310,29 @@ def _turn(turn: Any, chunk_gaps: bool) -> TurnRecord:
     if not chunk_gaps:
         turn["chunk_gaps_s"] = ()
     elif isinstance(gaps_s, list):
-        if not set(map(type, gaps_s)) <= {float, int}:
+        if not _are_numbers(gaps_s):
             raise ValueError("turn has a chunk_gaps_s that is not a number")
         turn["chunk_gaps_s"] = tuple(gaps_s)
     return TURNS.build(turn)
+
+
+def _workload(stored: object) -> Workload:
+    """Raises ValueError."""
+    promises = stored.get("promises") if isinstance(stored, dict) else None
+    laws = stored.get("laws") if isinstance(stored, dict) else None
+    if not isinstance(promises, list) or not isinstance(laws, dict):
+        raise ValueError("workload without promises and laws")
+    for of, law in laws.items():
+        if not isinstance(law, list) or len(law) != len(LAW_SHARES) or not _are_numbers(law):
+            raise ValueError(f"workload has a law of {of} that is not {len(LAW_SHARES)} numbers")
+    return Workload(
+        promises=tuple(map(PROMISES.build, promises)),
+        laws={of: tuple(law) for of, law in laws.items()},
+    )
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return set(map(type, values)) <= {float, int}
 
 
 def _by_index(levels: dict[int, Level]) -> list[Level]:

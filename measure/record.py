@@ -76,6 +76,8 @@ class TurnRecord:
     detail: str = ""  # short, for people; never a label
     finish_reason: str | None = None
     retry_after_s: float | None = None
+    # None: written by an earlier version, or never taken by a developer
+    free_at_s: float | None = None  # when a developer was free to send it
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
@@ -89,6 +91,14 @@ class TurnRecord:
     def lateness_s(self) -> float | None:
         """sent_at - scheduled_at."""
         return None if self.sent_at_s is None else self.sent_at_s - self.scheduled_at_s
+
+    @property
+    def generator_lateness_s(self) -> float | None:
+        """sent_at - max(scheduled_at, free_at): what the generator adds by itself, where
+        `lateness_s` also counts the wait for a developer, which a slow engine causes."""
+        if self.sent_at_s is None or self.free_at_s is None:
+            return None
+        return self.sent_at_s - max(self.scheduled_at_s, self.free_at_s)
 
     @property
     def ttft_s(self) -> float | None:

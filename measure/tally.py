@@ -57,6 +57,7 @@ class Summary:
     tpot_s: Spread
     e2e_s: Spread  # of ok turns: a cancelled or unfinished one is cut short
     lateness_s: Spread  # of turns sent, failed ones too
+    generator_lateness_s: Spread  # the part of it that no engine causes; of turns sent
 
     # Fidelity of the workload.
     prompt_tokens: Spread  # of turns scheduled
@@ -156,6 +157,7 @@ class Tally:
             tpot_s=Spread.of(r.tpot_s for r in decoded),
             e2e_s=Spread.of(r.e2e_s for r in ok),
             lateness_s=Spread.of(r.lateness_s for r in turns),
+            generator_lateness_s=Spread.of(r.generator_lateness_s for r in turns),
             prompt_tokens=Spread.of(_prompt_tokens(r) for r in turns if r.kind != UNSENT),
             output_tokens=Spread.of(r.output_tokens for r in ok),
             new_tokens=Spread.of(

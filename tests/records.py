@@ -26,6 +26,7 @@ def turn_record(**changes: Any) -> TurnRecord:
         body_bytes=4000,
         scheduled_at_s=10.0,
         sent_at_s=10.0,
+        free_at_s=5.0,
         body_sent_at_s=10.001,
         head_at_s=10.5,
         first_token_at_s=11.0,

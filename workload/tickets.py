@@ -28,10 +28,12 @@ Waiter = TypeVar("Waiter")
 @dataclass(frozen=True, slots=True)
 class Due:
     """at_s: when the turn was due, in seconds of the run; grows: the traffic grows by a developer,
-    who is met in the middle of a session (else a developer without a session starts a new one)."""
+    who is met in the middle of a session (else a developer without a session starts a new one);
+    free_at_s: when the developer was free to send it, where its waiting was timed."""
 
     at_s: float
     grows: bool = False
+    free_at_s: float | None = None
 
 
 class TicketLine(Generic[Waiter]):

@@ -126,3 +126,22 @@ def test_in_closed_mode_a_turn_is_due_when_its_pause_is_over(clock):
     due = OwnPauses(clock).wait(ready_at_s, "ready")
     assert due.at_s == ready_at_s
     assert clock.now_s() >= ready_at_s
+
+
+def test_a_ticket_that_found_a_free_developer_was_not_late_for_want_of_one(tickets, clock):
+    before_s = clock.now_s()
+    served, greenlets = waiting(tickets, ["idle"])
+    tickets.set_tpm(TPM, 0.0)
+    gevent.joinall(greenlets, timeout=LIMIT_S)
+    _number, due = served[0]
+    assert due.free_at_s is not None and before_s <= due.free_at_s <= due.at_s
+
+
+def test_a_ticket_that_waited_for_a_developer_says_since_when_there_was_one(tickets, clock):
+    tickets.set_tpm(TPM, 0.0)
+    gevent.sleep(clock.wall_s(200.0))
+    joined_s = clock.now_s()
+    served, greenlets = waiting(tickets, ["idle"])
+    gevent.joinall(greenlets, timeout=LIMIT_S)
+    _number, due = served[0]
+    assert due.free_at_s is not None and due.at_s < joined_s <= due.free_at_s

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from measure.ending import Ending
 from measure.health import Health
 from measure.ledger import Ledger, LedgerError, LedgerWriter, read, read_run
 from measure.record import Level
 from tests.records import fingerprint, header, healths, levels, turn_record, turn_records
+from workload.fidelity import workload
+from workload.profiles import SEED
 
 LEVEL = Level(index=0, target_tpm=5e5, developers=None, started_at_s=0.0)
 
@@ -302,3 +305,55 @@ def test_a_file_cut_anywhere_is_read_or_refused_but_never_misread(records, data)
     whole_turns = kept.count(b"\n") - 1
     assert ledger.records == [as_stored(record) for record in records[:whole_turns]]
     assert ledger.torn_lines == (not kept.endswith(b"\n"))
+
+
+ENDING = Ending(
+    at_s=130.5,
+    salted=True,
+    workers=2,
+    workers_lost=1,
+    workers_unreported=0,
+    engine_lateness_p99_s=0.002,
+    engine_arrival_lateness_p99_s=None,
+)
+
+
+def test_the_promise_of_the_workload_and_the_end_come_back(tmp_path):
+    promised = workload(SEED)
+    with LedgerWriter(tmp_path / "ledger.jsonl", header()) as writer:
+        writer.write_workload(promised)
+        writer.write_ending(ENDING)
+    ledger = read(tmp_path / "ledger.jsonl")
+    assert ledger.workload == promised
+    assert ledger.ending == ENDING
+
+
+def test_a_ledger_of_an_earlier_version_has_neither_promise_nor_end(tmp_path):
+    LedgerWriter(tmp_path / "ledger.jsonl", header()).close()
+    ledger = read(tmp_path / "ledger.jsonl")
+    assert (ledger.workload, ledger.ending) == (None, None)
+
+
+def test_the_master_knows_promise_and_end_of_a_run_of_several_files(tmp_path):
+    LedgerWriter(tmp_path / "worker-0.jsonl", header(worker=0)).close()
+    with LedgerWriter(tmp_path / "ledger.jsonl", header()) as writer:
+        writer.write_ending(ENDING)
+    assert read_run(tmp_path).ending == ENDING
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"end": {"at_s": 1.0}}', "end without"),
+        (b'{"workload": []}', "workload without promises and laws"),
+        (b'{"workload": {"promises": [], "laws": {"prompt": [1]}}}', "not 100 numbers"),
+        (b'{"workload": {"promises": [{}], "laws": {}}}', "promise without"),
+    ],
+)
+def test_a_wrong_promise_or_end_names_its_line(tmp_path, line, said):
+    path = tmp_path / "ledger.jsonl"
+    LedgerWriter(path, header()).close()
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(LedgerError, match=f"ledger.jsonl:2: .*{said}"):
+        read(path)
