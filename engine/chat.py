@@ -98,9 +98,14 @@ class Answer:
     def finish_reason(self) -> str:
         """The engine always produces max_tokens, as under `ignore_eos`. A tool call is complete
         at that length, and so is text whose length the engine chose (no max_tokens given)."""
-        if self.reply.tool is not None:
-            return "tool_calls"
-        return "length" if self.request.max_tokens_given else "stop"
+        return "tool_calls" if self.reply.tool is not None else self.stop_reason
+
+    @property
+    def stop_reason(self) -> str:
+        """Of the generation, as vLLM counts it: a tool call ends like any text that is complete."""
+        if self.reply.tool is not None or not self.request.max_tokens_given:
+            return "stop"
+        return "length"
 
     def role_event(self) -> bytes:
         return self._event(b'{"role":"assistant","content":""}', 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 from engine.clock import Lateness, VirtualClock
 from engine.core import Engine
@@ -15,11 +15,16 @@ COALESCE_S = 0.010
 
 
 class Stream:
-    """What one request has been given so far. Counts, not text: an unread stream stays small."""
+    """What one request has been given so far. Counts, not text: an unread stream stays small.
 
-    def __init__(self, sequence: Sequence, coalesce_s: float) -> None:
+    finish_reason: as vLLM's metrics have it, "stop" or "length". last_token_at_s: engine time.
+    """
+
+    def __init__(self, sequence: Sequence, finish_reason: str, coalesce_s: float) -> None:
         self.sequence = sequence
+        self.finish_reason = finish_reason
         self.num_tokens = 0
+        self.last_token_at_s: float | None = None
         self.finished = False
         self.cancelled = False
         self._coalesce_s = coalesce_s
@@ -35,8 +40,9 @@ class Stream:
         self._taken_at_s = self._loop.time()
         return self.num_tokens
 
-    def deliver(self, num_tokens: int, finished: bool) -> None:
+    def deliver(self, num_tokens: int, at_s: float, finished: bool) -> None:
         self.num_tokens += num_tokens
+        self.last_token_at_s = at_s
         self.finished = finished
         due_s = self._taken_at_s + self._coalesce_s
         if finished or not self._coalesce_s or self._loop.time() >= due_s:
@@ -55,31 +61,42 @@ class Stream:
         self._woken.set()
 
 
+class Observer(Protocol):
+    """Whoever keeps the statistics. Engine seconds, but for the lateness: wall seconds."""
+
+    def first_token(self, ttft_s: float) -> None: ...
+
+    def gap(self, gap_s: float) -> None:
+        """Between two steps that brought tokens of one sequence."""
+
+    def finished(self, stream: Stream) -> None: ...
+
+    def step_late(self, late_s: float) -> None: ...
+
+
 class LiveEngine:
     """Runs `engine` by `clock`. Everything happens on one event loop; `run` is its only task.
 
-    step_lateness: tokens handed out after their deadline. arrival_lateness: requests submitted
-    after the scheduler should have seen them (their body or its tokenising took longer than
-    ttft_fixed). Both in wall seconds. on_first_token gets every finished prefill's sequence.
+    step_lateness: a step's last chunk written after the step's deadline. arrival_lateness: requests
+    submitted after the scheduler should have seen them (their body or its tokenising took longer
+    than ttft_fixed). Both in wall seconds.
     """
 
-    def __init__(
-        self, engine: Engine, clock: VirtualClock, on_first_token: Callable[[Sequence], None]
-    ) -> None:
+    def __init__(self, engine: Engine, clock: VirtualClock, observer: Observer) -> None:
         self.engine = engine
         self.clock = clock
         self.step_lateness = Lateness()
         self.arrival_lateness = Lateness()
-        self._on_first_token = on_first_token
+        self._observer = observer
         self._coalesce_s = COALESCE_S if clock.speed > 1 else 0.0
         self._streams: dict[int, Stream] = {}
         self._submitted = asyncio.Event()
 
-    def submit(self, sequence: Sequence, arrived_at_s: float) -> Stream:
+    def submit(self, sequence: Sequence, arrived_at_s: float, finish_reason: str) -> Stream:
         """Raises QueueFull, or ValueError where the sequence could never fit."""
         self.engine.submit(sequence, arrived_at_s)
         self.arrival_lateness.observe(self.clock.late_s(sequence.ready_at_s))
-        stream = self._streams[sequence.id] = Stream(sequence, self._coalesce_s)
+        stream = self._streams[sequence.id] = Stream(sequence, finish_reason, self._coalesce_s)
         self._submitted.set()
         return stream
 
@@ -97,6 +114,7 @@ class LiveEngine:
 
     async def run(self) -> None:
         """Step for ever. Steps follow each other in engine time, so a late one is caught up."""
+        loop = asyncio.get_running_loop()
         reached_s = 0.0
         while True:
             start_s = self.engine.next_time(reached_s)
@@ -110,16 +128,25 @@ class LiveEngine:
             await self.clock.sleep_until(end_s)
             reached_s = end_s
             for sequence, num_tokens, finished in emissions:
-                self._deliver(sequence, num_tokens, finished)
+                self._deliver(sequence, num_tokens, end_s, finished)
             if emissions:
-                self.step_lateness.observe(self.clock.late_s(end_s))
+                # Behind the writers that were just woken: the loop's queue is first in, first out.
+                loop.call_soon(self._written, end_s)
 
-    def _deliver(self, sequence: Sequence, num_tokens: int, finished: bool) -> None:
+    def _deliver(self, sequence: Sequence, num_tokens: int, at_s: float, finished: bool) -> None:
         stream = self._streams.get(sequence.id)
         if stream is None:  # cancelled while the step ran
             return
-        if not stream.num_tokens:
-            self._on_first_token(sequence)
+        if stream.last_token_at_s is None:
+            self._observer.first_token(at_s - sequence.arrived_at_s)
+        else:
+            self._observer.gap(at_s - stream.last_token_at_s)
+        stream.deliver(num_tokens, at_s, finished)
         if finished:
             del self._streams[sequence.id]
-        stream.deliver(num_tokens, finished)
+            self._observer.finished(stream)
+
+    def _written(self, due_s: float) -> None:
+        late_s = self.clock.late_s(due_s)
+        self.step_lateness.observe(late_s)
+        self._observer.step_late(late_s)

@@ -73,7 +73,7 @@ class EngineApp:
         self._metrics = EngineMetrics(settings.model, settings.preset.engine_name)
         self._clock = VirtualClock(settings.speed)
         self._live = LiveEngine(
-            settings.preset.engine(settings.seed), self._clock, self._metrics.observe_first_token
+            settings.preset.engine(settings.seed), self._clock, self._metrics
         )
         self._metrics.attach(self._live)
         self._numbers = count(1)
@@ -209,7 +209,7 @@ class EngineApp:
             segments=(*prompt.segments, output),
         )
         try:
-            return self._live.submit(sequence, arrived_at_s)
+            return self._live.submit(sequence, arrived_at_s, answer.stop_reason)
         except QueueFull as error:
             raise ApiError(
                 429,
