@@ -12,6 +12,10 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from measure.quantiles import Spread, claimable, samples_needed
 from measure.record import TurnRecord
@@ -22,7 +26,7 @@ RATE = {"": 1.0}
 PERCENT = {"%": 0.01}
 TOKENS = {"": 1.0, "k": 1e3, "M": 1e6}
 PERCENTS = (10, 50, 90, 99)  # those a Spread holds
-COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+COMPARISONS: dict[str, Callable[[Any, float], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -133,7 +137,11 @@ class Slo:
 
     def holds(self, value: float) -> bool:
         """value is in the unit of `threshold`."""
-        return COMPARISONS[self.comparison](value, self.threshold)
+        return bool(COMPARISONS[self.comparison](value, self.threshold))
+
+    def holds_each(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """`holds`, of many values at once."""
+        return np.asarray(COMPARISONS[self.comparison](values, self.threshold), dtype=bool)
 
     def _judgement(self, value: float | None, samples: int) -> Judgement:
         if value is None:
@@ -153,14 +161,20 @@ def goodput(turns: Sequence[TurnRecord], slos: Sequence[Slo]) -> float | None:
     A turn whose speed has no meaning (one chunk) does not miss it. None without turns, or when
     the value of an SLO is known for no turn at all.
     """
+    good = meets(turns, slos)
+    return sum(good) / len(good) if good else None
+
+
+def meets(turns: Sequence[TurnRecord], slos: Sequence[Slo]) -> list[bool] | None:
+    """Which turns are good, as `goodput` counts them; None where it is unknown."""
     timings = [slo for slo in slos if slo.percent is not None]
     alive = [r for r in turns if r.outcome in ANSWERED]
-    if not turns:
-        return None
     for slo in timings:
         if alive and all(TIMINGS[slo.metric].turn(record) is None for record in alive):
             return None
-    return sum(all(_turn_meets(r, slo) for slo in timings) for r in alive) / len(turns)
+    return [
+        r.outcome in ANSWERED and all(_turn_meets(r, slo) for slo in timings) for r in turns
+    ] or None
 
 
 def _turn_meets(record: TurnRecord, slo: Slo) -> bool:

@@ -9,6 +9,7 @@ from measure.record import Level, TurnRecord
 from tests.records import failed_record, header, turn_record, unfinished_record
 
 CAPACITY_TPM = 3.0e6
+SESSION_TURNS = 7
 
 
 def ladder_run(
@@ -56,7 +57,8 @@ def _turn(
     output_tokens = int(rng.lognormal(5.7, 0.9)) + 2
     last_s = first_s + output_tokens * (0.005 + 0.001 * load)
     planned = dict(
-        turn=turn,
+        session=f"w0.u{turn // SESSION_TURNS}.s0",
+        turn=turn % SESSION_TURNS,
         level=level,
         text_tokens=prompt_tokens,
         planned_prompt_tokens=prompt_tokens,

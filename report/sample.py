@@ -1,0 +1,184 @@
+"""Sample: the turns of a run, ready to have statistics estimated level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, cached_property
+
+import numpy as np
+
+from measure.columns import Codes, Columns, Flags, Floats
+from measure.ledger import Ledger
+from measure.record import TurnRecord
+from measure.slo import TIMINGS, Slo, meets
+from measure.tally import SECONDS_PER_MINUTE
+from report.resample import SEED, Clusters, Estimate, blocks, present, quantiles, ratio
+from report.steps import Step
+
+# Batches of a window: 10 to 30 (Schmeiser 1982); even, so that halves are made of whole blocks.
+BLOCKS = 16
+SESSIONS_DRAWN, BLOCKS_DRAWN = 0, 1  # places in the replicates of an Estimate
+
+
+class RunSample:
+    """A run: its sessions are drawn once for all levels, since a session may last through two."""
+
+    def __init__(self, ledger: Ledger, sessions: Clusters | None = None) -> None:
+        """sessions: drawn together with those of another run, for a paired comparison."""
+        self.records = ledger.records
+        self.columns = Columns.of(ledger.records)
+        self.sessions = sessions or Clusters.drawn(
+            self.columns.session, len(self.columns.sessions), np.random.default_rng(SEED)
+        )
+        self.timing = cache(self._timing)
+
+    def _timing(self, metric: str) -> tuple[Floats, Flags]:
+        """A timing of every turn, NaN where unknown, and where it is only a lower bound."""
+        columns = self.columns
+        if metric == "ttft":
+            waited = columns.ttft_censored_s
+            lost = ~np.isnan(waited)
+            return np.where(lost, waited, columns.ttft_s), lost
+        none_lost = np.zeros(len(self.records), dtype=bool)
+        if metric == "tps":
+            return columns.decode_tps, none_lost
+        turn = TIMINGS[metric].turn
+        values = [turn(r) if _is_timed(metric, r) else None for r in self.records]
+        return np.array(values, dtype=np.float64), none_lost
+
+
+class LevelSample:
+    """The turns of one step's window, with blocks of time of its own.
+
+    Estimates have two ways of drawing: sessions, blocks of time.
+    """
+
+    def __init__(self, run: RunSample, step: Step) -> None:
+        self.run = run
+        self.step = step
+        self.scheduled = run.columns.scheduled_in(step.window)
+        self.answered = run.columns.answered_in(step.window)
+        rng = np.random.default_rng((SEED, step.level.index))
+        self._blocks = Clusters.drawn(np.empty(0, dtype=np.int64), BLOCKS, rng)
+
+    def timing(self, metric: str, percents: Sequence[int]) -> list[Estimate]:
+        """Percentiles of a timing of measure.slo, over the turns scheduled in the window."""
+        return self.timing_of(self.scheduled, metric, percents)
+
+    def timing_of(self, rows: Codes, metric: str, percents: Sequence[int]) -> list[Estimate]:
+        values, lost = self.run.timing(metric)
+        rows = rows[~np.isnan(values[rows])]
+        shares = [percent / 100 for percent in percents]
+        drawn = []
+        for codes, clusters in self._ways(rows, self.run.columns.scheduled_at_s):
+            estimates, found = quantiles(values[rows], lost[rows], codes, clusters, shares)
+            drawn.append((found, present(codes)))
+        return [
+            Estimate(
+                float(estimates[column]),
+                tuple(found[:, column] for found, _ in drawn),
+                tuple(held for _, held in drawn),
+            )
+            for column in range(len(shares))
+        ]
+
+    @cached_property
+    def offered_tpm(self) -> Estimate:
+        return self._tpm(self.scheduled, self.run.columns.scheduled_at_s)
+
+    @cached_property
+    def achieved_tpm(self) -> Estimate:
+        return self._tpm(self.answered, self.run.columns.ended_at_s)
+
+    @cached_property
+    def backlog_share(self) -> Estimate:
+        """1 - prompt tokens of turns that ended in the window, in any way, / of those scheduled."""
+        columns, (start_s, end_s) = self.run.columns, self.step.window
+        over = columns.answered | columns.failed
+        ended = np.flatnonzero(
+            over & (columns.ended_at_s >= start_s) & (columns.ended_at_s < end_s)
+        )
+        rows = np.concatenate([ended, self.scheduled])
+        at_s = np.concatenate([columns.ended_at_s[ended], columns.scheduled_at_s[self.scheduled]])
+        is_end = np.arange(len(rows)) < len(ended)
+        tokens = columns.prompt_tokens[rows]
+        codes = blocks(at_s, self.step.window, BLOCKS)
+        share, found = ratio(
+            np.where(is_end, tokens, 0.0), np.where(is_end, 0.0, tokens), codes, self._blocks
+        )
+        return Estimate(1 - share, (1 - found,), (present(codes),))
+
+    def failure_share(self) -> Estimate:
+        columns = self.run.columns
+        over = columns.answered | columns.failed
+        rows = self.scheduled[over[self.scheduled]]
+        return self._ratio(
+            rows, columns.scheduled_at_s, columns.failed[rows].astype(float), np.ones(len(rows))
+        )
+
+    def hit_share(self) -> Estimate:
+        columns = self.run.columns
+        rows = self.answered[~np.isnan(columns.cached_tokens[self.answered])]
+        return self._ratio(
+            rows, columns.ended_at_s, columns.cached_tokens[rows], columns.prompt_tokens[rows]
+        )
+
+    def goodput(self, slos: Sequence[Slo]) -> Estimate:
+        good = meets([self.run.records[row] for row in self.scheduled], slos)
+        if good is None:
+            return Estimate(np.nan, (), ())
+        return self._ratio(
+            self.scheduled,
+            self.run.columns.scheduled_at_s,
+            np.array(good, dtype=float),
+            np.ones(len(good)),
+        )
+
+    def objective(self, slo: Slo) -> Estimate:
+        """What the SLO is judged on."""
+        if slo.percent is not None:
+            return self.timing(slo.metric, [slo.percent])[0]
+        if slo.metric == "tpm":
+            return self.achieved_tpm
+        return self.failure_share() if slo.metric == "failures" else self.hit_share()
+
+    def halves(self) -> tuple[Codes, Codes]:
+        """Turns scheduled in the first and in the second half of the window."""
+        start_s, end_s = self.step.window
+        early = self.run.columns.scheduled_at_s[self.scheduled] < (start_s + end_s) / 2
+        return self.scheduled[early], self.scheduled[~early]
+
+    def _ways(self, rows: Codes, at_s: Floats) -> list[tuple[Codes, Clusters]]:
+        run = self.run
+        return [
+            (run.sessions.codes[rows], run.sessions),
+            (blocks(at_s[rows], self.step.window, BLOCKS), self._blocks),
+        ]
+
+    def _ratio(self, rows: Codes, at_s: Floats, over: Floats, under: Floats) -> Estimate:
+        found = [
+            (ratio(over, under, codes, clusters), present(codes))
+            for codes, clusters in self._ways(rows, at_s)
+        ]
+        return Estimate(
+            found[0][0][0],
+            tuple(replicates for (_, replicates), _ in found),
+            tuple(held for _, held in found),
+        )
+
+    def _tpm(self, rows: Codes, at_s: Floats) -> Estimate:
+        """By blocks alone: how much is asked for in a minute does not hang on who asks."""
+        start_s, end_s = self.step.window
+        if end_s <= start_s:
+            return Estimate(np.nan, (), ())
+        tokens = self.run.columns.prompt_tokens[rows]
+        codes = blocks(at_s[rows], self.step.window, BLOCKS)
+        sums = np.bincount(codes, tokens, minlength=BLOCKS)
+        per_token = SECONDS_PER_MINUTE / (end_s - start_s)
+        drawn = self._blocks.weights.astype(np.float64) @ sums
+        return Estimate(float(sums.sum() * per_token), (drawn * per_token,), (BLOCKS,))
+
+
+def _is_timed(metric: str, record: TurnRecord) -> bool:
+    """The turns that Summary takes the metric of."""
+    return record.outcome == "ok" if metric == "e2e" else not record.failed
