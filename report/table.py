@@ -42,9 +42,8 @@ COLUMNS = (
 def table(ledger: Ledger, steps: Sequence[Step], whole: Summary) -> str:
     """The table with what it was measured on above it and what qualifies it below."""
     open_mode = ledger.header.fingerprint.mode == "tpm"
-    columns = [name.format(asked="target\nTPM" if open_mode else "devs") for name in COLUMNS]
-    rows = [_row(step, open_mode) for step in steps]
-    body = tabulate(rows, columns, disable_numparse=True, stralign="right")
+    rows = [row(step, open_mode) for step in steps]
+    body = tabulate(rows, headings(open_mode), disable_numparse=True, stralign="right")
     notes = _below(ledger, steps, whole, body)
     return "\n".join([*_above(ledger), "", body, "", *(fill(note, WIDTH) for note in notes)])
 
@@ -60,7 +59,13 @@ def _above(ledger: Ledger) -> list[str]:
     ]
 
 
-def _row(step: Step, open_mode: bool) -> list[str]:
+def headings(open_mode: bool) -> list[str]:
+    """What stands above the cells of a `row`; a line break where a narrow column has one."""
+    return [name.format(asked="target\nTPM" if open_mode else "devs") for name in COLUMNS]
+
+
+def row(step: Step, open_mode: bool) -> list[str]:
+    """A level's cells, one for each of COLUMNS."""
     summary, level = step.summary, step.level
     developers = UNKNOWN if level.developers is None else str(level.developers)
     return [
