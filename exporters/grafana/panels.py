@@ -12,6 +12,7 @@ from typing import Any, Literal
 SCHEMA_VERSION = 41  # Grafana 11.6; later ones migrate it
 DATASOURCE = {"type": "prometheus", "uid": "tokenswarm-prometheus"}
 COLUMNS = 24
+DEFAULT_WINDOW = "1m"
 
 Json = dict[str, Any]
 Kind = Literal["timeseries", "stat", "heatmap"]
@@ -40,6 +41,8 @@ class Panel:
     at_most: float | None = None  # end of the axis
     stacked: bool = False
     logarithmic: bool = False
+    below_zero: bool = False
+    shows: Literal["value", "name"] = "value"  # a stat's value, or its legend
     texts: tuple[tuple[float, str, str], ...] = ()  # value, text, colour
 
 
@@ -89,7 +92,7 @@ def dashboard_json(dashboard: Dashboard) -> Json:
         "time": {"from": "now-15m", "to": "now"},
         "timezone": "browser",
         "fiscalYearStartMonth": 0,
-        "templating": {"list": [_variable(variable) for variable in dashboard.variables]},
+        "templating": {"list": [*map(_variable, dashboard.variables), _window()]},
         "annotations": {"list": []},
         "links": [_links()],
         "panels": list(_placed(dashboard)),
@@ -123,7 +126,11 @@ def _placed(dashboard: Dashboard) -> list[Json]:
 
 
 def _panel(panel: Panel, number: int) -> Json:
-    options = {"timeseries": _TIMESERIES, "stat": _STAT, "heatmap": _heatmap(panel.unit)}
+    options = {
+        "timeseries": _TIMESERIES,
+        "stat": _STAT | {"textMode": panel.shows},
+        "heatmap": _heatmap(panel.unit),
+    }
     return {
         "type": panel.kind,
         "id": number,
@@ -157,7 +164,7 @@ def _defaults(panel: Panel) -> Json:
         steps.append({"color": "red", "value": panel.limit})
     defaults: Json = {
         "unit": panel.unit,
-        "min": None if panel.logarithmic else 0,
+        "min": None if panel.logarithmic or panel.below_zero else 0,
         "max": panel.at_most,
         "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
         "thresholds": {"mode": "absolute", "steps": steps},
@@ -203,7 +210,6 @@ _STAT: Json = {
     "graphMode": "none",
     "colorMode": "background",
     "justifyMode": "auto",
-    "textMode": "auto",
     "wideLayout": True,
     "showPercentChange": False,
     "reduceOptions": {"calcs": ["lastNotNull"], "values": False, "fields": ""},
@@ -251,6 +257,28 @@ def _variable(variable: Variable) -> Json:
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
         "options": [],
         "regex": "",
+        "hide": 0,
+        "skipUrlSync": False,
+    }
+
+
+def _window() -> Json:
+    """$window: how much wall time a rate or quantile looks back. Few turns a minute need more."""
+    choices = ("15s", "30s", "1m", "2m", "5m", "15m", "1h")
+    return {
+        "type": "interval",
+        "name": "window",
+        "label": "Window",
+        "query": ",".join(choices),
+        "options": [
+            {"text": choice, "value": choice, "selected": choice == DEFAULT_WINDOW}
+            for choice in choices
+        ],
+        "current": {"text": DEFAULT_WINDOW, "value": DEFAULT_WINDOW, "selected": True},
+        "refresh": 2,
+        "auto": False,
+        "auto_count": 30,
+        "auto_min": "10s",
         "hide": 0,
         "skipUrlSync": False,
     }
