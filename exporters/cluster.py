@@ -1,8 +1,9 @@
 """Between master and workers: whole turn records up, the target rate and the level down.
 
-    worker -> master   with Locust's own report, every 3 s: {"turns": [...], "run": name,
-                       "in_flight": n, "ended": bool, "serial": s}
-                       (s: the last target this worker has taken up)
+    worker -> master   with Locust's own report, every 3 s: {"turns": [...], "health": [...],
+                       "run": name, "load": {...}, "ended": bool, "page": "host:port" or None,
+                       "finished": n, "serial": s}
+                       (n: turns of the run so far; s: the last target this worker has taken up)
     master -> workers  {"tpm": this worker's share or None, "level": index or None, "ramp_s": ...,
                        "serial": s}
 
@@ -14,13 +15,15 @@ from __future__ import annotations
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import gevent
 
-from exporters.turns import TurnFeed
+from exporters.turns import Load, TurnFeed
+from measure.health import Health
 from measure.record import TurnRecord
 
 _KEY = "tokenswarm"
@@ -30,30 +33,46 @@ _STOP = "tokenswarm_stop"
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Of a process that sends traffic: its run (the last one, once it has ended), turns under way,
-    and whether the run has ended, so that no more turns will come."""
+    """Of a process that sends traffic: its run (the last one, once it has ended), what is under
+    way, whether the run has ended, so that no more turns will come, and where its page of metrics
+    is, as host:port."""
 
     run: str | None
-    in_flight: int
+    load: Load
     ended: bool
+    page: str | None
 
 
 @dataclass(slots=True)
 class WorkerLink:
-    """A worker's end: collects turns for the next report."""
+    """A worker's end: collects turns and health for the next report."""
 
     status: Callable[[], Status]
     serial: int = 0
     _turns: list[TurnRecord] = field(default_factory=list)
+    _health: list[Health] = field(default_factory=list)
+    _run: str | None = None
+    _finished: int = 0  # turns of the run so far
 
     def add(self, record: TurnRecord) -> None:
+        run = self.status().run
+        if run != self._run:
+            self._run, self._finished = run, 0
         self._turns.append(record)
+        self._finished += 1
+
+    def add_health(self, health: Health) -> None:
+        self._health.append(health)
 
     def report(self) -> dict[str, Any]:
         turns, self._turns = self._turns, []
+        health, self._health = self._health, []
+        status = self.status()
         return {
             "turns": [asdict(turn) for turn in turns],
-            **asdict(self.status()),
+            "health": [asdict(interval) for interval in health],
+            **asdict(status),
+            "finished": self._finished if status.run == self._run else 0,
             "serial": self.serial,
         }
 
@@ -67,14 +86,18 @@ class MasterLink:
     serial: int = 0
     _run: str | None = None
     _target: tuple[float | None, int | None] = (None, None)  # TPM of all workers, level
+    refused_records: int = 0  # of a run that this master does not know
     _sharers: int = 0
     _last: dict[str, dict[str, Any]] = field(default_factory=dict)  # reports by client
+    _taken: Counter[str] = field(default_factory=Counter)  # turns of the run, by client
+    _pages: dict[str, str | None] = field(default_factory=dict)  # by client
 
     def expect(self, run: str) -> None:
         """From now on the reports of this run count; a late one of the last run does not."""
         self._run = run
         self._target = (None, None)
         self._last.clear()
+        self._taken.clear()
 
     def announce(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         """A new target for every worker, in equal shares (a worker is one process of the same
@@ -87,11 +110,16 @@ class MasterLink:
             self._tell(client_id, ramp_s)
 
     def take(self, client_id: str, report: dict[str, Any]) -> None:
+        self._pages[client_id] = report["page"]
         if report["run"] != self._run:
+            self.refused_records += len(report["turns"])
             return
         for turn in report["turns"]:
             turn["chunk_gaps_s"] = tuple(turn["chunk_gaps_s"])
             self.feed.turn(TurnRecord(**turn))
+        for interval in report["health"]:
+            self.feed.health(Health(**interval))
+        self._taken[client_id] += len(report["turns"])
         self._last[client_id] = report
         if report["ended"]:
             return
@@ -111,7 +139,35 @@ class MasterLink:
         reports = [self._last.get(client_id) for client_id in self._workers()]
         if any(report is None or report["serial"] < self.serial for report in reports):
             return None
-        return sum(int(report["in_flight"]) for report in reports if report)
+        return sum(int(report["load"]["in_flight"]) for report in reports if report)
+
+    def load(self) -> Load:
+        """Of all workers, as they last reported; tokens sent of those that have gone, too."""
+        here = [
+            report["load"]
+            for client_id in self._workers()
+            if (report := self._last.get(client_id)) is not None
+        ]
+        waiting = [load["waiting_tickets"] for load in here]
+        sent = (report["load"]["sent_prompt_tokens"] for report in self._last.values())
+        return Load(
+            in_flight=sum(load["in_flight"] for load in here),
+            open_sessions=sum(load["open_sessions"] for load in here),
+            waiting_tickets=None if None in waiting else sum(waiting),
+            sent_prompt_tokens=sum(sent),
+        )
+
+    def lost_records(self) -> int:
+        """Turns of the run that a worker has reported and that did not arrive."""
+        return sum(
+            max(0, report["finished"] - self._taken[client_id])
+            for client_id, report in self._last.items()
+        )
+
+    def pages(self) -> list[str]:
+        """Where the pages of the workers are that Locust has not given up, as host:port."""
+        pages = (self._pages.get(client_id) for client_id in self.runner.clients)
+        return sorted(page for page in pages if page is not None)
 
     def stop_workers(self, limit_s: float) -> None:
         """Asks every worker to stop its users, and waits until all have reported their last turns,
@@ -141,7 +197,7 @@ def install_on_worker(
     stops when it says so."""
     assert isinstance(environment.runner, WorkerRunner)
     link, runner = WorkerLink(status), environment.runner
-    feed.subscribe(link.add)
+    feed.subscribe(link.add, on_health=link.add_health)
 
     def report(data: dict[str, Any], **_kw: Any) -> None:
         data[_KEY] = link.report()

@@ -1,4 +1,4 @@
-"""Every turn and level of this process into a ledger file, at once."""
+"""Every turn, level and interval of health of this process into a ledger file, at once."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def install(feed: TurnFeed, folder: Path, header: Header) -> LedgerWriter:
     `measure.ledger.read_run` unites them."""
     name = "ledger" if header.worker is None else f"worker-{header.worker}"
     writer = LedgerWriter(folder / f"{name}.jsonl", header)
-    feed.subscribe(writer.write, writer.write_level)
+    feed.subscribe(writer.write, writer.write_level, writer.write_health)
     return writer

@@ -1,4 +1,4 @@
-"""Turns and levels of a run, wherever they happened: what the other exporters listen to.
+"""Turns, levels and health of a run, wherever they happened: what the other exporters listen to.
 
 In a process that sends traffic, turns come from Locust's `request` event (context key "turn"); on
 a master they come from its workers through `exporters.cluster`.
@@ -9,32 +9,62 @@ from __future__ import annotations
 from locust.env import Environment
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from measure.health import Health
 from measure.record import Level, TurnRecord
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is under way at a moment, of one process or of all that send traffic.
+
+    sent_prompt_tokens: planned ones of the turns sent since the start of the run;
+    waiting_tickets: due and not taken, None in closed mode.
+    """
+
+    in_flight: int
+    open_sessions: int
+    waiting_tickets: int | None
+    sent_prompt_tokens: int
+
+
+IDLE = Load(in_flight=0, open_sessions=0, waiting_tickets=None, sent_prompt_tokens=0)
+
+
 class TurnFeed:
-    """Passes every turn and level on to its subscribers."""
+    """Passes every turn, level and interval of health on to its subscribers."""
 
     def __init__(self) -> None:
         self._on_turn: list[Callable[[TurnRecord], None]] = []
         self._on_level: list[Callable[[Level], None]] = []
+        self._on_health: list[Callable[[Health], None]] = []
 
     def subscribe(
-        self, on_turn: Callable[[TurnRecord], None], on_level: Callable[[Level], None] | None = None
+        self,
+        on_turn: Callable[[TurnRecord], None],
+        on_level: Callable[[Level], None] | None = None,
+        on_health: Callable[[Health], None] | None = None,
     ) -> None:
         self._on_turn.append(on_turn)
         if on_level is not None:
             self._on_level.append(on_level)
+        if on_health is not None:
+            self._on_health.append(on_health)
 
     def unsubscribe(
-        self, on_turn: Callable[[TurnRecord], None], on_level: Callable[[Level], None] | None = None
+        self,
+        on_turn: Callable[[TurnRecord], None],
+        on_level: Callable[[Level], None] | None = None,
+        on_health: Callable[[Health], None] | None = None,
     ) -> None:
         """Takes a subscription back; the same arguments as to `subscribe`."""
         self._on_turn.remove(on_turn)
         if on_level is not None:
             self._on_level.remove(on_level)
+        if on_health is not None:
+            self._on_health.remove(on_health)
 
     def turn(self, record: TurnRecord) -> None:
         for pass_on in self._on_turn:
@@ -43,6 +73,10 @@ class TurnFeed:
     def level(self, level: Level) -> None:
         for pass_on in self._on_level:
             pass_on(level)
+
+    def health(self, health: Health) -> None:
+        for pass_on in self._on_health:
+            pass_on(health)
 
 
 def install(environment: Environment) -> TurnFeed:

@@ -65,6 +65,7 @@ class Developer:
         size = len(work.opening) + conversation.body_bytes + len(closing)
         level = run.level
         run.in_flight += 1
+        run.sent_prompt_tokens += conversation.planned_prompt_tokens
         try:
             seen = self.client.send(
                 (work.opening, *conversation.segments, closing),
@@ -143,6 +144,7 @@ class CodingDeveloper(User):
         self._work: Work | None = None
         self._due = Due(0.0)
         self._place: Place = "unstarted"
+        self._in_session = False
 
     def wait_time(self) -> float:
         """Until the next turn is due. All waiting happens here, so that a stop comes between
@@ -153,6 +155,7 @@ class CodingDeveloper(User):
         if self._place == "unstarted" and not due.grows:
             self._work = self._open_session()  # after the first, every session is a new one
         self._due, self._place = due, "ready"
+        self._be_in_session(True)
         return 0.0
 
     def _open_session(self) -> Work:
@@ -167,12 +170,18 @@ class CodingDeveloper(User):
         record = self._developer.send(self._work, self._due)
         if not self._developer.plan(self._work, record):
             self._work, self._place = None, "idle"
+            self._be_in_session(False)
         elif self._work.turn.subagents:
             # Here, not in wait_time: their turns under way are left to end as well.
             self._developer.finish_subagents(self._work)
 
     def on_stop(self) -> None:
+        self._be_in_session(False)
         self._developer.client.close()
+
+    def _be_in_session(self, now: bool) -> None:
+        self._run.open_sessions += now - self._in_session
+        self._in_session = now
 
 
 def _record(

@@ -31,6 +31,11 @@ class OwnPauses:
         gevent.sleep(max(0.0, self._clock.wall_s(ready_at_s - self._clock.now_s())))
         return Due(ready_at_s, grows=True, free_at_s=ready_at_s)
 
+    @property
+    def waiting_tickets(self) -> None:
+        """There are none in closed mode."""
+        return None
+
     def took(self, prompt_tokens: int) -> None:
         """Nothing to do: there is no ticket to account for."""
 
@@ -78,6 +83,11 @@ class Tickets:
             self._match()
             due: Due = ticket.get()
         return replace(due, free_at_s=free_at_s)
+
+    @property
+    def waiting_tickets(self) -> int:
+        """Due, and not taken by a developer."""
+        return self._tickets.untaken
 
     def took(self, prompt_tokens: int) -> None:
         self._arrivals.took(prompt_tokens)

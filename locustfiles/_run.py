@@ -15,7 +15,7 @@ from client import chat
 from client.stream import ChatClient
 from client.tls import tls_context
 from exporters import ledger
-from exporters.turns import TurnFeed
+from exporters.turns import Load, TurnFeed
 from locustfiles._clock import RunClock
 from locustfiles._options import Options, api_key
 from locustfiles._pacing import OwnPauses, Tickets
@@ -35,7 +35,7 @@ from workload.tokens import Tokenizer, load_tokenizer
 
 @dataclass(slots=True)
 class Run:
-    """One test in one process. `level` and `in_flight` change while it lasts."""
+    """One test in one process. The level and what is under way change while it lasts."""
 
     terms: Terms
     options: Options
@@ -49,7 +49,10 @@ class Run:
     worker: int | None
     tls: ssl.SSLContext | None
     level: int | None = None
+    target_tpm: float | None = None
     in_flight: int = 0
+    open_sessions: int = 0
+    sent_prompt_tokens: int = 0  # planned ones
     stopping: bool = False
     _developers: int = 0
     _prefixes: dict[int, SharedPrefix] = field(default_factory=dict)
@@ -81,13 +84,21 @@ class Run:
             self.terms.target.model, conversation.shared.tools or None, self.options.extra_body
         )
 
+    def load(self) -> Load:
+        return Load(
+            in_flight=self.in_flight,
+            open_sessions=self.open_sessions,
+            waiting_tickets=self.pacing.waiting_tickets,
+            sent_prompt_tokens=self.sent_prompt_tokens,
+        )
+
     def set_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
-        self.level = level
+        self.level, self.target_tpm = level, tpm if level is not None else None
         self.pacing.set_tpm(tpm, ramp_s)
 
     def close(self) -> None:
         self.pacing.close()
-        self.feed.unsubscribe(self.writer.write, self.writer.write_level)
+        self.feed.unsubscribe(self.writer.write, self.writer.write_level, self.writer.write_health)
         self.writer.close()
 
     def _prefix(self, tokens: int) -> SharedPrefix:

@@ -30,7 +30,7 @@ import gevent
 from exporters import cluster, turns
 from exporters.cluster import MasterLink, Status
 from exporters.progress import Progress
-from exporters.turns import TurnFeed
+from exporters.turns import IDLE, TurnFeed
 from locustfiles import _preflight, _results, _run, _web_form
 from locustfiles._levels import Levels
 from locustfiles._options import OptionError, Options, add_arguments, read_options
@@ -57,7 +57,7 @@ class _State:
     run: Run | None = None
     levels: Levels | None = None
     progress: Progress | None = None
-    last_run: str | None = None  # its name, also when it has ended
+    last_run: Run | None = None  # also when it has ended
     examined: tuple[Target, float] | None = None  # by the check before a headless start
 
 
@@ -188,7 +188,7 @@ def _start_run(environment: Environment) -> None:
     environment.process_exit_code = None  # of an earlier start that failed
     assert _state.feed is not None
     run = _run.start(terms, options, profile, corpus, _state.feed, worker=None)
-    _state.run, _state.levels, _state.last_run = run, Levels(run, _state.link), terms.name
+    _state.run, _state.levels, _state.last_run = run, Levels(run, _state.link), run
     if _state.link is not None:
         _state.link.expect(terms.name)
     if not open_mode:
@@ -229,7 +229,7 @@ def _start_worker(environment: Environment, runner: WorkerRunner) -> None:
         _state.feed,
         worker=runner.worker_index,
     )
-    _state.last_run = terms.name
+    _state.last_run = _state.run
     _freeze()
 
 
@@ -241,8 +241,13 @@ def _freeze() -> None:
 
 
 def _status() -> Status:
-    run = _state.run
-    return Status(_state.last_run, run.in_flight if run else 0, ended=run is None)
+    last = _state.last_run
+    return Status(
+        last.terms.name if last else None,
+        last.load() if last else IDLE,
+        ended=_state.run is None,
+        page=None,
+    )
 
 
 def _take_target(tpm: float | None, level: int | None, ramp_s: float) -> None:

@@ -62,6 +62,11 @@ class TicketLine(Generic[Waiter]):
             "unstarted": deque(),
         }
 
+    @property
+    def untaken(self) -> int:
+        """Tickets that are due and that nobody has taken."""
+        return len(self._due)
+
     def issue(self, due_s: float) -> None:
         """The next ticket is due."""
         self._arrivals.issue()

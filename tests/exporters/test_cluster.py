@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import gevent
 
 from exporters.cluster import MasterLink, Status, WorkerLink
-from exporters.turns import TurnFeed
+from exporters.turns import Load, TurnFeed
+from measure.health import Health
 from measure.record import TurnRecord
 from tests.records import turn_record
 
-ON = {"run": "run", "ended": False}
+
+def load(in_flight: int = 0, **changes: Any) -> Load:
+    values = dict(open_sessions=0, waiting_tickets=None, sent_prompt_tokens=0)
+    return Load(in_flight=in_flight, **(values | changes))
+
+
+def report(in_flight: int = 0, **changes: Any) -> dict[str, Any]:
+    """A report of a worker without news."""
+    values: dict[str, Any] = dict(
+        turns=[], health=[], run="run", ended=False, page=None, finished=0, serial=0
+    )
+    return values | {"load": asdict(load(in_flight))} | changes
+
+
+class FakeClients(dict[str, SimpleNamespace]):
+    """As Locust's WorkerNodes: by id, and by state."""
+
+    ready = spawning = ()
+
+    @property
+    def running(self) -> list[SimpleNamespace]:
+        return list(self.values())
 
 
 @dataclass
@@ -22,9 +44,8 @@ class FakeRunner:
     sent: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
 
     @property
-    def clients(self) -> SimpleNamespace:
-        running = [SimpleNamespace(id=worker_id) for worker_id in self.worker_ids]
-        return SimpleNamespace(ready=[], spawning=[], running=running)
+    def clients(self) -> FakeClients:
+        return FakeClients({i: SimpleNamespace(id=i) for i in self.worker_ids})
 
     def send_message(self, kind: str, data: dict[str, Any], client_id: str) -> None:
         self.sent.append((kind, data, client_id))
@@ -40,12 +61,12 @@ def linked(*worker_ids: str) -> tuple[MasterLink, FakeRunner, list[TurnRecord]]:
 
 def test_a_record_is_the_same_after_the_way_to_the_master():
     link, _, seen = linked("a")
-    worker = WorkerLink(status=lambda: Status("run", 3, ended=False))
+    worker = WorkerLink(status=lambda: Status("run", load(3), ended=False, page=None))
     record = turn_record(chunk_gaps_s=(0.02, 0.04))
     worker.add(record)
-    report = worker.report()
-    report["turns"][0]["chunk_gaps_s"] = list(report["turns"][0]["chunk_gaps_s"])  # as msgpack does
-    link.take("a", report)
+    sent = worker.report()
+    sent["turns"][0]["chunk_gaps_s"] = list(sent["turns"][0]["chunk_gaps_s"])  # as msgpack does
+    link.take("a", sent)
     assert [record] == seen
     assert worker.report()["turns"] == []
 
@@ -63,11 +84,11 @@ def test_a_worker_that_comes_or_goes_changes_the_shares():
     link.announce(3e6, 1, 60.0)
     runner.worker_ids.append("c")
     runner.sent.clear()
-    link.take("a", {"turns": [], "in_flight": 0, "serial": 1, **ON})
+    link.take("a", report(serial=1))
     assert [(i, data["tpm"]) for _, data, i in runner.sent] == [("a", 1e6), ("b", 1e6), ("c", 1e6)]
     runner.sent.clear()
     runner.worker_ids.remove("b")
-    link.take("c", {"turns": [], "in_flight": 0, "serial": 2, **ON})
+    link.take("c", report(serial=2))
     assert [(i, data["tpm"]) for _, data, i in runner.sent] == [("a", 1.5e6), ("c", 1.5e6)]
 
 
@@ -75,32 +96,102 @@ def test_a_worker_that_missed_the_target_is_told_again():
     link, runner, _ = linked("a", "b")
     link.announce(3e6, 1, 60.0)
     runner.sent.clear()
-    link.take("b", {"turns": [], "in_flight": 0, "serial": 0, **ON})
+    link.take("b", report())
     assert [(i, d["tpm"], d["serial"]) for _, d, i in runner.sent] == [("b", 1.5e6, 1)]
 
 
 def test_in_flight_is_unknown_until_every_worker_has_seen_the_last_target():
     link, _, _ = linked("a", "b")
     link.announce(0.0, None, 0.0)
-    link.take("a", {"turns": [], "in_flight": 2, "serial": 1, **ON})
+    link.take("a", report(2, serial=1))
     assert link.in_flight() is None
-    link.take("b", {"turns": [], "in_flight": 1, "serial": 0, **ON})
+    link.take("b", report(1))
     assert link.in_flight() is None
-    link.take("b", {"turns": [], "in_flight": 1, "serial": 1, **ON})
+    link.take("b", report(1, serial=1))
     assert link.in_flight() == 3
 
 
 def test_a_late_report_of_the_last_run_does_not_count():
     link, _, seen = linked("a")
-    worker = WorkerLink(status=lambda: Status("another run", 0, ended=True))
+    worker = WorkerLink(status=lambda: Status("another run", load(), ended=True, page=None))
     worker.add(turn_record())
     link.take("a", worker.report())
     assert seen == []
+    assert link.refused_records == 1
+
+
+def test_a_report_that_got_lost_shows_in_the_next_one():
+    link, _, seen = linked("a")
+    worker = WorkerLink(status=lambda: Status("run", load(), ended=False, page=None))
+    for turn in range(3):
+        worker.add(turn_record(turn=turn))
+    worker.report()
+    assert link.lost_records() == 0
+    worker.add(turn_record(turn=3))
+    link.take("a", worker.report())
+    assert (len(seen), link.lost_records()) == (1, 3)
+    link.take("a", worker.report())
+    assert link.lost_records() == 3
+    link.expect("next run")
+    assert link.lost_records() == 0
+
+
+def test_turns_of_a_run_before_are_not_counted_as_this_runs():
+    link, _, _ = linked("a")
+    run = ["before"]
+    worker = WorkerLink(status=lambda: Status(run[0], load(), ended=False, page=None))
+    worker.add(turn_record())
+    worker.report()
+    run[0] = "run"
+    assert worker.report()["finished"] == 0
+    worker.add(turn_record())
+    link.take("a", worker.report())
+    assert link.lost_records() == 0
+
+
+def test_the_load_is_that_of_all_workers_and_tokens_of_a_lost_one_stay():
+    link, runner, _ = linked("a", "b")
+    for worker_id in ("a", "b"):
+        shares = load(2, open_sessions=3, waiting_tickets=1, sent_prompt_tokens=100)
+        link.take(worker_id, report(load=asdict(shares)))
+    assert link.load() == load(4, open_sessions=6, waiting_tickets=2, sent_prompt_tokens=200)
+    runner.worker_ids.remove("b")
+    assert link.load() == load(2, open_sessions=3, waiting_tickets=1, sent_prompt_tokens=200)
+
+
+def test_a_workers_health_reaches_the_masters_feed():
+    link, _, _ = linked("a")
+    seen = []
+    link.feed.subscribe(lambda turn: None, on_health=seen.append)
+    worker = WorkerLink(status=lambda: Status("run", load(), ended=False, page=None))
+    health = Health(
+        process="worker-0",
+        at_s=10.0,
+        interval_s=10.0,
+        hub_lag_p99_s=None,
+        hub_lag_max_s=None,
+        cpu_share=0.1,
+        rss_bytes=1,
+    )
+    worker.add_health(health)
+    link.take("a", worker.report())
+    assert seen == [health]
+    assert worker.report()["health"] == []
+
+
+def test_pages_of_workers_that_come_and_go():
+    link, runner, _ = linked("a", "b", "c")
+    link.take("a", report(page="10.0.0.1:9647"))
+    link.take("b", report(page=None))
+    link.take("c", report(page="10.0.0.2:9648"))
+    assert link.pages() == ["10.0.0.1:9647", "10.0.0.2:9648"]
+    runner.worker_ids.remove("a")
+    assert link.pages() == ["10.0.0.2:9648"]
 
 
 def test_a_master_waits_until_every_worker_has_reported_its_end():
     link, runner, _ = linked("a", "b")
-    end = {"turns": [], "in_flight": 0, "serial": 0, "run": "run", "ended": True}
+    end = report(ended=True)
     link.take("a", end)
     gevent.spawn_later(0.15, link.take, "b", end)
     link.stop_workers(limit_s=10)
