@@ -14,6 +14,8 @@ import uvicorn
 from engine.kv_cache import BLOCK_TOKENS
 from engine.presets import DEFAULT_PRESET, PRESETS, Preset
 from engine.prompt_tokens import TokenCounter
+from engine.protocol import Protocol
+from engine.reply_text import EFFORTS
 from engine.server import EngineApp, Settings
 from workload.tokens import (
     EMBEDDED,
@@ -45,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed=options.seed,
         context_tokens=options.context_tokens,
         api_key=options.api_key or None,
+        reasoning_effort=options.reasoning_effort,
     )
     return _serve(EngineApp(settings, counter), listener, settings)
 
@@ -73,7 +76,7 @@ class _Server(uvicorn.Server):
     def __init__(self, app: EngineApp, ready: str) -> None:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=Protocol,
             loop="auto",  # uvloop where it is installed
             ws="none",
             lifespan="on",
@@ -175,6 +178,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--queue-limit", type=_whole(1), help="waiting requests before 429")
     add("--context-tokens", type=_whole(16), default=262_144, help="prompt and output together")
     add("--tokenizer", default=EMBEDDED, help="as in workload.tokens: embedded, o200k_base, ...")
+    add(
+        "--reasoning-effort",
+        choices=list(EFFORTS),
+        default="none",
+        help="how much of an answer is reasoning where a request does not say: "
+        + ", ".join(f"{name} {share:.0%}" for name, share in EFFORTS.items()).replace("%", "%%"),
+    )
     add(
         "--api-key",
         default=os.environ.get(API_KEY_VARIABLE),

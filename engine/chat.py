@@ -1,4 +1,4 @@
-"""The chat completions wire format, server side: request bytes in, answer bytes out. Pure."""
+"""The chat completions answer: what was generated in, bytes of the wire format out. Pure."""
 
 from __future__ import annotations
 
@@ -8,77 +8,10 @@ from typing import Any
 
 import orjson
 
-from engine.errors import ApiError, invalid
+from engine.chat_request import ChatRequest
 from engine.reply_text import Reply
 
-DEFAULT_MAX_TOKENS = 256  # guess; OpenAI's own default is the rest of the context
 DONE = b"data: [DONE]\n\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatRequest:
-    """What the engine heeds of a request. Sampling options are accepted and change nothing."""
-
-    model: str
-    messages: list[Any]  # each checked when it is counted (`prompt_tokens.check_message`)
-    tools: list[Any]
-    tool_choice: Any
-    max_tokens: int
-    max_tokens_given: bool
-    stream: bool
-    include_usage: bool
-    usage_in_every_chunk: bool  # vLLM's stream_options.continuous_usage_stats
-
-
-def parse_request(body: bytes) -> ChatRequest:
-    """Raises ApiError (400) for anything that is not a chat completion request."""
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"the body is not JSON: {error}", code="invalid_json") from None
-    if not isinstance(fields, dict):
-        raise ApiError(400, "the body must be a JSON object", code="invalid_json")
-    messages = fields.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise invalid("messages", messages, "a non-empty list of messages")
-    model = fields.get("model")
-    if not isinstance(model, str) or not model:
-        raise invalid("model", model, "the name of a model")
-    if fields.get("n") not in (None, 1):
-        raise invalid("n", fields["n"], "1")
-    options = _typed(fields, "stream_options", dict, {}, "an object")
-    max_tokens = _max_tokens(fields)
-    return ChatRequest(
-        model=model,
-        messages=messages,
-        tools=_typed(fields, "tools", list, [], "a list of functions"),
-        tool_choice=fields.get("tool_choice", "auto"),
-        max_tokens=DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
-        max_tokens_given=max_tokens is not None,
-        stream=_typed(fields, "stream", bool, False, "true or false"),
-        include_usage=bool(options.get("include_usage")),
-        usage_in_every_chunk=bool(options.get("continuous_usage_stats")),
-    )
-
-
-def _max_tokens(fields: dict[str, Any]) -> int | None:
-    for name in ("max_completion_tokens", "max_tokens"):
-        value = fields.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise invalid(name, value, "an integer of at least 1")
-        return value
-    return None
-
-
-def _typed(fields: dict[str, Any], name: str, kind: type, absent: Any, accepted: str) -> Any:
-    value = fields.get(name)
-    if value is None:
-        return absent
-    if not isinstance(value, kind):
-        raise invalid(name, value, accepted)
-    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +36,7 @@ class Answer:
     @property
     def stop_reason(self) -> str:
         """Of the generation, as vLLM counts it: a tool call ends like any text that is complete."""
-        if self.reply.tool is not None or not self.request.max_tokens_given:
+        if self.reply.tool is not None or self.request.max_tokens is None:
             return "stop"
         return "length"
 
@@ -169,4 +102,7 @@ class Answer:
             "completion_tokens": completion_tokens,
             "total_tokens": self.prompt_tokens + completion_tokens,
             "prompt_tokens_details": {"cached_tokens": cached_tokens},
+            "completion_tokens_details": {
+                "reasoning_tokens": min(completion_tokens, self.reply.reasoning_tokens)
+            },
         }

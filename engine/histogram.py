@@ -6,8 +6,6 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
 
-from prometheus_client.utils import floatToGoString
-
 INFINITY = float("inf")
 
 
@@ -30,6 +28,6 @@ class Histogram:
         """As Prometheus wants them: (upper bound, observations up to it)."""
         counts = accumulate(self._counts)
         return [
-            (floatToGoString(bound), count)
+            ("+Inf" if bound == INFINITY else str(float(bound)), count)
             for bound, count in zip(self._bounds, counts, strict=True)
         ]

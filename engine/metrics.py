@@ -27,11 +27,15 @@ from engine.live import LiveEngine, Stream
 # From 0.1 s to minutes: the client library's defaults end at 10 s, a cold 200k prompt takes 15 s.
 TTFT_BUCKETS_S = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 40, 80, 160, 640)
 # vLLM's request buckets, with finer ones below 0.3 s and none beyond the hour.
-_LATENCY_BUCKETS_S = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40)
-_LATENCY_BUCKETS_S += (50, 60, 120, 240, 480, 960, 1920)
+_LATENCY_BUCKETS_S = (
+    *(0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60),
+    *(120, 240, 480, 960, 1920),
+)
 # A decode step takes 10 to 100 ms here and a prefill chunk up to 0.4 s.
-_GAP_BUCKETS_S = (0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15)
-_GAP_BUCKETS_S += (0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10, 20, 80)
+_GAP_BUCKETS_S = (
+    *(0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15),
+    *(0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10, 20, 80),
+)
 _TOKEN_BUCKETS = tuple(step * 10**power for power in range(6) for step in (1, 2, 5))  # vLLM's
 # The limit is 5 ms at speed 20.
 _LATENESS_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)

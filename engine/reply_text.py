@@ -22,6 +22,9 @@ TOOL_TURN_SHARE = 0.7  # WORKLOAD.md 2a: 85 % of agent turns end in tool use; lo
 BARE_CALL_SHARE = 0.5  # of tool turns, those without text before the call; guess
 _TEXT_SHARE = 0.3  # of a tool turn's tokens, the text before the call; guess
 _MIN_CALL_TOKENS = 3  # name and opening, one piece of argument, closing
+# Share of an answer's tokens that are reasoning, by OpenAI's reasoning_effort. The shares are those
+# of max_tokens that OpenRouter gives to models without an effort of their own.
+EFFORTS = {"none": 0.0, "minimal": 0.1, "low": 0.2, "medium": 0.5, "high": 0.8, "xhigh": 0.95}
 
 _NAMES = (
     "path",
@@ -100,7 +103,8 @@ def _escape(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One answer. Tokens [0, text_tokens) are content, the rest are one tool call.
+    """One answer. The first tokens are reasoning, then come text_tokens of content, the rest are
+    one tool call.
 
     position: where on the tape it starts. tool, argument: name of the function and of the one
     string argument; None for a reply without a call.
@@ -109,35 +113,51 @@ class Reply:
     num_tokens: int
     text_tokens: int
     position: int
+    reasoning_tokens: int = 0
     call_id: str = ""
     tool: str | None = None
     argument: str | None = None
 
+    @property
+    def call_start(self) -> int:
+        """The first token of the tool call; num_tokens where there is none."""
+        return self.reasoning_tokens + self.text_tokens
+
     def delta(self, first: int, last: int) -> bytes:
-        """JSON delta of tokens [first, last). Holds both kinds where text turns into a call."""
+        """JSON delta of tokens [first, last). Holds two kinds where one turns into the next."""
         fields = []
-        if first < self.text_tokens:
-            fields.append(b'"content":"%b"' % self._text(first, min(last, self.text_tokens)))
-        if last > self.text_tokens:
-            call = self._call(max(first, self.text_tokens), last)
+        thought, said = self.reasoning_tokens, self.call_start
+        if first < thought:
+            fields.append(b'"reasoning_content":"%b"' % self._text(first, min(last, thought)))
+        if first < said and last > thought:
+            text = self._text(max(first, thought), min(last, said))
+            fields.append(b'"content":"%b"' % text)
+        if last > said:
+            call = self._call(max(first, said), last)
             fields.append(b'"tool_calls":[{"index":0,%b}]' % call)
         return b"{%b}" % b",".join(fields)
 
     def message(self) -> dict[str, Any]:
         """The whole answer as an assistant message."""
-        text = orjson.loads(b'"%b"' % self._text(0, self.text_tokens))
+        text = self._decoded(self.reasoning_tokens, self.call_start)
         message: dict[str, Any] = {"role": "assistant", "content": text or None}
+        if self.reasoning_tokens:
+            message["reasoning_content"] = self._decoded(0, self.reasoning_tokens)
         if self.tool is not None:
-            call = orjson.loads(b"{%b}" % self._call(self.text_tokens, self.num_tokens))
+            call = orjson.loads(b"{%b}" % self._call(self.call_start, self.num_tokens))
             message["tool_calls"] = [call]
         return message
+
+    def _decoded(self, first: int, last: int) -> str:
+        text: str = orjson.loads(b'"%b"' % self._text(first, last))
+        return text
 
     def _text(self, first: int, last: int) -> bytes:
         return content_tape().read(self.position + first, last - first)
 
     def _call(self, first: int, last: int) -> bytes:
         """Fields of the call for tokens [first, last): the first token opens, the last closes."""
-        opens = first == self.text_tokens
+        opens = first == self.call_start
         closes = last == self.num_tokens
         inner = last - first - opens - closes
         arguments = arguments_tape().read(self.position + first + opens, inner)
@@ -153,12 +173,18 @@ class Reply:
 
 
 def draw_reply(
-    seed: int, prompt_chain: bytes, num_tokens: int, tools: list[Any], tool_choice: Any = "auto"
+    seed: int,
+    prompt_chain: bytes,
+    num_tokens: int,
+    tools: list[Any],
+    tool_choice: Any = "auto",
+    reasoning_effort: str = "none",
 ) -> Reply:
     """The reply to one prompt: the same for the same seed, prompt and length.
 
     tools: as in the request, [] for none. tool_choice: "none" never calls, "required" or a named
     function always does (given at least 3 tokens), otherwise TOOL_TURN_SHARE of the replies do.
+    reasoning_effort: one of EFFORTS; at least one token is left for what is visible.
     """
     dice = blake2b(prompt_chain, key=str(seed).encode()[:64], digest_size=16).digest()
     coin, bare, which = (int.from_bytes(dice[i : i + 4]) / 2**32 for i in (0, 4, 8))
@@ -166,14 +192,21 @@ def draw_reply(
     forced = tool_choice == "required" or isinstance(tool_choice, dict)
     calls = forced or (tool_choice != "none" and coin < TOOL_TURN_SHARE)
     named = list(_functions(tools))
-    if not named or not calls or num_tokens < _MIN_CALL_TOKENS:
-        return Reply(num_tokens=num_tokens, text_tokens=num_tokens, position=position)
-    text_tokens = 0 if bare < BARE_CALL_SHARE else int(num_tokens * _TEXT_SHARE)
+    reasoning = min(int(num_tokens * EFFORTS[reasoning_effort]), num_tokens - 1)
+    visible = num_tokens - reasoning
+    if not named or not calls or visible < _MIN_CALL_TOKENS:
+        return Reply(
+            num_tokens=num_tokens,
+            text_tokens=visible,
+            position=position,
+            reasoning_tokens=reasoning,
+        )
     tool, argument = _chosen(named, which, tool_choice)
     return Reply(
         num_tokens=num_tokens,
-        text_tokens=text_tokens,
+        text_tokens=0 if bare < BARE_CALL_SHARE else int(visible * _TEXT_SHARE),
         position=position,
+        reasoning_tokens=reasoning,
         call_id=f"call_{dice.hex()[:24]}",
         tool=tool,
         argument=argument,

@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
 
-from engine.chat import Answer, ChatRequest, parse_request
+from engine.chat import Answer
+from engine.chat_request import ChatRequest, parse_request
 from engine.clock import VirtualClock
-from engine.errors import ApiError
+from engine.errors import ApiError, invalid
 from engine.kv_cache import BLOCK_TOKENS
 from engine.live import LiveEngine, Stream
 from engine.metrics import EngineMetrics
@@ -29,13 +31,18 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
+Respond = Callable[[Event, Receive, Send], Awaitable[None]]
 
-MAX_BODY_BYTES = 64 * 1024 * 1024  # 80 times a 200k-token prompt; guess
+MAX_BODY_BYTES = 16 * 1024 * 1024  # 20 times a 200k-token prompt; guess
+BODY_TIMEOUT_S = 60  # between two reads, as nginx's client_body_timeout
 RETRY_AFTER_S = 1  # guess
+DEFAULT_MAX_TOKENS = 256  # guess; OpenAI's own default is the rest of the context
 # New text beyond this is tokenised in a thread: about 1 ms of work, 10 times the hop's cost.
 _THREAD_BYTES = 4_096
 _JSON = (b"content-type", b"application/json")
+_ALLOW = {"GET": b"GET, HEAD, OPTIONS", "POST": b"POST, OPTIONS"}
 _SSE = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
+_MODELS = "/v1/models"
 _PROMETHEUS = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -45,7 +52,9 @@ class _ClientGone(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """preset: already with the command line's changes. speed: engine seconds per wall second."""
+    """preset: already with the command line's changes. speed: engine seconds per wall second.
+    reasoning_effort: where a request names none.
+    """
 
     preset: Preset
     model: str
@@ -53,6 +62,7 @@ class Settings:
     seed: int = 0
     context_tokens: int = 262_144
     api_key: str | None = None
+    reasoning_effort: str = "none"
 
     @property
     def max_tokens(self) -> int:
@@ -72,18 +82,19 @@ class EngineApp:
         self._tokenising = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise")
         self._metrics = EngineMetrics(settings.model, settings.preset.engine_name)
         self._clock = VirtualClock(settings.speed)
-        self._live = LiveEngine(
-            settings.preset.engine(settings.seed), self._clock, self._metrics
-        )
+        self._live = LiveEngine(settings.preset.engine(settings.seed), self._clock, self._metrics)
         self._metrics.attach(self._live)
         self._numbers = count(1)
+        self._created = int(time.time())
         self._headers: Headers = (
             (b"x-sim-speed", b"%g" % settings.speed),
             (b"x-sim-engine", settings.preset.engine_name.encode()),
         )
-        self._routes: dict[str, tuple[str, Callable[[Receive, Send], Awaitable[None]]]] = {
+        model = f"{_MODELS}/{settings.model}"
+        self._routes: dict[str, tuple[str, Respond]] = {
             "/v1/chat/completions": ("POST", self._chat),
-            "/v1/models": ("GET", self._models),
+            _MODELS: ("GET", self._list_models),
+            model: ("GET", self._show_model),
             "/health": ("GET", self._health),
             "/metrics": ("GET", self._exposition),
             "/sim/info": ("GET", self._info),
@@ -118,19 +129,27 @@ class EngineApp:
             self.on_failure()
 
     async def _route(self, scope: Event, receive: Receive, send: Send) -> None:
-        path = scope["path"]
+        path, method = scope["path"], scope["method"]
+        headers = dict(scope["headers"])
+        if path.startswith("/v1/") and method != "OPTIONS":
+            self._authorize(headers.get(b"authorization", b""))
         if path not in self._routes:
-            raise ApiError(404, f"no such path: {path}", code="not_found")
-        if path.startswith("/v1/"):
-            self._authorize(dict(scope["headers"]).get(b"authorization", b""))
-        method, respond = self._routes[path]
-        if scope["method"] != method:
-            allow = ((b"allow", method.encode()),)
-            raise ApiError(405, f"{path} takes {method} only", headers=allow)
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
+            raise self._not_found(path)
+        accepted, respond = self._routes[path]
+        allow = ((b"allow", _ALLOW[accepted]),)
+        if method == "OPTIONS":
+            return await self._respond(send, b"", 204, allow)
+        if method != accepted and (method, accepted) != ("HEAD", "GET"):
+            raise ApiError(405, f"{path} takes {accepted} only", headers=allow)
+        announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
             raise _too_large()
-        await respond(receive, send)
+        await respond(scope, receive, send)
+
+    def _not_found(self, path: str) -> ApiError:
+        if path.startswith(f"{_MODELS}/"):
+            return self._no_such_model(path.removeprefix(f"{_MODELS}/"))
+        return ApiError(404, f"no such path: {path}", code="not_found")
 
     def _authorize(self, header: bytes) -> None:
         key = self._settings.api_key
@@ -138,13 +157,13 @@ class EngineApp:
             return
         raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
 
-    async def _chat(self, receive: Receive, send: Send) -> None:
+    async def _chat(self, scope: Event, receive: Receive, send: Send) -> None:
         arrived_at_s = self._clock.now_s()
         request = parse_request(await _read_body(receive))
-        self._check_model(request.model)
+        if request.model != self._settings.model:
+            raise self._no_such_model(request.model)
         prompt = await self._read_prompt(request)
-        self._check_length(prompt, request)
-        answer = self._answer(request, prompt)
+        answer = self._answer(request, prompt, self._output_tokens(request, prompt))
         stream = self._submit(answer, prompt, arrived_at_s)
         watching = asyncio.create_task(_wait_for_hangup(receive))
         watching.add_done_callback(lambda _: self._live.cancel(stream))
@@ -154,11 +173,10 @@ class EngineApp:
             watching.cancel()
             self._live.cancel(stream)
 
-    def _check_model(self, model: str) -> None:
-        if model != self._settings.model:
-            message = f"the model {model!r} does not exist; this engine serves "
-            message += repr(self._settings.model)
-            raise ApiError(404, message, param="model", code="model_not_found")
+    def _no_such_model(self, model: str) -> ApiError:
+        message = f"the model {model[:80]!r} does not exist; this engine serves "
+        message += repr(self._settings.model)
+        return ApiError(404, message, param="model", code="model_not_found")
 
     async def _read_prompt(self, request: ChatRequest) -> Prompt:
         pieces = hash_pieces(request.tools, request.messages)
@@ -172,24 +190,28 @@ class EngineApp:
             self._prompts.remember(counted)
         return self._prompts.prompt(pieces)
 
-    def _check_length(self, prompt: Prompt, request: ChatRequest) -> None:
+    def _output_tokens(self, request: ChatRequest, prompt: Prompt) -> int:
+        """max_tokens; where it is not given, the default or the rest of the context."""
         limit = self._settings.max_tokens
-        if prompt.num_tokens + request.max_tokens <= limit:
-            return
+        asked = request.max_tokens or max(1, min(DEFAULT_MAX_TOKENS, limit - prompt.num_tokens))
+        if prompt.num_tokens + asked <= limit:
+            return asked
         message = (
             f"This model's maximum context length is {limit} tokens. However, you requested "
-            f"{prompt.num_tokens + request.max_tokens} tokens ({prompt.num_tokens} in the "
-            f"messages, {request.max_tokens} in the completion)."
+            f"{prompt.num_tokens + asked} tokens ({prompt.num_tokens} in the messages, {asked} in "
+            "the completion)."
         )
-        raise ApiError(400, message, param="messages", code="context_length_exceeded")
+        param = "messages" if prompt.num_tokens >= limit else "max_tokens"
+        raise ApiError(400, message, param=param, code="context_length_exceeded")
 
-    def _answer(self, request: ChatRequest, prompt: Prompt) -> Answer:
+    def _answer(self, request: ChatRequest, prompt: Prompt, num_tokens: int) -> Answer:
         reply = draw_reply(
             self._settings.seed,
             prompt.chain,
-            request.max_tokens,
+            num_tokens,
             request.tools,
             request.tool_choice,
+            request.reasoning_effort or self._settings.reasoning_effort,
         )
         return Answer(
             request=request,
@@ -240,32 +262,37 @@ class EngineApp:
                 return
         await self._respond(send, answer.whole(stream.sequence.cached_tokens or 0))
 
-    async def _models(self, receive: Receive, send: Send) -> None:
-        model = {
+    async def _list_models(self, scope: Event, receive: Receive, send: Send) -> None:
+        await self._respond(send, orjson.dumps({"object": "list", "data": [self._model()]}))
+
+    async def _show_model(self, scope: Event, receive: Receive, send: Send) -> None:
+        await self._respond(send, orjson.dumps(self._model()))
+
+    def _model(self) -> dict[str, Any]:
+        return {
             "id": self._settings.model,
             "object": "model",
-            "created": 0,
+            "created": self._created,
             "owned_by": f"{self._settings.preset.engine_name} (simulated)",
             "max_model_len": self._settings.max_tokens,
         }
-        await self._respond(send, orjson.dumps({"object": "list", "data": [model]}))
 
-    async def _health(self, receive: Receive, send: Send) -> None:
+    async def _health(self, scope: Event, receive: Receive, send: Send) -> None:
         await self._respond(send, b"{}", 200 if self.failure is None else 503)
 
-    async def _exposition(self, receive: Receive, send: Send) -> None:
+    async def _exposition(self, scope: Event, receive: Receive, send: Send) -> None:
         await self._respond(send, self._metrics.exposition(), headers=(_PROMETHEUS,))
 
-    async def _info(self, receive: Receive, send: Send) -> None:
-        await self._respond(send, orjson.dumps(self._describe()))
+    async def _info(self, scope: Event, receive: Receive, send: Send) -> None:
+        await self._respond(send, orjson.dumps(self._describe(_last_s(scope["query_string"]))))
 
-    async def _reset(self, receive: Receive, send: Send) -> None:
+    async def _reset(self, scope: Event, receive: Receive, send: Send) -> None:
         self._live.reset()
         self._metrics.reset()
         await self._respond(send, orjson.dumps({"reset": True}))
 
-    def _describe(self) -> dict[str, Any]:
-        """/sim/info. The lateness is in wall seconds; None before the first observation."""
+    def _describe(self, last_s: float | None) -> dict[str, Any]:
+        """/sim/info. The lateness is in wall seconds; None without an observation."""
         settings, preset = self._settings, self._settings.preset
         return {
             "simulated": True,
@@ -284,10 +311,11 @@ class EngineApp:
             "queue_limit": preset.policy.queue_limit,
             "draft_tokens": preset.speculation.num_drafts,
             "acceptance": preset.speculation.acceptance,
+            "reasoning_effort": settings.reasoning_effort,
             "ttft_fixed_s": preset.ttft_fixed_s,
             "engine_time_s": self._clock.now_s(),
-            "lateness_p99_s": self._live.step_lateness.p99_s(),
-            "arrival_lateness_p99_s": self._live.arrival_lateness.p99_s(),
+            "lateness_p99_s": self._live.step_lateness.p99_s(last_s),
+            "arrival_lateness_p99_s": self._live.arrival_lateness.p99_s(last_s),
         }
 
     async def _start(self, send: Send, status: int, headers: Headers) -> None:
@@ -302,11 +330,12 @@ class EngineApp:
 
 
 async def _read_body(receive: Receive) -> bytes:
-    """Raises ApiError (413) above MAX_BODY_BYTES; the server discards what still comes."""
+    """Raises ApiError: 413 above MAX_BODY_BYTES (the server discards what still comes), 408 where
+    it does not come."""
     parts: list[bytes] = []
     size = 0
     while True:
-        event = await receive()
+        event = await _next(receive)
         if event["type"] == "http.disconnect":
             raise _ClientGone
         parts.append(event.get("body", b""))
@@ -315,6 +344,29 @@ async def _read_body(receive: Receive) -> bytes:
             raise _too_large()
         if not event.get("more_body"):
             return b"".join(parts)
+
+
+async def _next(receive: Receive) -> Event:
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await receive()
+    except TimeoutError:
+        message = f"no more of the body came for {BODY_TIMEOUT_S} s"
+        raise ApiError(408, message, code="request_timeout") from None
+
+
+def _last_s(query: bytes) -> float | None:
+    """The stretch that /sim/info is asked about; None for all since the start or reset."""
+    given = parse_qs(query.decode("latin-1")).get("last_s")
+    if given is None:
+        return None
+    try:
+        last_s = float(given[-1])
+    except ValueError:
+        last_s = -1.0
+    if not 0 <= last_s < float("inf"):
+        raise invalid("last_s", given[-1], "wall seconds of at least 0")
+    return last_s
 
 
 async def _wait_for_hangup(receive: Receive) -> None:

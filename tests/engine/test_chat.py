@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from engine.chat import DEFAULT_MAX_TOKENS, Answer, parse_request
+from engine.chat import Answer
+from engine.chat_request import parse_request
 from engine.errors import ApiError
 from engine.reply_text import draw_reply
 
@@ -19,7 +20,7 @@ def body(**fields) -> bytes:
 
 def answer(**fields) -> Answer:
     request = parse_request(body(**fields))
-    reply = draw_reply(0, b"p", request.max_tokens, request.tools, request.tool_choice)
+    reply = draw_reply(0, b"p", request.max_tokens or 20, request.tools, request.tool_choice)
     return Answer(request=request, reply=reply, number=7, created=1, prompt_tokens=100)
 
 
@@ -31,7 +32,7 @@ def events(stream: bytes) -> list[dict]:
 
 def test_absent_fields_have_defaults():
     request = parse_request(body())
-    assert (request.max_tokens, request.stream, request.tools) == (DEFAULT_MAX_TOKENS, False, [])
+    assert (request.max_tokens, request.stream, request.tools) == (None, False, [])
 
 
 def test_max_completion_tokens_goes_before_max_tokens():
@@ -81,6 +82,7 @@ def test_a_stream_ends_with_reason_usage_and_done():
         "completion_tokens": 9,
         "total_tokens": 109,
         "prompt_tokens_details": {"cached_tokens": 64},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }
 
 
