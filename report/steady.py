@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from measure.columns import Floats
 from measure.quantiles import samples_needed
 from report.interval import Interval
 from report.resample import Estimate, interval
@@ -40,7 +41,7 @@ def steadiness(level: LevelSample) -> Steadiness:
         [min(pair) for pair in zip(first.clusters, second.clusters, strict=True)],
     )
     backlog = level.backlog_share.interval()
-    reasons = [*_drift(ratio), *_piled_up(backlog)]
+    reasons = [*_beyond(first, second), *_drift(ratio), *_piled_up(backlog)]
     if reasons:
         return Steadiness(
             steady=False, ttft_ratio=ratio, backlog_share=backlog, reason="; ".join(reasons)
@@ -48,6 +49,12 @@ def steadiness(level: LevelSample) -> Steadiness:
     if few := _too_few(level):
         return Steadiness(steady=None, ttft_ratio=ratio, backlog_share=backlog, reason=few)
     return Steadiness(steady=True, ttft_ratio=ratio, backlog_share=backlog)
+
+
+def _beyond(first: Estimate, second: Estimate) -> list[str]:
+    if np.isfinite(first.value) and np.isinf(second.value):
+        return ["the TTFT p50 of the second half lies beyond the end of the run"]
+    return []
 
 
 def _drift(ratio: Interval) -> list[str]:
@@ -78,6 +85,6 @@ def _over(over: float, under: float) -> float:
     return over / under if under and np.isfinite(under) else np.nan
 
 
-def _divided(over: Estimate | np.ndarray, under: np.ndarray) -> np.ndarray:
+def _divided(over: Floats, under: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(under > 0, over / under, np.nan)

@@ -1,0 +1,57 @@
+from dataclasses import replace
+
+from measure.ledger import Ledger
+from report.sample import LevelSample, RunSample
+from report.steady import steadiness
+from report.steps import steps
+from tests.known_truth import known_run
+from tests.runs import ladder_run
+
+
+def found(ledger: Ledger, level: int = 0):
+    run = RunSample(ledger)
+    return steadiness(LevelSample(run, steps(ledger)[level]))
+
+
+def test_a_level_that_keeps_up_is_steady():
+    answer = found(known_run([1e6]))
+    assert answer.steady is True
+    assert answer.reason == ""
+    assert answer.ttft_ratio.low < 1 < answer.ttft_ratio.high
+    assert abs(answer.backlog_share.value) < 0.05
+
+
+def test_an_overloaded_level_piles_up_and_is_not_steady():
+    answer = found(ladder_run(), 6)
+    assert answer.steady is False
+    assert answer.backlog_share.low > 0
+    assert "13% of the offered tokens piled up" in answer.reason
+
+
+def test_a_second_half_that_saw_no_first_tokens_is_not_steady():
+    answer = found(ladder_run((2e6, 4.5e6)), 1)
+    assert answer.steady is False
+    assert "the TTFT p50 of the second half lies beyond the end of the run" in answer.reason
+
+
+def test_ttft_that_grows_within_the_level_is_not_steady():
+    ledger = known_run([1e6], sigma=0.1)
+    for row, record in enumerate(ledger.records):
+        if record.scheduled_at_s > 390:  # the second half of the window
+            later = record.first_token_at_s + 0.75
+            ledger.records[row] = replace(record, first_token_at_s=later)
+    answer = found(ledger)
+    assert answer.steady is False
+    assert answer.reason == "TTFT p50 of the second half is 2 times that of the first"
+
+
+def test_steady_levels_are_rarely_called_unsteady():
+    """Of 100 levels of a constant queue at most 3 (2% and two standard deviations: 5)."""
+    called = [found(known_run([1e6], turns=120, seed=seed)).steady for seed in range(100)]
+    assert called.count(False) <= 5
+
+
+def test_too_few_turns_say_nothing():
+    answer = found(known_run([1e6], turns=20))
+    assert answer.steady is None
+    assert answer.reason == "7 turns in half of the level, 11 are needed"
