@@ -1,7 +1,8 @@
 """python -m report RUN_DIR: print the result of a run again, judge SLOs, draw the picture.
 
 Exit codes: 0 fine, 1 an SLO is missed at some level, 2 bad input, 3 no SLO is missed but one
-cannot be judged at some level (too few turns, or the server does not report it).
+cannot be judged at some level (too few turns, or the server does not report it), 4 the run is
+INVALID, whatever the SLOs.
 """
 
 from __future__ import annotations
@@ -13,28 +14,26 @@ from pathlib import Path
 
 from measure.ledger import Ledger, read, read_run
 from measure.slo import Slo
-from report.objectives import judge, objectives
-from report.steps import Step, steps, whole_run
-from report.table import table
+from measure.verdict import INVALID
+from report import terminal
+from report.objectives import judge
+from report.result import Result, result
 
-FINE, MISSED, BAD_INPUT, UNJUDGED = 0, 1, 2, 3
+FINE, MISSED, BAD_INPUT, UNJUDGED, NOT_VALID = 0, 1, 2, 3, 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         slos = [Slo.parse(text) for text in options.slo]
-        ledger = _ledger(options.run)
-        levels = steps(ledger)
-        print(table(ledger, levels, whole_run(ledger)))
-        if slos:
-            print("\n" + objectives(ledger, levels, slos))
+        found = result(_ledger(options.run), slos)
+        print(terminal.text(found))
         if options.plot:
-            _plot(options.plot, ledger, levels)
+            _plot(options.plot, found)
     except (ValueError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return BAD_INPUT
-    return _exit_code(levels, slos)
+    return _exit_code(found)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,15 +52,17 @@ def _ledger(path: Path) -> Ledger:
     return read(path, chunk_gaps=False) if path.is_file() else read_run(path, chunk_gaps=False)
 
 
-def _plot(path: Path, ledger: Ledger, levels: Sequence[Step]) -> None:
+def _plot(path: Path, found: Result) -> None:
     from report.plot import plot  # matplotlib takes a second to load
 
-    plot(path, ledger.header, levels)
+    plot(path, found.ledger.header, found.steps)
     print(f"\nplot: {path}")
 
 
-def _exit_code(levels: Sequence[Step], slos: Sequence[Slo]) -> int:
-    answers = {judgement.met for row in judge(levels, slos) for judgement in row}
+def _exit_code(found: Result) -> int:
+    if found.verdict.grade == INVALID:
+        return NOT_VALID
+    answers = {judgement.met for row in judge(found.steps, found.slos) for judgement in row}
     if False in answers:
         return MISSED
     return UNJUDGED if None in answers else FINE

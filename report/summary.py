@@ -3,44 +3,62 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from measure.ledger import Ledger
 from measure.tally import Summary
-from report.steps import Step
+from report.result import Result
 
 FORMAT = 1
 
 
-def write_summary(path: Path, ledger: Ledger, steps: Sequence[Step], whole: Summary) -> None:
-    """Write summary.json: complete or not at all, replacing an earlier one.
+def write_summary(path: Path, found: Result) -> None:
+    """Write summary.json: complete or not at all, replacing an earlier one."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    replace_file(path, orjson.dumps(contents(found), option=options))
 
-    {"format", "header", "levels": [{"level", "summary"}], "whole_run", "torn_lines"}; the fields
-    are those of Header, Level and Summary, with the derived failed and failure_share.
-    """
-    stored = {
+
+def contents(found: Result) -> dict[str, Any]:
+    """{"format", "header", "verdict", "levels": [{"level", "summary"}], "whole_run", "curve",
+    "workload", "torn_lines"}; the fields are those of Header, Check, Level, Summary, CurvePoint
+    and Row, with the derived failed, failure_share and grade."""
+    return {
         "format": FORMAT,
-        "header": ledger.header,
-        "levels": [{"level": step.level, "summary": _fields(step.summary)} for step in steps],
-        "whole_run": _fields(whole),
-        "torn_lines": ledger.torn_lines,
+        "header": found.ledger.header,
+        "verdict": {
+            "grade": found.verdict.grade,
+            "checks": [_fields(check) for check in found.verdict.checks],
+        },
+        "levels": [
+            {"level": step.level, "summary": _summary(step.summary)} for step in found.steps
+        ],
+        "whole_run": _summary(found.whole),
+        "curve": {
+            "points": [_fields(point, "summary") for point in found.curve.points],
+            "knee": found.curve.knee,
+            "capacities": found.curve.capacities,
+        },
+        "workload": found.workload,
+        "torn_lines": found.ledger.torn_lines,
     }
-    _replace(path, orjson.dumps(stored, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
-def _fields(summary: Summary) -> dict[str, object]:
-    derived = {"failed": summary.failed, "failure_share": summary.failure_share}
-    stored: dict[str, object] = orjson.loads(orjson.dumps(summary))
-    return stored | derived
-
-
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes the file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _summary(summary: Summary) -> dict[str, object]:
+    return _fields(summary) | {"failed": summary.failed, "failure_share": summary.failure_share}
+
+
+def _fields(value: object, *left_out: str) -> dict[str, object]:
+    stored: dict[str, object] = orjson.loads(orjson.dumps(value))
+    return {name: stored[name] for name in stored if name not in left_out}

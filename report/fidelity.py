@@ -1,0 +1,69 @@
+"""Fidelity: what was really sent, against what the profile promised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from tabulate import tabulate
+
+from measure import fidelity
+from measure.fidelity import Row, Sample
+from measure.ledger import Ledger
+from measure.verdict import kept_up
+from report.notation import UNKNOWN
+from report.steps import Step
+
+HEADS = ("workload (levels kept up with)", "target", "sent", "deviation", "tolerance", "")
+
+
+def sent(ledger: Ledger, steps: Sequence[Step]) -> Sample:
+    """The turns that were sent after the warm-ups of the levels that the endpoint kept up with; of
+    all levels where there is none. (In a warm-up sessions are met in mid-work, with a prompt that
+    no cache holds; under overload new sessions crowd in, with short prompts.) Without sub-agents:
+    the profile's figures are those of developers."""
+    windows = [step.window for step in steps if kept_up(step.summary)]
+    windows = windows or [step.window for step in steps]
+    turns = [
+        r
+        for r in ledger.records
+        if r.sent_at_s is not None  # nor one of the tickets that nobody took
+        and ".a" not in r.session
+        and any(start_s <= r.scheduled_at_s < end_s for start_s, end_s in windows)
+    ]
+    return Sample(
+        np.array([r.planned_prompt_tokens for r in turns], dtype=np.int64),
+        np.array([r.planned_output_tokens for r in turns], dtype=np.int64),
+        np.array([r.ideal_cached_tokens for r in turns], dtype=np.int64),
+        np.array([r.kind for r in turns], dtype=np.str_),
+    )
+
+
+def rows(ledger: Ledger, sample: Sample) -> list[Row]:
+    """Empty where the ledger, of an earlier version, does not say what was promised."""
+    return [] if ledger.workload is None else fidelity.rows(ledger.workload.promises, sample)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as text."""
+    if not rows:
+        return "Workload: not compared, this ledger does not say what was promised."
+    lines = [cells(row) for row in rows]
+    alignment = ("left", *["right"] * 4, "left")
+    return tabulate(lines, HEADS, colalign=alignment, disable_numparse=True)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One row, as written in every table of it."""
+    return (
+        row.quantity,
+        _number(row.target),
+        UNKNOWN if row.realised is None else _number(row.realised),
+        UNKNOWN if row.deviation is None else f"{row.deviation:+.1%}",
+        UNKNOWN if row.tolerance is None else f"{row.tolerance:.1%}",
+        row.verdict,
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.3g}" if value < 10 else f"{value:,.0f}"

@@ -1,0 +1,53 @@
+"""Result: everything that a run says, worked out once for terminal, page and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from measure.fidelity import Row, Sample
+from measure.ledger import Ledger
+from measure.slo import Slo
+from measure.tally import Summary
+from measure.verdict import Evidence, Verdict, judge
+from report import fidelity
+from report.curve import Curve, curve
+from report.steps import Step, steps, whole_run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """sent: the turns that `workload` is judged on; slos: what was asked of the endpoint."""
+
+    ledger: Ledger
+    steps: tuple[Step, ...]
+    whole: Summary
+    curve: Curve
+    sent: Sample
+    workload: tuple[Row, ...]
+    verdict: Verdict
+    slos: tuple[Slo, ...]
+
+
+def result(ledger: Ledger, slos: Sequence[Slo] = ()) -> Result:
+    levels, whole = steps(ledger), whole_run(ledger)
+    bends = curve(ledger, levels, slos)
+    sent = fidelity.sent(ledger, levels)
+    rows = fidelity.rows(ledger, sent)
+    evidence = Evidence(
+        ledger=ledger,
+        levels=[step.summary for step in levels],
+        whole=whole,
+        steady=[point.steadiness.steady for point in bends.points],
+        workload=rows,
+    )
+    return Result(
+        ledger=ledger,
+        steps=tuple(levels),
+        whole=whole,
+        curve=bends,
+        sent=sent,
+        workload=tuple(rows),
+        verdict=judge(evidence),
+        slos=tuple(slos),
+    )

@@ -1,0 +1,64 @@
+"""Trust: the verdict on a run, as it is written for people."""
+
+from __future__ import annotations
+
+from textwrap import fill
+
+from measure.verdict import Check, Limits, Verdict
+
+WIDTH = 110  # of the terminal
+
+
+def text(verdict: Verdict) -> str:
+    """The verdict with its reasons, what was not checked, and how many checks it passed."""
+    lines = [f"Verdict: {headline(verdict)}"]
+    lines += [_indented(f"{check.grade}  {sentence(check)}") for check in verdict.reasons]
+    lines += [_indented(f"not checked  {sentence(check)}") for check in verdict.unchecked]
+    passed = ", ".join(check.name for check in verdict.passed)
+    if passed:
+        lines.append(_indented(f"passed  {passed}"))
+    return "\n".join(lines)
+
+
+def headline(verdict: Verdict) -> str:
+    """The grade, and how many questions are open."""
+    if not verdict.unchecked:
+        return verdict.grade
+    return f"{verdict.grade} ({len(verdict.unchecked)} of {len(verdict.checks)} checks not made)"
+
+
+def sentence(check: Check) -> str:
+    """What was seen, the limit it passed and how to mend it; or why it was not checked."""
+    if check.grade is None:
+        return f"{check.name}: {check.finding}."
+    return f"{check.name}: {figure_text(check)} {check.finding}; {limits_text(check)}. " + (
+        f"{check.mend[0].upper()}{check.mend[1:]}."
+    )
+
+
+def figure_text(check: Check) -> str:
+    """The figure with its unit: "0.04 engine s", "3.1%", "2 levels"."""
+    return "" if check.figure is None else _amount(check.figure, check.limits)
+
+
+def limits_text(check: Check) -> str:
+    """ "suspect above 2.0%, invalid above 10.0%"; "-" where a figure has no limit."""
+    limits = check.limits
+    parts = [
+        f"{name} above {_amount(limit, limits)}"
+        for name, limit in (("suspect", limits.suspect), ("invalid", limits.invalid))
+        if limit is not None
+    ]
+    return ", ".join(parts)
+
+
+def _amount(value: float, limits: Limits) -> str:
+    if limits.unit == "share":
+        return f"{value:.1%}"
+    if limits.unit in ("s", "engine s"):
+        return f"{value:.3g} {limits.unit}"
+    return f"{value:g} {limits.unit}"
+
+
+def _indented(line: str) -> str:
+    return fill(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
