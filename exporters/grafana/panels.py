@@ -248,7 +248,6 @@ def _variable(variable: Variable) -> Json:
         "label": variable.label,
         "datasource": DATASOURCE,
         "query": {"query": variable.values, "refId": f"Variable-{variable.name}"},
-        "definition": variable.values,
         "refresh": 2,  # whenever the time range changes
         "sort": 2,  # newest name first
         "multi": True,
