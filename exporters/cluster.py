@@ -141,8 +141,11 @@ class MasterLink:
             return None
         return sum(int(report["load"]["in_flight"]) for report in reports if report)
 
-    def load(self) -> Load:
-        """Of all workers, as they last reported; tokens sent of those that have gone, too."""
+    def load(self) -> Load | None:
+        """Of all workers, as they last reported; tokens sent of those that have gone, too. None
+        before the first report."""
+        if not self._last:
+            return None
         here = [
             report["load"]
             for client_id in self._workers()
@@ -153,7 +156,7 @@ class MasterLink:
         return Load(
             in_flight=sum(load["in_flight"] for load in here),
             open_sessions=sum(load["open_sessions"] for load in here),
-            waiting_tickets=None if None in waiting else sum(waiting),
+            waiting_tickets=sum(waiting) if waiting and None not in waiting else None,
             sent_prompt_tokens=sum(sent),
         )
 

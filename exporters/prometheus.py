@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -69,13 +70,15 @@ class RunPage:
         self,
         header: Header,
         origin: Origin,
+        *,
         load: Callable[[], Load | None],
         target_tpm: Callable[[], float | None],
-        *,
+        lost_records: Callable[[], int | None],
         mean_prompt_tokens: float,
     ) -> None:
         """load: what is under way, None where unknown; target_tpm: what is asked of this process,
-        None between levels and in closed mode; mean_prompt_tokens: what the profile promises."""
+        None between levels and in closed mode; lost_records: None but on a master;
+        mean_prompt_tokens: what the profile promises."""
         self._labels = {
             "role": "run" if origin.merged else "worker",
             "process": origin.process,
@@ -87,14 +90,15 @@ class RunPage:
         self._merged = origin.merged
         self._load = load
         self._target_tpm = target_tpm
+        self._lost_records = lost_records
         self._mean_prompt_tokens = mean_prompt_tokens
         self._level: Level | None = None
         self._ends = Counter({(kind, "ok"): 0 for kind in USUAL_KINDS})
-        self._failures = Counter(dict.fromkeys(FAILURE_KINDS, 0))
+        self._failures = Counter({(kind,): 0 for kind in FAILURE_KINDS})
         self._tokens = Counter(dict.fromkeys(_TOKENS, 0))
         self._unsent_tokens = self._output_tokens = 0
         self._chunks = self._coalesced_reads = 0
-        self._stamped = Counter({"kernel": 0, "clock": 0})
+        self._stamped = Counter({("kernel",): 0, ("clock",): 0})
         self._reports_cached = False
         self._cache_unknown_tokens = 0  # of ok turns, until the first that reports cached tokens
         self._make_histograms()
@@ -134,6 +138,9 @@ class RunPage:
         self._lateness = histogram(
             "lateness_seconds", "Due time to first byte sent", LATENESS_S
         ).at()
+        self._generator_lateness = histogram(
+            "generator_lateness_seconds", "Due and a developer free to first byte sent", LATENESS_S
+        ).at()
         self._stamp_lag = histogram(
             "stamp_lag_seconds", "Clock less kernel stamp, the largest of a turn", STAMP_LAG_S
         ).at()
@@ -147,7 +154,7 @@ class RunPage:
             self._unsent_tokens += record.planned_prompt_tokens
             return
         if record.failed:
-            self._failures[record.outcome] += 1
+            self._failures[record.outcome,] += 1
         else:
             self._time(record)
         if record.outcome in ANSWERED:
@@ -223,7 +230,8 @@ class RunPage:
             return
         self._prompt.observe(_prompt_tokens(record))
         self._lateness.observe(record.lateness_s)
-        self._stamped[record.stamps] += 1
+        self._generator_lateness.observe(record.generator_lateness_s)
+        self._stamped[record.stamps,] += 1
         if record.stamps == "kernel":
             self._stamp_lag.observe(record.stamp_lag_s)
 
@@ -233,13 +241,14 @@ class RunPage:
         """Counters and gauges, as of now."""
         yield from self._token_families()
         yield self._counter("turns", "Turns that ended", ("kind", "outcome"), self._ends)
-        failures = {(kind,): count for kind, count in self._failures.items()}
-        yield self._counter("failures", "Failed turns by kind", ("failure",), failures)
-        stamped = {(stamps,): count for stamps, count in self._stamped.items()}
-        yield self._counter("stamped_turns", "Turns sent, by what stamped", ("stamps",), stamped)
+        yield self._counter("failures", "Failed turns by kind", ("failure",), self._failures)
+        yield self._counter(
+            "stamped_turns", "Turns sent, by what stamped them", ("stamps",), self._stamped
+        )
         yield self._total("output_chunks", "Chunks with output", self._chunks)
         yield self._total("coalesced_reads", "Reads with several of them", self._coalesced_reads)
         yield from self._load_families()
+        yield from self._lost_families()
         yield from self._level_families()
         yield from self._run_families()
 
@@ -263,8 +272,10 @@ class RunPage:
         yield self._gauge("open_sessions", "Developers in a session", load.open_sessions)
         if load.waiting_tickets is not None:
             yield self._gauge("waiting_tickets", "Tickets due, not taken", load.waiting_tickets)
-        if load.records_lost is not None:
-            yield self._total("records_lost", "Turn records that got lost", load.records_lost)
+
+    def _lost_families(self) -> Iterator[Metric]:
+        if (lost := self._lost_records()) is not None:
+            yield self._total("records_lost", "Turns that workers sent and that got lost", lost)
 
     def _level_families(self) -> Iterator[Metric]:
         if (tpm := self._target_tpm()) is not None:
@@ -296,7 +307,7 @@ class RunPage:
         return self._counter(name, what, (), {(): count})
 
     def _counter(
-        self, name: str, what: str, own: tuple[str, ...], counts: Mapping[tuple[str, ...], float]
+        self, name: str, what: str, own: tuple[str, ...], counts: Mapping[Any, float]
     ) -> Metric:
         family = CounterMetricFamily(f"tokenswarm_{name}", what, labels=(*self._labels, *own))
         for values, count in counts.items():
