@@ -314,6 +314,8 @@ class EngineApp:
             "reasoning_effort": settings.reasoning_effort,
             "ttft_fixed_s": preset.ttft_fixed_s,
             "engine_time_s": self._clock.now_s(),
+            "running": self._live.engine.scheduler.num_running,
+            "waiting": len(self._live.engine.scheduler.waiting),
             "lateness_p99_s": self._live.step_lateness.p99_s(last_s),
             "arrival_lateness_p99_s": self._live.arrival_lateness.p99_s(last_s),
         }
