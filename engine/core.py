@@ -117,6 +117,7 @@ class Engine:
         """Empty the prefix cache, zero the counters, restart the random stream."""
         self.cache.clear()
         self.counters = Counters()
+        self.scheduler.num_enqueued = 0
         self.scheduler.num_preemptions = 0
         self._draws = TokenDraws(self._speculation, self._seed)
 

@@ -6,7 +6,7 @@ from bisect import insort
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from engine.kv_cache import BLOCK_TOKENS, KVCache, blocks_for
+from engine.kv_cache import BLOCK_TOKENS, KVCache, Segment, blocks_for
 from engine.sequence import Sequence
 
 Mode = Literal["mixed", "prefill_first"]
@@ -18,13 +18,18 @@ class QueueFull(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """mixed: prefill chunks ride with decode. prefill_first: decode waits while any prefill is."""
+    """mixed: prefill chunks ride with decode. prefill_first: decode waits while any prefill is.
+
+    ranks: data-parallel ranks of the attention. Each has a prefix cache of its own, and an equal
+    part of the chunk; requests are dealt to them in turn, whatever their prefix.
+    """
 
     mode: Mode = "mixed"
     chunk_tokens: int = 8192  # prefill tokens per step
     max_running: int = 64
     reserve_tokens: int = 1024  # output blocks held from admission on
     queue_limit: int = 1024
+    ranks: int = 1
 
 
 class Batch(NamedTuple):
@@ -37,13 +42,15 @@ class Batch(NamedTuple):
 class Scheduler:
     """Sequences wait in order of arrival, then prefill, then decode.
 
-    The head of the queue blocks those behind it until its whole prompt and its reserve fit.
+    The head of the queue blocks those behind it until its whole prompt and its reserve fit. With
+    several ranks, one whose part of the chunk is used up is passed over.
     """
 
     def __init__(self, policy: Policy, cache: KVCache, max_step_tokens: int) -> None:
         self.waiting: list[Sequence] = []  # by ready_at_s
         self.prefilling: list[Sequence] = []
         self.decoding: list[Sequence] = []
+        self.num_enqueued = 0
         self.num_preemptions = 0
         self._policy = policy
         self._cache = cache
@@ -56,6 +63,9 @@ class Scheduler:
     def enqueue(self, sequence: Sequence) -> None:
         if len(self.waiting) >= self._policy.queue_limit:
             raise QueueFull(f"{len(self.waiting)} requests are waiting")
+        if self._policy.ranks > 1:
+            self._assign_rank(sequence)
+        self.num_enqueued += 1
         self._wait(sequence)
 
     def schedule(self, now_s: float) -> Batch:
@@ -78,26 +88,25 @@ class Scheduler:
             self._cache.release(sequence.table)
             sequence.table = None
 
+    def _assign_rank(self, sequence: Sequence) -> None:
+        """In turn. What one rank holds is no hit on another."""
+        rank = sequence.rank = self.num_enqueued % self._policy.ranks
+        sequence.segments = tuple(Segment((rank, key), end) for key, end in sequence.segments)
+
     def _chunks(self, now_s: float) -> list[tuple[Sequence, int]]:
-        budget = self._policy.chunk_tokens
+        budgets = [self._policy.chunk_tokens // self._policy.ranks] * self._policy.ranks
         chunks: list[tuple[Sequence, int]] = []
         for sequence in self.prefilling:
-            if not budget:
-                return chunks
-            size = min(budget, sequence.context_tokens - sequence.num_computed)
-            chunks.append((sequence, size))
-            budget -= size
-        while budget and (admitted := self._admit(now_s)):
-            size = min(budget, admitted.context_tokens - admitted.num_computed)
-            chunks.append((admitted, size))
-            budget -= size
+            _cut(sequence, budgets, chunks)
+        while admitted := self._admit(now_s, budgets):
+            _cut(admitted, budgets, chunks)
         return chunks
 
-    def _admit(self, now_s: float) -> Sequence | None:
+    def _admit(self, now_s: float, budgets: list[int]) -> Sequence | None:
         if not self.waiting or self.num_running >= self._policy.max_running:
             return None
-        sequence = self.waiting[0]
-        if sequence.ready_at_s > now_s:
+        sequence = self._first_waiting(budgets)
+        if sequence is None or sequence.ready_at_s > now_s:
             return None
         context = sequence.context_tokens
         remaining = sequence.output_tokens - sequence.num_emitted
@@ -107,7 +116,7 @@ class Scheduler:
         table = self._cache.allocate(sequence.segments, blocks_for(held_tokens), max_hit)
         if table is None:
             return None
-        del self.waiting[0]
+        self.waiting.remove(sequence)
         sequence.table = table
         sequence.num_computed = table.shared * BLOCK_TOKENS
         if sequence.cached_tokens is None:
@@ -115,6 +124,10 @@ class Scheduler:
             sequence.admitted_at_s = now_s
         self.prefilling.append(sequence)
         return sequence
+
+    def _first_waiting(self, budgets: list[int]) -> Sequence | None:
+        """The first whose rank can still take prefill tokens in this step."""
+        return next((sequence for sequence in self.waiting if budgets[sequence.rank]), None)
 
     def _grow_decoding(self) -> None:
         for sequence in list(self.decoding):
@@ -138,3 +151,11 @@ class Scheduler:
     def _wait(self, sequence: Sequence) -> None:
         # A preempted sequence came before everyone still waiting, so it gets its old place back.
         insort(self.waiting, sequence, key=lambda waiting: waiting.ready_at_s)
+
+
+def _cut(sequence: Sequence, budgets: list[int], chunks: list[tuple[Sequence, int]]) -> None:
+    """Takes the sequence's next piece out of its rank's budget."""
+    size = min(budgets[sequence.rank], sequence.context_tokens - sequence.num_computed)
+    if size:
+        chunks.append((sequence, size))
+        budgets[sequence.rank] -= size

@@ -29,6 +29,7 @@ class Sequence:
     num_emitted: int = 0
     num_computed: int = 0  # tokens whose KV exists
     num_preemptions: int = 0
+    rank: int = 0  # of the attention's data-parallel ranks, which serves it
     table: BlockTable | None = field(default=None, repr=False)  # None: waiting or gone
 
     @property

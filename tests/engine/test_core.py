@@ -150,6 +150,32 @@ def test_prefill_first_makes_decode_wait_and_mixed_does_not():
     assert emitted == {"mixed": 6, "prefill_first": 1}
 
 
+def test_ranks_share_the_chunk_and_pass_over_a_busy_one():
+    engine = small_engine(chunk_tokens=1000, ranks=2)
+    sequences = [Sequence(id=i, prompt_tokens=700, output_tokens=2) for i in range(3)]
+    for sequence in sequences:
+        engine.submit(sequence, 0.0)
+    engine.step(0.0)
+    assert [s.rank for s in sequences] == [0, 1, 0]
+    assert [s.num_computed for s in sequences] == [500, 500, 0]
+    engine.step(1.0)
+    assert [s.num_computed for s in sequences] == [700, 700, 300]
+
+
+def test_what_one_rank_holds_is_no_hit_on_another():
+    engine = small_engine(ranks=2)
+    now_s = 0.0
+    cached = []
+    for turn in range(4):
+        sequence = Sequence(
+            id=turn, prompt_tokens=640, output_tokens=1, segments=(Segment("a", 9),)
+        )
+        engine.submit(sequence, now_s)
+        now_s = drain(engine, now_s)
+        cached.append(sequence.cached_tokens)
+    assert cached == [0, 0, 576, 576]
+
+
 def test_a_chunk_budget_is_shared_by_prefills_in_order():
     engine = small_engine(chunk_tokens=1000)
     first = Sequence(id=0, prompt_tokens=700, output_tokens=2)
