@@ -16,19 +16,12 @@ import orjson
 from client import chat
 from client.endpoint import Endpoint
 from client.stream import Timeouts
+from workload.amounts import OptionError as OptionError  # raised here, caught by all
+from workload.amounts import parse_duration, parse_tpm
 from workload.tokens import EMBEDDED
 
 # Read in this order; never an option, a page, a ledger or a message between processes.
 API_KEY_VARIABLES = ("TOKENSWARM_API_KEY", "OPENAI_API_KEY")
-
-_AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([kKmM]?)")
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h|)")
-_FACTORS = {"": 1, "k": 1e3, "m": 1e6}
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
-
-
-class OptionError(ValueError):
-    """An option that cannot be used: names the option, its value and what is accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,27 +199,6 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
 
 def api_key() -> str | None:
     return next(filter(None, map(os.environ.get, API_KEY_VARIABLES)), None)
-
-
-def parse_tpm(option: str, text: str) -> float:
-    """Input tokens per minute from "2.5M", "500k" or "2500000"."""
-    match = _AMOUNT.fullmatch(text.strip())
-    value = float(match[1]) * _FACTORS[match[2].lower()] if match else 0.0
-    if not 0 < value < math.inf:
-        raise OptionError(
-            f"{option} {text!r}: accepted are rates above 0 in input tokens per minute, such as "
-            "2.5M, 500k or 2500000"
-        )
-    return value
-
-
-def parse_duration(option: str, text: str) -> float:
-    """Seconds from "90s", "8m", "1h" or "90"."""
-    match = _DURATION.fullmatch(text.strip())
-    value = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    if not 0 < value < math.inf:
-        raise OptionError(f"{option} {text!r}: accepted are times above 0, such as 90s, 8m or 1h")
-    return value
 
 
 def _at_least(option: str, value: int, least: int) -> int:

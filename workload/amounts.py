@@ -1,0 +1,49 @@
+"""Amounts: rates, tokens and times as people write them on a command line."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([kKmM]?)")
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h|)")
+_FACTORS = {"": 1, "k": 1e3, "m": 1e6}
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class OptionError(ValueError):
+    """An option that cannot be used: names the option, its value and what is accepted."""
+
+
+def parse_tpm(option: str, text: str) -> float:
+    """Input tokens per minute from "2.5M", "500k" or "2500000"."""
+    value = _amount(text)
+    if not 0 < value < math.inf:
+        raise OptionError(
+            f"{option} {text!r}: accepted are rates above 0 in input tokens per minute, such as "
+            "2.5M, 500k or 2500000"
+        )
+    return value
+
+
+def parse_tokens(option: str, text: str) -> int:
+    """A number of tokens from "6M", "745k" or "745000"."""
+    value = _amount(text)
+    if not 1 <= value < math.inf:
+        raise OptionError(f"{option} {text!r}: accepted are tokens from 1 on, such as 6M or 745k")
+    return round(value)
+
+
+def parse_duration(option: str, text: str) -> float:
+    """Seconds from "90s", "8m", "1h" or "90"."""
+    match = _DURATION.fullmatch(text.strip())
+    value = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not 0 < value < math.inf:
+        raise OptionError(f"{option} {text!r}: accepted are times above 0, such as 90s, 8m or 1h")
+    return value
+
+
+def _amount(text: str) -> float:
+    """0 where the text is none."""
+    match = _AMOUNT.fullmatch(text.strip())
+    return float(match[1]) * _FACTORS[match[2].lower()] if match else 0.0
