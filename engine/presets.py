@@ -8,43 +8,50 @@ model; they are not measurements of TensorRT-LLM, SGLang or the Together Inferen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from engine.core import Engine
 from engine.cost import Coefficients, Cost
+from engine.fit import Fit
+from engine.fitted import FITS
+from engine.hardware import B200
+from engine.kv_pool import Attention, Memory, most_tokens, pool_tokens
+from engine.models import KIMI_K2_5
+from engine.roofline import Roofline
 from engine.scheduler import Policy
 from engine.speculation import Speculation
 
-# AIConfigurator 0.12.0, TensorRT-LLM 1.3.0rc20 tables, TP4, fp8 KV: prefill error 2.8 %, decode
-# (3 drafts) 1.7 %. d2 is a guess between the fits with (2.35e-8) and without drafts (6.6e-9),
-# because the tables charge one KV read per verified token.
-TRTLLM_TP4 = Coefficients(
-    t0_s=34.4e-3, a1_s=20.3e-6, a2_s=4.75e-10, d0_s=4.8e-3, d1_s=6.5e-3, d2_s=1.2e-8
-)
-# The same source, SGLang 0.5.14 tables, TP8, fp8 KV: prefill error 3.3 %, decode 1.4 %.
-SGLANG_TP8 = Coefficients(
-    t0_s=20.7e-3, a1_s=14.06e-6, a2_s=3.4e-10, d0_s=3.5e-3, d1_s=3.0e-3, d2_s=1.2e-8
-)
 # The study: EAGLE with 3 drafts, acceptance about 70 %. Read as the chance per position (2.533
 # tokens per step); read as accepted/drafted it would be 3.1 tokens per step (0.832 per position).
 EAGLE3 = Speculation.of(0.7, drafts=3, meaning="per_position")
+
+
+def fitted(software: str, gpus: int) -> Fit:
+    """The fit to that engine's tables. Raises ValueError, naming the numbers of GPUs there are."""
+    there = {fit.gpus: fit for fit in FITS if fit.software == software}
+    if gpus not in there:
+        accepted = " or ".join(map(str, sorted(there)))
+        raise ValueError(f"gpus {gpus}: tables of {software} are fitted for {accepted}")
+    return there[gpus]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
     """Everything that makes one simulated engine.
 
-    tables: the coefficients of the same software by number of GPUs, where measured tables exist.
+    software: whose tables `cost` comes from; None for the roofline, which has none.
+    attention: how the derived part of the pool is laid out (`kv_pool`); the tables are
+        tensor-parallel either way.
     """
 
     name: str
     gpus: int
     cost: Cost
-    tables: Mapping[int, Coefficients] = field(default_factory=dict)
+    kv_tokens: int
+    software: str | None = None
+    attention: Attention = "tensor_parallel"
     policy: Policy = Policy()
     speculation: Speculation = EAGLE3
-    kv_tokens: int = 3_000_000  # guess: above TP4's own 745k, stands for DP attention or a tier
     prefix_cache: bool = True
     ttft_fixed_s: float = 0.080  # guess: network, tokenising, templating
 
@@ -53,15 +60,32 @@ class Preset:
         return f"sim:{self.name}"
 
     def on_gpus(self, gpus: int) -> Preset:
-        """The preset with the tables of that many GPUs, its fitted speed factors kept: estimated.
+        """The same engine on another number of GPUs. Estimated.
 
-        Raises ValueError where no table exists.
+        The tables of that number with the speed factors kept; the pool moves by the difference
+        of the derived pools (`kv_pool.pool_tokens`), so that what it holds beyond them stays.
+        Raises ValueError where no table exists or the weights do not fit.
         """
-        if gpus not in self.tables or not isinstance(self.cost, Coefficients):
-            accepted = " or ".join(map(str, sorted(self.tables))) or str(self.gpus)
-            raise ValueError(f"gpus {gpus}: {self.name} has tables for {accepted}")
-        cost = replace(self.tables[gpus], s_pf=self.cost.s_pf, s_dc=self.cost.s_dc)
-        return replace(self, gpus=gpus, cost=cost)
+        if isinstance(self.cost, Roofline):
+            kv_tokens = most_tokens(self.cost.model, self.cost.gpu, gpus)
+        else:
+            kv_tokens = self._moved_pool(gpus, self.attention)
+        cost = self._cost(gpus, self.speculation)
+        return replace(self, gpus=gpus, cost=cost, kv_tokens=kv_tokens)
+
+    def with_attention(self, attention: Attention) -> Preset:
+        """The pool under another layout of attention; step times stay. Estimated."""
+        if isinstance(self.cost, Roofline):
+            raise ValueError("attention: the roofline's pool holds nothing twice already")
+        kv_tokens = self._moved_pool(self.gpus, attention)
+        return replace(self, attention=attention, kv_tokens=kv_tokens)
+
+    def with_speculation(self, speculation: Speculation) -> Preset:
+        """Other drafts: the decode table of that number. Raises ValueError without one."""
+        cost = self.cost
+        if speculation.num_drafts != self.speculation.num_drafts:
+            cost = self._cost(self.gpus, speculation)
+        return replace(self, cost=cost, speculation=speculation)
 
     def engine(self, seed: int) -> Engine:
         return Engine(
@@ -74,28 +98,59 @@ class Preset:
             seed=seed,
         )
 
+    def _cost(self, gpus: int, speculation: Speculation) -> Cost:
+        drafts = speculation.num_drafts
+        if isinstance(self.cost, Roofline):
+            return replace(self.cost, gpus=gpus, drafts=drafts)
+        if self.software is None or not isinstance(self.cost, Coefficients):
+            raise ValueError(f"{self.name} has no tables for other GPUs or drafts")
+        table = fitted(self.software, gpus).coefficients(drafts)
+        return replace(table, s_pf=self.cost.s_pf, s_dc=self.cost.s_dc)
+
+    def _moved_pool(self, gpus: int, attention: Attention) -> int:
+        before = pool_tokens(KIMI_K2_5, B200, self.gpus, Memory(attention=self.attention))
+        after = pool_tokens(KIMI_K2_5, B200, gpus, Memory(attention=attention))
+        return max(after, self.kv_tokens + after - before)
+
+
+_TRTLLM_TP4 = fitted("TensorRT-LLM", 4).coefficients(EAGLE3.num_drafts)
+_SGLANG_TP8 = fitted("SGLang", 8).coefficients(EAGLE3.num_drafts)
 
 # s_pf and s_dc are fitted to 0.71 s, 1.1 s and 5.1 s (first calibration, session model of 8k new
-# tokens per turn).
+# tokens per turn). kv_tokens is a guess above the derived 0.69M (4 GPUs) and 2.6M (8): the rest
+# stands for data-parallel attention or a tier in host memory.
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset(
             name="together-like",
             gpus=4,
-            cost=replace(TRTLLM_TP4, s_pf=1.17, s_dc=1.05),
+            software="TensorRT-LLM",  # the nearest tables there are
+            cost=replace(_TRTLLM_TP4, s_pf=1.17, s_dc=1.05),
+            kv_tokens=3_000_000,
         ),
         Preset(
             name="trtllm-like",
             gpus=4,
-            cost=replace(TRTLLM_TP4, s_pf=0.87),
+            software="TensorRT-LLM",
+            cost=replace(_TRTLLM_TP4, s_pf=0.87),
+            kv_tokens=3_000_000,
         ),
         Preset(
             name="sglang-like",
             gpus=8,
-            cost=replace(SGLANG_TP8, s_pf=0.26),
+            software="SGLang",
+            cost=replace(_SGLANG_TP8, s_pf=0.26),
             policy=Policy(mode="prefill_first"),
-            kv_tokens=6_000_000,  # guess
+            kv_tokens=6_000_000,
+        ),
+        Preset(
+            name="roofline",
+            gpus=4,
+            cost=Roofline(model=KIMI_K2_5, gpu=B200, gpus=4, drafts=EAGLE3.num_drafts),
+            policy=Policy(max_running=256),  # no limit of the hardware's
+            kv_tokens=most_tokens(KIMI_K2_5, B200, 4),
+            ttft_fixed_s=0.0,
         ),
     )
 }

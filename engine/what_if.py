@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from engine.cost import Coefficients, Cost
+from engine.kv_pool import Attention
 from engine.presets import Preset
 from engine.scheduler import Policy
 from engine.speculation import Meaning, Speculation
@@ -20,7 +21,8 @@ class WhatIf:
     decode_attention_speed: the decode kernel's attention is x times as fast: T_kv / x.
     prefill_attention_speed: the same for prefill: a2 / x.
     acceptance, drafts, meaning: `Speculation.of`; drafts 0 turns speculation off.
-    gpus: a number for which the preset has measured tables.
+    gpus, attention: `Preset.on_gpus`, `Preset.with_attention`; the pool moves with them, unless
+        kv_tokens says how large it is.
     """
 
     decode_attention_speed: float | None = None
@@ -31,6 +33,7 @@ class WhatIf:
     kv_tokens: int | None = None
     chunk_tokens: int | None = None
     gpus: int | None = None
+    attention: Attention | None = None
     prefix_cache: bool | None = None
 
     def __post_init__(self) -> None:
@@ -48,11 +51,13 @@ class WhatIf:
         """The changed preset. Raises ValueError, naming the change that is not possible."""
         if self.gpus is not None and self.gpus != preset.gpus:
             preset = preset.on_gpus(self.gpus)
+        if self.attention is not None and self.attention != preset.attention:
+            preset = preset.with_attention(self.attention)
+        preset = preset.with_speculation(self._speculation(preset.speculation))
         return replace(
             preset,
             cost=self._cost(preset.cost),
             policy=self._policy(preset.policy),
-            speculation=self._speculation(preset.speculation),
             kv_tokens=_given(self.kv_tokens, preset.kv_tokens),
             prefix_cache=_given(self.prefix_cache, preset.prefix_cache),
         )
