@@ -1,37 +1,28 @@
 """A run as it goes, for a page that asks every second: windows of time, levels, single turns.
 
 However long the run lasts, an answer stays small (at most `MOST_WINDOWS` windows and `DOTS` turns,
-and of these only what is new) and costs little: a window is summed up anew only when a turn came
-into it, a level in at most a twentieth of the time. All figures are `measure.tally`'s.
+and of these only what is new) and costs little: a window or a level is summed up anew only when a
+turn came into it. All figures are `measure.tally`'s.
 """
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from measure.ledger import Header
+from exporters.turns import Load
+from measure.health import Health
 from measure.record import Level, TurnRecord
 from measure.tally import Summary, Tally
 
 MOST_WINDOWS = 240  # a point every four pixels or so (guess)
-FIRST_WIDTH_S = 10.0  # guess: five turns at 2.5M TPM
+FIRST_WIDTH_S = 30.0  # guess: 14 turns at 2.5M TPM
 DOTS = 3000  # guess: more are a cloud
-_ROWS_SHARE = 0.05  # of the time, at most, goes into the rows of levels (guess)
 
-Row = Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gauges:
-    """What was going on at a moment; None is unknown."""
-
-    in_flight: int | None
-    developers: int | None
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -44,7 +35,7 @@ class _Stretch:
     changed: int
     turns: list[TurnRecord] = field(default_factory=list)
     reports_cached: bool = False
-    gauges: Gauges | None = None
+    load: Load | None = None
     summary: Summary | None = None
     summed: tuple[int, tuple[float, float]] | None = None
 
@@ -56,38 +47,38 @@ class _Stretch:
     def joined(self, later: _Stretch | None, serial: int) -> _Stretch:
         """With the stretch that follows; a turn of both counts once."""
         both = [*self.turns, *(later.turns if later else ())]
-        gauges = later.gauges if later and later.gauges else self.gauges
+        load = later.load if later and later.load else self.load
         reports_cached = self.reports_cached or (later is not None and later.reports_cached)
-        return _Stretch(serial, list({id(t): t for t in both}.values()), reports_cached, gauges)
+        return _Stretch(serial, list({id(t): t for t in both}.values()), reports_cached, load)
 
 
 @dataclass(slots=True)
-class _LevelRow:
-    """A level, its turns, and its row of the table with the serial that it was written at."""
+class _LevelStretch(Generic[T]):
+    """A level and its turns; step: what they add up to, at the serial `stepped`."""
 
     level: Level
     stretch: _Stretch
-    row: Row | None = None
-    written: int = -1
+    step: T | None = None
+    stepped: int = -1
 
 
-class LiveRun:
-    """Takes in turns and levels, and says at any time how the run stands. What only reads (`view`,
-    `closed_levels`) may run in another thread."""
+class LiveRun(Generic[T]):
+    """Takes in turns, levels and health, and says at any time how the run stands. `view` and `steps`
+    may run in another thread."""
 
-    def __init__(self, header: Header, write_row: Callable[[Level, list[TurnRecord]], Row]) -> None:
-        """write_row: a level (with an end) and its turns as a row of the table."""
-        self.header = header
+    def __init__(self, step: Callable[[Level, list[TurnRecord]], T]) -> None:
+        """step: what the turns of a level (with an end) add up to."""
         self.turns: list[TurnRecord] = []  # without their chunk gaps: most of the memory
+        self.health: list[Health] = []
         self.ended_at_s: float | None = None
-        self._write_row = write_row
+        self.phase = 0  # counts beginnings and ends, of levels and of the run
+        self._step = step
         self._serial = 0
         self._width_s = FIRST_WIDTH_S
         self._windows: list[_Stretch] = []
-        self._levels: list[_LevelRow] = []
+        self._levels: list[_LevelStretch[T]] = []
         self._dots: deque[tuple[int, float, float]] = deque(maxlen=DOTS)
         self._reporter: TurnRecord | None = None  # a turn that reports cached tokens
-        self._rows_due_at = 0.0
 
     def add(self, record: TurnRecord) -> None:
         turn = replace(record, chunk_gaps_s=())
@@ -101,24 +92,29 @@ class LiveRun:
             self._reporter = turn
             self._change_all()  # what reported none before was a miss
 
+    def add_health(self, health: Health) -> None:
+        self.health.append(health)
+
     def level(self, level: Level) -> None:
         """A level begins, or the last one ends."""
         self._serial += 1
-        self._rows_due_at = 0.0
+        self.phase += 1
         if self._levels and self._levels[-1].level.index == level.index:
             self._levels[-1].level = level
             self._levels[-1].stretch.changed = self._serial
         else:
-            self._levels.append(_LevelRow(level, _Stretch(self._serial)))
+            self._levels.append(_LevelStretch(level, _Stretch(self._serial)))
 
-    def sample(self, now_s: float, gauges: Gauges) -> None:
-        """What goes on now; a window keeps its last sample."""
-        self._window_at(now_s).gauges = gauges
+    def sample(self, now_s: float, load: Load) -> None:
+        """What is under way now; a window keeps its last sample."""
+        self._window_at(now_s).load = load
 
     def end(self, now_s: float) -> None:
         self._serial += 1
-        self._rows_due_at = 0.0
+        self.phase += 1
         self.ended_at_s = now_s
+        for entry in self._levels:
+            entry.stepped = -1
 
     def view(self, now_s: float, *, since: int = -1, seen_s: float = -1.0) -> dict[str, Any]:
         """The state now, of JSON types; of windows and dots only what came after the serial `since`
@@ -137,19 +133,20 @@ class LiveRun:
             ],
             "dots": [(at_s, ttft_s) for number, at_s, ttft_s in list(self._dots) if number > since],
             "levels": [asdict(entry.level) for entry in list(self._levels)],
-            "rows": self._rows(now_s),
         }
 
-    def closed_levels(self, now_s: float) -> Iterator[tuple[Level, list[TurnRecord]]]:
-        """Every level with its turns; the one that lasts ends now."""
-        for entry in list(self._levels):
-            yield self._closed(entry, now_s)
+    def steps(self, now_s: float) -> list[T]:
+        """What each level adds up to; the one that lasts, as if it ended now."""
+        return [self._step_of(entry, now_s) for entry in list(self._levels)]
 
-    def _closed(self, entry: _LevelRow, now_s: float) -> tuple[Level, list[TurnRecord]]:
-        level = entry.level
-        if level.ended_at_s is None:
-            level = replace(level, ended_at_s=now_s if self.ended_at_s is None else self.ended_at_s)
-        return level, self._turns_of(entry.stretch)
+    def _step_of(self, entry: _LevelStretch[T], now_s: float) -> T:
+        level, changed = entry.level, entry.stretch.changed
+        lasts = level.ended_at_s is None and self.ended_at_s is None
+        if entry.step is None or lasts or entry.stepped != changed:
+            if level.ended_at_s is None:
+                level = replace(level, ended_at_s=now_s if lasts else self.ended_at_s)
+            entry.step, entry.stepped = self._step(level, self._turns_of(entry.stretch)), changed
+        return entry.step
 
     def _over(
         self, windows: list[_Stretch], width_s: float, now_s: float
@@ -163,7 +160,7 @@ class LiveRun:
                 yield stretch, (start_s, end_s)
 
     def _window_view(self, stretch: _Stretch, window: tuple[float, float]) -> dict[str, Any]:
-        summary, gauges = self._summary(stretch, window), stretch.gauges
+        summary, load = self._summary(stretch, window), stretch.load
         level = self._level_at((window[0] + window[1]) / 2)
         return {
             "start_s": window[0],
@@ -181,8 +178,9 @@ class LiveRun:
             "hit_share": summary.hit_share,
             "ideal_hit_share": summary.ideal_hit_share,
             "failed": summary.failed,
-            "in_flight": None if gauges is None else gauges.in_flight,
-            "developers": None if gauges is None else gauges.developers,
+            "in_flight": None if load is None else load.in_flight,
+            "open_sessions": None if load is None else load.open_sessions,
+            "waiting_tickets": None if load is None else load.waiting_tickets,
         }
 
     def _summary(self, stretch: _Stretch, window: tuple[float, float]) -> Summary:
@@ -198,19 +196,6 @@ class LiveRun:
         if stretch.reports_cached or self._reporter is None:
             return list(stretch.turns)
         return [*stretch.turns, self._reporter]
-
-    def _rows(self, now_s: float) -> list[Row | None]:
-        """The rows of the table; one that there is no time to write stays as it was."""
-        began = time.perf_counter()
-        if began >= self._rows_due_at:
-            for entry in list(self._levels):
-                lasts = entry.level.ended_at_s is None and self.ended_at_s is None
-                if lasts or entry.written != entry.stretch.changed:
-                    entry.written = entry.stretch.changed
-                    entry.row = self._write_row(*self._closed(entry, now_s))
-            ended = time.perf_counter()
-            self._rows_due_at = ended + (ended - began) / _ROWS_SHARE
-        return [entry.row for entry in list(self._levels)]
 
     def _windows_of(self, turn: TurnRecord) -> list[_Stretch]:
         ended = self._window_at(turn.ended_at_s)  # the later one first: it may make all wider

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from exporters.live_run import DOTS, MOST_WINDOWS, Gauges, LiveRun
+from exporters.live_run import DOTS, MOST_WINDOWS, LiveRun
+from exporters.turns import IDLE
 from measure.ledger import Ledger
 from measure.record import Level, TurnRecord
 from measure.tally import Tally
-from report.steps import steps
-from report.table import row
-from tests.records import header, turn_record
+from report.steps import Step, steps
+from tests.records import turn_record
 from tests.runs import ladder_run
 
 
-def fed(ledger: Ledger) -> LiveRun:
+def fed(ledger: Ledger) -> LiveRun[Step]:
     """The run as the page would have met it: levels and turns in the order of their ends."""
-    run = LiveRun(ledger.header, lambda level, turns: [level.index, turns])  # type: ignore[list-item]
+    run = LiveRun(lambda level, turns: steps(Ledger(ledger.header, turns, [level]))[0])
     events: list[tuple[float, Level | TurnRecord]] = [(r.ended_at_s, r) for r in ledger.records]
     for level in ledger.levels:
         assert level.ended_at_s is not None
@@ -29,12 +29,16 @@ def fed(ledger: Ledger) -> LiveRun:
     return run
 
 
+def without_cached(ledger: Ledger, cached: str) -> Ledger:
+    """Cached tokens reported by every turn, late in the run only, or never."""
+    keep = {"reported": 0, "late": len(ledger.records) // 2, "never": len(ledger.records)}[cached]
+    ledger.records[:keep] = [replace(r, cached_tokens=None) for r in ledger.records[:keep]]
+    return ledger
+
+
 @pytest.mark.parametrize("cached", ["reported", "late", "never"])
 def test_every_window_equals_the_tally_of_the_whole_run(cached: str):
-    ledger = ladder_run(level_s=240.0)
-    if cached != "reported":
-        keep = len(ledger.records) // 2 if cached == "late" else len(ledger.records)
-        ledger.records[:keep] = [replace(r, cached_tokens=None) for r in ledger.records[:keep]]
+    ledger = without_cached(ladder_run(), cached)
     run, tally = fed(ledger), Tally(ledger.records)
     windows = run.view(0.0)["windows"]
     assert 100 < len(windows) <= MOST_WINDOWS
@@ -49,29 +53,32 @@ def test_every_window_equals_the_tally_of_the_whole_run(cached: str):
     assert sum(window["turns"] for window in windows) == tally.summary((0, 1e9)).ttft_s.count
 
 
-def test_the_rows_of_the_table_are_the_rows_of_the_report():
+@pytest.mark.parametrize("cached", ["reported", "late", "never"])
+def test_the_steps_are_those_of_the_report(cached: str):
+    ledger = without_cached(ladder_run(), cached)
+    assert fed(ledger).steps(1e5) == steps(ledger)
+
+
+def test_a_level_that_lasts_is_summed_up_as_if_it_ended_now():
     ledger = ladder_run()
-    run = LiveRun(
-        ledger.header,
-        lambda level, turns: row(steps(Ledger(ledger.header, turns, [level]))[0], open_mode=True),
-    )
-    for level in ledger.levels:
-        run.level(level)
-    for record in ledger.records:
+    run = LiveRun(lambda level, turns: steps(Ledger(ledger.header, turns, [level]))[0])
+    run.level(replace(ledger.levels[0], ended_at_s=None))
+    early = [r for r in ledger.records if r.ended_at_s < 200.0]
+    for record in early:
         run.add(record)
-    run.end(1e5)
-    assert run.view(0.0)["rows"] == [row(step, open_mode=True) for step in steps(ledger)]
+    now = [replace(ledger.levels[0], ended_at_s=200.0)]
+    assert run.steps(200.0) == steps(Ledger(ledger.header, early, now))
 
 
 def test_a_later_view_holds_only_what_is_new_and_together_they_hold_everything():
-    run = LiveRun(header(), lambda level, turns: [])
+    run = LiveRun(lambda level, turns: None)
     for second in range(1000):
         run.add(turn_record(turn=second, scheduled_at_s=second, ended_at_s=second + 3.0))
     first = run.view(990.0)
-    assert len(first["windows"]) == 99 and len(first["dots"]) == 1000
+    assert len(first["windows"]) == 33 and len(first["dots"]) == 1000
     run.add(turn_record(turn=1001, scheduled_at_s=505.0, ended_at_s=995.0, first_token_at_s=12.5))
     second = run.view(1001.0, since=first["serial"], seen_s=first["now_s"])
-    assert [window["start_s"] for window in second["windows"]] == [500, 980, 990]
+    assert [window["start_s"] for window in second["windows"]] == [480, 960]
     assert second["dots"] == [(505.0, 2.5)]
     known = {w["start_s"]: w for w in first["windows"]} | {
         w["start_s"]: w for w in second["windows"]
@@ -80,13 +87,13 @@ def test_a_later_view_holds_only_what_is_new_and_together_they_hold_everything()
 
 
 def test_windows_widen_so_that_their_number_stays_bounded_and_lose_no_turn():
-    run = LiveRun(header(), lambda level, turns: [])
+    run = LiveRun(lambda level, turns: None)
     for hour in range(60):
         run.add(turn_record(turn=hour, scheduled_at_s=hour * 600.0, ended_at_s=hour * 600.0 + 700))
-        run.sample(hour * 600.0 + 700, Gauges(in_flight=hour, developers=60))
+        run.sample(hour * 600.0 + 700, replace(IDLE, in_flight=hour))
     run.end(36_101.0)
     view = run.view(0.0)
-    assert view["width_s"] == 160.0 and len(view["windows"]) <= MOST_WINDOWS
+    assert view["width_s"] == 240.0 and len(view["windows"]) <= MOST_WINDOWS
     assert sum(window["turns"] for window in view["windows"]) == 60
     achieved = sum(w["achieved_tpm"] * (w["end_s"] - w["start_s"]) / 60 for w in view["windows"])
     assert achieved == pytest.approx(60 * 1000)
@@ -96,7 +103,7 @@ def test_windows_widen_so_that_their_number_stays_bounded_and_lose_no_turn():
 
 
 def test_the_turns_it_holds_and_shows_are_bounded():
-    run = LiveRun(header(), lambda level, turns: [])
+    run = LiveRun(lambda level, turns: None)
     for second in range(DOTS + 500):
         run.add(turn_record(turn=second, scheduled_at_s=float(second), chunk_gaps_s=(0.1,) * 100))
     assert len(run.view(1e4)["dots"]) == DOTS
@@ -104,10 +111,10 @@ def test_the_turns_it_holds_and_shows_are_bounded():
 
 
 def test_the_window_that_is_not_over_is_not_shown_until_the_run_ends():
-    run = LiveRun(header(), lambda level, turns: [])
-    run.add(turn_record(scheduled_at_s=12.0, ended_at_s=14.0))
-    run.sample(14.0, Gauges(in_flight=None, developers=1))
-    assert [window["end_s"] for window in run.view(14.0)["windows"]] == [10.0]
-    run.end(15.0)
+    run = LiveRun(lambda level, turns: None)
+    run.add(turn_record(scheduled_at_s=32.0, ended_at_s=34.0))
+    run.sample(34.0, IDLE)
+    assert [window["end_s"] for window in run.view(34.0)["windows"]] == [30.0]
+    run.end(35.0)
     last = run.view(99.0)["windows"][-1]
-    assert (last["end_s"], last["achieved_tpm"], last["in_flight"]) == (15.0, 12_000, None)
+    assert (last["end_s"], last["achieved_tpm"], last["in_flight"]) == (35.0, 12_000, 0)
