@@ -35,8 +35,8 @@ _MAX_SPEED = 100  # guess: beyond x40 lateness shows in the results
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        counter = _counter(options.tokenizer)
-        listener = _listen(options.host, options.port)
+        counter = token_counter(options.tokenizer)
+        listener = listen(options.host, options.port)
     except (TokenizerError, OSError) as error:
         print(f"engine: {_reason(error, options)}", file=sys.stderr)
         return 2
@@ -49,10 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         api_key=options.api_key or None,
         reasoning_effort=options.reasoning_effort,
     )
-    return _serve(EngineApp(settings, counter), listener, settings)
+    return serve(EngineApp(settings, counter), listener, settings)
 
 
-def _serve(app: EngineApp, listener: socket.socket, settings: Settings) -> int:
+def serve(app: EngineApp, listener: socket.socket, settings: Settings) -> int:
+    """Until a signal. Says on stdout when it is ready. Raises what killed the engine loop."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     ready = (
@@ -98,7 +99,8 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
 
@@ -113,7 +115,8 @@ def _reason(error: Exception, options: argparse.Namespace) -> str:
     )
 
 
-def _counter(spec: str) -> TokenCounter:
+def token_counter(spec: str) -> TokenCounter:
+    """The counting of `workload.tokens` with this tokenizer. Raises TokenizerError."""
     tokenizer = load_tokenizer(spec)
     return TokenCounter(
         name=tokenizer.name,
