@@ -1,0 +1,352 @@
+"""Traffic: developers at work in virtual time. The same sessions and tickets as over HTTP.
+
+What `locustfiles` does with greenlets, sockets and a wall clock happens here on an agenda of
+virtual seconds: `workload.session` says what is sent, `workload.tickets` who sends next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from typing import Literal
+
+import numpy as np
+
+from engine.core import Emission, Engine
+from engine.kv_cache import BLOCK_TOKENS, Segment
+from engine.scheduler import QueueFull
+from engine.sequence import Sequence
+from workload.arrivals import Arrivals, TargetLine
+from workload.profile import Profile
+from workload.session import Session, Turn, sessions
+from workload.tickets import Place, TicketLine, mean_prompt_tokens, session_tpm
+
+# scripted: histories carry replies of the workload's own, as over HTTP, so a cache holds the last
+# prompt; echo: they carry the engine's reply, so it holds that as well.
+History = Literal["scripted", "echo"]
+
+RETRY_AFTER_S = 1.0  # as the server answers a full queue
+NEVER = math.inf
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class SimulatedTurn:
+    """One turn as the simulated engine served it. Names and definitions are those of
+    measure.record.TurnRecord (tests/engine/test_offline.py compares them)."""
+
+    session: str
+    turn: int
+    kind: str
+    ideal_cached_tokens: int
+    scheduled_at_s: float
+    sent_at_s: float
+    sequence: Sequence
+    cancel_after_chunks: int | None
+    output_chunks: int = 0
+    ended_at_s: float | None = None
+    outcome: str = "unfinished"
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.sequence.prompt_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        return self.sequence.num_emitted
+
+    @property
+    def cached_tokens(self) -> int | None:
+        return self.sequence.cached_tokens
+
+    @property
+    def first_token_at_s(self) -> float | None:
+        return self.sequence.first_token_at_s
+
+    @property
+    def ttft_s(self) -> float | None:
+        """first_token_at - sent_at."""
+        first_s = self.first_token_at_s
+        return None if first_s is None else first_s - self.sent_at_s
+
+    @property
+    def decode_tps(self) -> float | None:
+        """(output_tokens - 1) / (ended_at - first_token_at): the first chunk is one token."""
+        if self.ended_at_s is None or self.first_token_at_s is None or self.output_chunks < 2:
+            return None
+        return (self.output_tokens - 1) / (self.ended_at_s - self.first_token_at_s)
+
+
+class Developer:
+    """One developer: endless sessions, the first met in mid-life."""
+
+    def __init__(self, profile: Profile, seed: int, number: int) -> None:
+        self._sessions: Iterator[Session] = sessions(profile, seed, 0, number)
+
+    def next_session(self) -> tuple[Session, Turn]:
+        """The next session that has a first turn, with it."""
+        for session in self._sessions:
+            if (turn := session.next_turn()) is not None:
+                return session, turn
+        raise AssertionError("sessions are endless")
+
+
+class Work:
+    """A session at work: the content of its prompts, and the turn that comes next.
+
+    developer: who goes on with another session after it; None for a sub-agent, whose parent's turn
+    waits for it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        turn: Turn,
+        ready_at_s: float,
+        *,
+        developer: Developer | None = None,
+        parent: Work | None = None,
+    ) -> None:
+        self.session = session
+        self.turn = turn
+        self.ready_at_s = ready_at_s
+        self.developer = developer
+        self.parent = parent
+        self.agents_at_work = 0
+        self._segments: tuple[Segment, ...] = ()
+        self._held_tokens = 0
+
+    def advance(self, sequence_id: int, history: History) -> tuple[Sequence, int]:
+        """The sequence of the next turn, and its ideal cached tokens."""
+        turn = self.turn
+        if turn.kind in ("start", "compaction"):
+            shared_tokens = self.session.profile.shared_prefix_tokens
+            self._segments = (Segment(("shared", shared_tokens), shared_tokens // BLOCK_TOKENS),)
+            self._held_tokens = shared_tokens
+        ideal_tokens = self._held_tokens
+        name = (turn.session, turn.index)
+        prompt = (*self._segments, Segment(name, turn.prompt_tokens // BLOCK_TOKENS))
+        replied_tokens = turn.prompt_tokens + turn.reply_tokens
+        reply = Segment((*name, "reply"), replied_tokens // BLOCK_TOKENS)
+        echoes = history == "echo"
+        self._segments = (*prompt, reply) if echoes else prompt
+        self._held_tokens = replied_tokens if echoes else turn.prompt_tokens
+        sequence = Sequence(
+            id=sequence_id,
+            prompt_tokens=turn.prompt_tokens,
+            output_tokens=turn.output_tokens,
+            segments=(*prompt, reply),
+        )
+        return sequence, ideal_tokens
+
+
+class Traffic:
+    """Closed mode: every developer follows its own pauses. `Tickets` is the open mode.
+
+    `next_s` and `advance` are its agenda; `answer` takes what the engine emitted. `turns` are all
+    turns sent, in the order of sending.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        profile: Profile,
+        seed: int,
+        *,
+        context_tokens: int,
+        history: History = "scripted",
+    ) -> None:
+        self.turns: list[SimulatedTurn] = []
+        self.unsent_at_s: list[float] = []  # due times of tickets that nobody took
+        self._engine = engine
+        self._profile = profile
+        self._seed = seed
+        self._context_tokens = context_tokens
+        self._history = history
+        self._resting = False
+        self._under_way: dict[int, tuple[Work, SimulatedTurn]] = {}
+        self._ids = count()
+        self._order = count()  # of what is due at the same time
+        self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
+
+    @property
+    def in_flight(self) -> int:
+        """Turns sent and not ended."""
+        return len(self._under_way)
+
+    def begin(self, developers: int) -> None:
+        """They come at second 0, each somewhere in a session."""
+        for number in range(developers):
+            self._begin(Developer(self._profile, self._seed, number))
+
+    def rest(self, now_s: float) -> None:
+        """Nothing more is sent; turns under way go on."""
+        self._resting = True
+
+    def next_s(self) -> float:
+        """When `advance` is due; NEVER when nothing is."""
+        return self._agenda[0][0] if self._agenda else NEVER
+
+    def advance(self) -> None:
+        """Does what is due at `next_s`."""
+        at_s, _, action = heappop(self._agenda)
+        action(at_s)
+
+    def answer(self, emissions: list[Emission], now_s: float) -> None:
+        """The engine's step ended at `now_s` with these tokens."""
+        for sequence, _, finished in emissions:
+            work, seen = self._under_way[sequence.id]
+            seen.output_chunks += 1
+            if finished:
+                self.at(now_s, partial(self._end, work, seen, "ok"))
+            elif seen.output_chunks == seen.cancel_after_chunks:
+                self.at(now_s, partial(self._end, work, seen, "cancelled"))
+
+    def at(self, at_s: float, action: Callable[[float], None]) -> None:
+        """Puts an action on the agenda; it is called with its time."""
+        heappush(self._agenda, (at_s, next(self._order), action))
+
+    def _begin(self, developer: Developer) -> None:
+        session, turn = developer.next_session()
+        self._wait(Work(session, turn, turn.gap_s, developer=developer), "unstarted", 0.0)
+
+    def _wait(self, work: Work, place: Place, now_s: float) -> None:
+        """Sends the work's turn when its pause is over."""
+        self.at(work.ready_at_s, lambda at_s: self._send(work, at_s, at_s))
+
+    def _took(self, prompt_tokens: int) -> None:
+        """A ticket was used."""
+
+    def _send(self, work: Work, due_s: float, now_s: float) -> None:
+        if self._resting:
+            return
+        turn = work.turn
+        sequence, ideal_tokens = work.advance(next(self._ids), self._history)
+        seen = SimulatedTurn(
+            session=turn.session,
+            turn=turn.index,
+            kind=turn.kind,
+            ideal_cached_tokens=ideal_tokens,
+            scheduled_at_s=due_s,
+            sent_at_s=now_s,
+            sequence=sequence,
+            cancel_after_chunks=turn.cancel_after_chunks,
+        )
+        self.turns.append(seen)
+        self._took(turn.prompt_tokens)
+        self._under_way[sequence.id] = work, seen
+        if turn.prompt_tokens + turn.output_tokens > self._context_tokens:
+            self._end(work, seen, "context_overflow", now_s)
+            return
+        try:
+            self._engine.submit(sequence, now_s)
+        except QueueFull:
+            self._end(work, seen, "http_429", now_s)
+
+    def _end(self, work: Work, seen: SimulatedTurn, outcome: str, now_s: float) -> None:
+        if outcome == "cancelled":
+            self._engine.cancel(seen.sequence)
+        del self._under_way[seen.sequence.id]
+        seen.outcome, seen.ended_at_s = outcome, now_s
+        turn = None if outcome == "context_overflow" else work.session.next_turn()
+        if turn is None:
+            self._finish(work, now_s)
+            return
+        pause_s = max(turn.gap_s, RETRY_AFTER_S if outcome == "http_429" else 0.0)
+        work.turn, work.ready_at_s = turn, now_s + pause_s
+        if turn.subagents:
+            self._send_agents(work, now_s)
+        else:
+            self._wait(work, "ready", now_s)
+
+    def _finish(self, work: Work, now_s: float) -> None:
+        """The session is over."""
+        if (parent := work.parent) is not None:
+            parent.agents_at_work -= 1
+            if not parent.agents_at_work:
+                parent.ready_at_s = max(parent.ready_at_s, now_s)
+                self._wait(parent, "ready", now_s)
+        elif (developer := work.developer) is not None:
+            session, turn = developer.next_session()
+            fresh = Work(session, turn, now_s + turn.gap_s, developer=developer)
+            self._wait(fresh, "idle", now_s)
+
+    def _send_agents(self, parent: Work, now_s: float) -> None:
+        """The turn that comes next waits for its sub-agents, who work side by side."""
+        agents = [parent.session.subagent(k) for k in range(parent.turn.subagents)]
+        starts = [(agent, turn) for agent in agents if (turn := agent.next_turn()) is not None]
+        parent.agents_at_work = len(starts)
+        for agent, turn in starts:
+            self._wait(Work(agent, turn, now_s + turn.gap_s, parent=parent), "ready", now_s)
+
+
+class OpenTraffic(Traffic):
+    """Open mode: tickets fall due along a target line, up to `developers` sessions take them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        profile: Profile,
+        seed: int,
+        *,
+        context_tokens: int,
+        history: History = "scripted",
+        arrival_cv: float = 0.0,
+    ) -> None:
+        super().__init__(engine, profile, seed, context_tokens=context_tokens, history=history)
+        rng = np.random.default_rng((seed, 0))
+        self._line = TargetLine()
+        mean_tokens = mean_prompt_tokens(profile)
+        self._arrivals = Arrivals(self._line, mean_tokens, cv=arrival_cv, rng=rng)
+        self._tickets: TicketLine[tuple[Work, Place]] = TicketLine(
+            self._line, self._arrivals, session_tpm(profile)
+        )
+        self._last_due_s = 0.0
+
+    def set_tpm(self, tpm: float, ramp_s: float, now_s: float) -> None:
+        """Towards this rate from now on."""
+        self._line.set_tpm(now_s, tpm, ramp_s)
+
+    def rest(self, now_s: float) -> None:
+        super().rest(now_s)
+        self._line.set_tpm(now_s, 0.0)
+        self.unsent_at_s += self._tickets.give_up()
+
+    def next_s(self) -> float:
+        return min(super().next_s(), self._next_due_s())
+
+    def advance(self) -> None:
+        due_s = self._next_due_s()
+        if super().next_s() <= due_s:
+            super().advance()
+            return
+        self._last_due_s = due_s
+        self._tickets.issue(due_s)
+        self._deal(due_s)
+
+    def _next_due_s(self) -> float:
+        return max(self._last_due_s, self._arrivals.next_due_s())
+
+    def _wait(self, work: Work, place: Place, now_s: float) -> None:
+        if place != "ready":
+            self._join(work, place, now_s)
+        else:
+            self.at(work.ready_at_s, partial(self._join, work, place))
+
+    def _join(self, work: Work, place: Place, now_s: float) -> None:
+        self._tickets.join(place, (work, place))
+        self._deal(now_s)
+
+    def _deal(self, now_s: float) -> None:
+        for (work, place), due in self._tickets.deal():
+            if place == "unstarted" and not due.grows and work.developer is not None:
+                # After the first, every session is a new one.
+                session, turn = work.developer.next_session()
+                work = Work(session, turn, now_s, developer=work.developer)
+            self._send(work, due.at_s, now_s)
+
+    def _took(self, prompt_tokens: int) -> None:
+        self._arrivals.took(prompt_tokens)
