@@ -212,6 +212,13 @@ def read_run(directory: Path, *, chunk_gaps: bool = True) -> Ledger:
     )
 
 
+def open_run(path: Path) -> Ledger:
+    """A run by its directory or one ledger file, without chunk gaps; as `read_run` and `read`."""
+    if path.is_file():
+        return read(path, chunk_gaps=False)
+    return read_run(path, chunk_gaps=False)
+
+
 class Schema(Generic[T]):
     """Builds dataclasses from JSON objects and checks their types.
 

@@ -12,21 +12,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from measure.ledger import Ledger, read, read_run
+from measure.ledger import open_run
 from measure.slo import Slo
 from measure.verdict import INVALID
-from report import terminal
+from report import invoice, terminal
 from report.objectives import judge
 from report.result import Result, result
 
+COMMANDS = {"cost": invoice.main}
 FINE, MISSED, BAD_INPUT, UNJUDGED, NOT_VALID = 0, 1, 2, 3, 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments and arguments[0] in COMMANDS:
+            return COMMANDS[arguments[0]](arguments[1:])
+        options = _parser().parse_args(arguments)
         slos = [Slo.parse(text) for text in options.slo]
-        found = result(_ledger(options.run), slos)
+        found = result(open_run(options.run), slos)
         print(terminal.text(found))
         if options.plot:
             _plot(options.plot, found)
@@ -46,10 +50,6 @@ def _parser() -> argparse.ArgumentParser:
         "--slo", action="append", default=[], help='judged at each level: "ttft_p50<1s"; repeatable'
     )
     return parser
-
-
-def _ledger(path: Path) -> Ledger:
-    return read(path, chunk_gaps=False) if path.is_file() else read_run(path, chunk_gaps=False)
 
 
 def _plot(path: Path, found: Result) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from measure.ledger import Header
 from measure.quantiles import Spread, claimable
+from report.interval import Interval
 
 UNKNOWN = "-"
 TOO_FEW = "*"
@@ -29,6 +32,27 @@ def number_text(value: float | None) -> str:
 
 def share_text(share: float | None) -> str:
     return UNKNOWN if share is None else f"{share:.0%}"
+
+
+def usd_text(usd: float | None) -> str:
+    """US dollars, three digits: $0.451, $18.0, $440K, $1.28M."""
+    if usd is None:
+        return UNKNOWN
+    for factor, unit in ((1e6, "M"), (1e3, "K")):
+        if abs(usd) >= 0.9995 * factor:
+            return f"${usd / factor:.3g}{unit}"
+    return f"${usd:.2f}" if 1 <= abs(usd) < 9.995 else f"${usd:#.3g}".rstrip(".")
+
+
+def interval_text(interval: Interval, text: Callable[[float | None], str]) -> str:
+    """1.10 (1.02 to 1.19); an end without a bound is open: (1.02 or more)."""
+    low, high = interval.low, interval.high
+    value = text(interval.value)
+    if low is not None and high is not None:
+        return f"{value} ({text(low)} to {text(high)})"
+    if low is not None:
+        return f"{value} ({text(low)} or more)"
+    return value if high is None else f"{value} ({text(high)} or less)"
 
 
 def percentile_text(spread: Spread, percent: int) -> str:
