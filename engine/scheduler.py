@@ -31,6 +31,12 @@ class Policy:
     queue_limit: int = 1024
     ranks: int = 1
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.ranks <= self.chunk_tokens:
+            raise ValueError(
+                f"ranks {self.ranks}: accepted are 1 to chunk_tokens ({self.chunk_tokens})"
+            )
+
 
 class Batch(NamedTuple):
     """One step's work: (sequence, new tokens) to prefill, and the sequences that decode."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 from engine.cost import Coefficients, Cost
 from engine.kv_pool import Attention
 from engine.presets import Preset
-from engine.scheduler import Policy
+from engine.scheduler import Mode, Policy
 from engine.speculation import Meaning, Speculation
 
 Value = TypeVar("Value")
@@ -18,6 +18,7 @@ Value = TypeVar("Value")
 class WhatIf:
     """Changes to a preset; `apply` makes the changed one. What is None stays as it is.
 
+    prefill_speed, decode_speed: everything in that phase is x times as fast: s_pf x, s_dc x.
     decode_attention_speed: the decode kernel's attention is x times as fast: T_kv / x.
     prefill_attention_speed: the same for prefill: a2 / x.
     acceptance, drafts, meaning: `Speculation.of`; drafts 0 turns speculation off.
@@ -25,6 +26,8 @@ class WhatIf:
         kv_tokens says how large it is.
     """
 
+    prefill_speed: float | None = None
+    decode_speed: float | None = None
     decode_attention_speed: float | None = None
     prefill_attention_speed: float | None = None
     acceptance: float | None = None
@@ -32,12 +35,16 @@ class WhatIf:
     meaning: Meaning = "per_position"
     kv_tokens: int | None = None
     chunk_tokens: int | None = None
+    mode: Mode | None = None
+    ranks: int | None = None
     gpus: int | None = None
     attention: Attention | None = None
     prefix_cache: bool | None = None
 
     def __post_init__(self) -> None:
         for name in (
+            "prefill_speed",
+            "decode_speed",
             "decode_attention_speed",
             "prefill_attention_speed",
             "kv_tokens",
@@ -63,17 +70,32 @@ class WhatIf:
         )
 
     def _cost(self, cost: Cost) -> Cost:
-        decode, prefill = self.decode_attention_speed, self.prefill_attention_speed
-        if decode is None and prefill is None:
+        speeds = (
+            self.prefill_speed,
+            self.decode_speed,
+            self.prefill_attention_speed,
+            self.decode_attention_speed,
+        )
+        if speeds == (None,) * len(speeds):
             return cost
         if not isinstance(cost, Coefficients):
-            raise ValueError("attention speed: this preset is the hardware's limit already")
+            raise ValueError("speed: this preset is the hardware's limit already")
+        prefill, decode, prefill_attention, decode_attention = (_given(s, 1.0) for s in speeds)
         return replace(
-            cost, d2_s=cost.d2_s / _given(decode, 1.0), a2_s=cost.a2_s / _given(prefill, 1.0)
+            cost,
+            s_pf=cost.s_pf * prefill,
+            s_dc=cost.s_dc * decode,
+            a2_s=cost.a2_s / prefill_attention,
+            d2_s=cost.d2_s / decode_attention,
         )
 
     def _policy(self, policy: Policy) -> Policy:
-        return replace(policy, chunk_tokens=_given(self.chunk_tokens, policy.chunk_tokens))
+        return replace(
+            policy,
+            chunk_tokens=_given(self.chunk_tokens, policy.chunk_tokens),
+            mode=_given(self.mode, policy.mode),
+            ranks=_given(self.ranks, policy.ranks),
+        )
 
     def _speculation(self, speculation: Speculation) -> Speculation:
         if self.acceptance is None and self.drafts is None:
