@@ -91,6 +91,8 @@ class MasterLink:
     _last: dict[str, dict[str, Any]] = field(default_factory=dict)  # reports by client
     _taken: Counter[str] = field(default_factory=Counter)  # turns of the run, by client
     _pages: dict[str, str | None] = field(default_factory=dict)  # by client
+    _lost: set[str] = field(default_factory=set)  # clients that went away in mid-run
+    _stopping: bool = False
 
     def expect(self, run: str) -> None:
         """From now on the reports of this run count; a late one of the last run does not."""
@@ -98,6 +100,8 @@ class MasterLink:
         self._target = (None, None)
         self._last.clear()
         self._taken.clear()
+        self._lost.clear()
+        self._stopping = False
 
     def announce(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         """A new target for every worker, in equal shares (a worker is one process of the same
@@ -121,6 +125,7 @@ class MasterLink:
             self.feed.health(Health(**interval))
         self._taken[client_id] += len(report["turns"])
         self._last[client_id] = report
+        self._notice_the_lost()
         if report["ended"]:
             return
         if self.serial and len(self._workers()) != self._sharers:
@@ -160,6 +165,27 @@ class MasterLink:
             sent_prompt_tokens=sum(sent),
         )
 
+    @property
+    def workers_seen(self) -> int:
+        """That have reported anything of the run."""
+        return len(self._last)
+
+    @property
+    def workers_lost(self) -> int:
+        """That missed their heartbeats or went away before the run was stopped."""
+        return len(self._lost)
+
+    @property
+    def workers_unreported(self) -> int:
+        """Of the others, those that have not said that they are through."""
+        return sum(
+            not report["ended"] for client, report in self._last.items() if client not in self._lost
+        )
+
+    def _notice_the_lost(self) -> None:
+        if not self._stopping:
+            self._lost |= self._last.keys() - set(self._workers())
+
     def lost_records(self) -> int:
         """Turns of the run that a worker has reported and that did not arrive."""
         return sum(
@@ -172,10 +198,16 @@ class MasterLink:
         pages = (self._pages.get(client_id) for client_id in self.runner.clients)
         return sorted(page for page in pages if page is not None)
 
+    def without_page(self) -> int:
+        """Workers here that have reported, and that no page of metrics could be made for."""
+        return sum(self._pages.get(client_id, "") is None for client_id in self._workers())
+
     def stop_workers(self, limit_s: float) -> None:
         """Asks every worker to stop its users, and waits until all have reported their last turns,
         at most `limit_s` wall seconds. (Locust's own headless master quits at once, with the
         slowest turns still under way: LOCUST.md 2.5.)"""
+        self._notice_the_lost()
+        self._stopping = True
         for client_id in self._workers():
             self.runner.send_message(_STOP, None, client_id)
         with gevent.Timeout(limit_s, False):

@@ -20,10 +20,13 @@ from locustfiles._clock import RunClock
 from locustfiles._options import Options, api_key
 from locustfiles._pacing import OwnPauses, Tickets
 from locustfiles._terms import Terms
+from measure.ending import Ending
+from measure.fidelity import Workload
 from measure.fingerprint import Fingerprint
 from measure.ledger import Header, LedgerWriter
 from measure.record import UNSENT, TurnRecord
 from workload import corpus as corpora
+from workload import fidelity
 from workload.arrivals import Arrivals, TargetLine
 from workload.corpus import Corpus
 from workload.profile import Profile
@@ -42,6 +45,7 @@ class Run:
     profile: Profile
     corpus: Corpus
     clock: RunClock
+    header: Header
     pacing: OwnPauses | Tickets
     feed: TurnFeed
     writer: LedgerWriter
@@ -96,9 +100,12 @@ class Run:
         self.level, self.target_tpm = level, tpm if level is not None else None
         self.pacing.set_tpm(tpm, ramp_s)
 
-    def close(self) -> None:
+    def close(self, ending: Ending | None) -> None:
+        """ending: the ledger's last line, of a master or a process alone."""
         self.pacing.close()
         self.feed.unsubscribe(self.writer.write, self.writer.write_level, self.writer.write_health)
+        if ending is not None:
+            self.writer.write_ending(ending)
         self.writer.close()
 
     def _prefix(self, tokens: int) -> SharedPrefix:
@@ -135,6 +142,12 @@ def load_corpus(options: Options) -> Corpus:
     return loaded
 
 
+def promised(profile: Profile) -> Workload:
+    """What the traffic will be judged by: two seconds of simulation, in a thread as the corpus."""
+    workload: Workload = gevent.get_hub().threadpool.apply(fidelity.workload, (profile,))
+    return workload
+
+
 def start(
     terms: Terms,
     options: Options,
@@ -165,6 +178,7 @@ def start(
         profile=profile,
         corpus=corpus,
         clock=clock,
+        header=header,
         pacing=_tickets(options, profile, clock, feed, worker or 0)
         if terms.open_mode
         else OwnPauses(clock),

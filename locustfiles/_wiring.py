@@ -31,18 +31,28 @@ from exporters import cluster, turns
 from exporters.cluster import MasterLink, Status
 from exporters.progress import Progress
 from exporters.turns import IDLE, TurnFeed
-from locustfiles import _preflight, _results, _run, _web_form
+from locustfiles import _live_page, _preflight, _results, _run, _web_form
 from locustfiles._levels import Levels
-from locustfiles._options import OptionError, Options, add_arguments, read_options
+from locustfiles._live_page import LivePage
+from locustfiles._metrics import Metrics
+from locustfiles._options import (
+    OptionError,
+    Options,
+    add_arguments,
+    read_grafana_url,
+    read_options,
+)
 from locustfiles._run import Run
 from locustfiles._terms import Terms
 from measure.ledger import Target
+from measure.verdict import INVALID
+from workload.amounts import parse_tpm
 from workload.profile import Profile
 from workload.profiles import load_profile
 
 logger = logging.getLogger("tokenswarm")
 
-BAD_SETTING = 2  # exit code
+BAD_SETTING, INVALID_RUN = 2, 4  # exit codes
 # Workers report every 3 s (Locust's WORKER_REPORT_INTERVAL); with room for two.
 _LAST_REPORT_S = 8.0
 _CONNECT_S = 5.0  # guess: forked workers reach their master within 0.1 s
@@ -57,6 +67,8 @@ class _State:
     run: Run | None = None
     levels: Levels | None = None
     progress: Progress | None = None
+    metrics: Metrics | None = None
+    page: LivePage | None = None
     last_run: Run | None = None  # also when it has ended
     examined: tuple[Target, float] | None = None  # by the check before a headless start
 
@@ -90,6 +102,10 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
         _state.link = cluster.install_on_master(environment, _state.feed)
     elif isinstance(runner, WorkerRunner):
         cluster.install_on_worker(environment, _state.feed, _status, _take_target)
+    try:
+        _state.metrics = Metrics(environment, _state.feed, _state.link)
+    except OptionError as error:
+        _refuse(error, runner)
 
     def refuse(parsed: argparse.Namespace, host: str) -> None:
         if _state.run is None:  # else the form changes the users of the run that is on
@@ -98,6 +114,12 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
 
     _web_form.install(environment, refuse)
     parsed = environment.parsed_options
+    if parsed is not None:
+        try:
+            grafana_url = read_grafana_url(parsed)
+        except OptionError as error:
+            _refuse(error, runner)
+        _state.page = _live_page.install(environment, grafana_url, _change_tpm)
     if parsed is not None and parsed.headless and not isinstance(runner, WorkerRunner):
         try:
             options, profile = _checked(environment, parsed, environment.host)
@@ -171,6 +193,7 @@ def _start_run(environment: Environment) -> None:
     options, profile = _checked(environment, environment.parsed_options, environment.host)
     target, speed = _take_examined() or _examine(options, profile)
     corpus = _run.load_corpus(options)
+    promised = _run.promised(profile)
     open_mode = options.tpm is not None or _offers_rates(environment)
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
@@ -188,11 +211,17 @@ def _start_run(environment: Environment) -> None:
     environment.process_exit_code = None  # of an earlier start that failed
     assert _state.feed is not None
     run = _run.start(terms, options, profile, corpus, _state.feed, worker=None)
+    run.writer.write_workload(promised)
     _state.run, _state.levels, _state.last_run = run, Levels(run, _state.link), run
     if _state.link is not None:
         _state.link.expect(terms.name)
+    assert _state.metrics is not None
+    _state.metrics.start(run)
     if not open_mode:
         gevent.spawn(_end_levels_at_ramps, environment.runner, run)
+    if _state.page is not None:
+        load = run.load if _state.link is None else _state.link.load
+        _state.page.begin(run, load, promised, rate_can_change=options.tpm is not None)
     _state.progress = Progress(
         run.feed,
         run.clock.now_s,
@@ -230,6 +259,8 @@ def _start_worker(environment: Environment, runner: WorkerRunner) -> None:
         worker=runner.worker_index,
     )
     _state.last_run = _state.run
+    assert _state.metrics is not None
+    _state.metrics.start(_state.run)
     _freeze()
 
 
@@ -246,7 +277,7 @@ def _status() -> Status:
         last.terms.name if last else None,
         last.load() if last else IDLE,
         ended=_state.run is None,
-        page=None,
+        page=_state.metrics.address if _state.metrics else None,
     )
 
 
@@ -261,10 +292,24 @@ def _begin_level(user_count: int, **_kw: Any) -> None:
     if _state.levels is None or _state.run is None:
         return  # a worker, or a test that could not start
     if _state.run.terms.open_mode:
-        if _state.run.options.tpm is not None:
+        # The first level only: the page may have asked for another rate since.
+        if _state.run.options.tpm is not None and _state.levels.current is None:
             _state.levels.begin(tpm=_state.run.options.tpm, ramp_s=_state.run.options.ramp_s)
     else:
         _state.levels.begin(developers=user_count)
+
+
+def _change_tpm(text: str) -> str:
+    """A new level at this rate, of the page. Says what comes; raises OptionError."""
+    run, levels = _state.run, _state.levels
+    if run is None or levels is None or run.stopping:
+        raise OptionError("TPM: no run is on; accepted while one is")
+    if run.options.tpm is None:
+        raise OptionError("TPM: developers or a ladder set it; accepted in a run with a target TPM")
+    tpm = parse_tpm("TPM", text)
+    levels.begin(tpm=tpm, ramp_s=run.options.ramp_s)
+    assert levels.current is not None
+    return f"Level {levels.current.index}: {tpm:,.0f} tokens per minute, after a ramp."
 
 
 def _end_levels_at_ramps(runner: Any, run: Run) -> None:
@@ -289,8 +334,8 @@ def _rest(environment: Environment, **_kw: Any) -> None:
 
 
 @events.test_stop.add_listener
-def _stop(**_kw: Any) -> None:
-    _finish()
+def _stop(environment: Environment, **_kw: Any) -> None:
+    _finish(environment)
 
 
 @events.quitting.add_listener
@@ -298,17 +343,25 @@ def _quit(environment: Environment, **_kw: Any) -> None:
     # On Ctrl-C and SIGTERM Locust comes here first, with turns under way.
     if _state.run is not None and environment.runner is not None:
         environment.runner.stop()
-    _finish()
+    _finish(environment)
+    if _state.metrics is not None:
+        _state.metrics.close()
 
 
-def _finish() -> None:
+def _finish(environment: Environment) -> None:
     """Results of the run that was on, once."""
+    if _state.metrics is not None:
+        _state.metrics.stop()
     run, _state.run = _state.run, None
     progress, _state.progress = _state.progress, None
     _state.levels = None
     if progress is not None:
         progress.close()
     if run is not None:
-        run.close()
+        run.close(_results.ending(run, _state.link) if run.worker is None else None)
         if run.worker is None:
-            _results.show(run)
+            found = _results.show(run)
+            if _state.page is not None:
+                _state.page.end(found)
+            if found is not None and found.verdict.grade == INVALID:
+                environment.process_exit_code = INVALID_RUN

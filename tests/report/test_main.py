@@ -82,9 +82,10 @@ def test_a_run_that_is_not_there_exits_2(tmp_path, capsys, name):
     assert "no ledger" in capsys.readouterr().err
 
 
-def test_a_run_without_turns_is_reported(tmp_path, capsys):
-    assert main([str(stored(tmp_path, Ledger(header())))]) == 0
-    assert "0 turns" in capsys.readouterr().out
+def test_a_run_without_turns_is_reported_and_invalid(tmp_path, capsys):
+    assert main([str(stored(tmp_path, Ledger(header())))]) == 4
+    out = capsys.readouterr().out
+    assert "0 turns" in out and "INVALID" in out and "not a single turn was sent" in out
 
 
 def test_measure_and_report_load_without_gevent_or_locust():
