@@ -63,8 +63,8 @@ class _LevelStretch(Generic[T]):
 
 
 class LiveRun(Generic[T]):
-    """Takes in turns, levels and health, and says at any time how the run stands. `view` and `steps`
-    may run in another thread."""
+    """Takes in turns, levels and health, and says at any time how the run stands. `view` and
+    `steps` may run in another thread."""
 
     def __init__(self, step: Callable[[Level, list[TurnRecord]], T]) -> None:
         """step: what the turns of a level (with an end) add up to."""

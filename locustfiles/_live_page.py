@@ -14,7 +14,8 @@ from exporters.turns import Load
 from exporters.web_tab import Shown, Verdict, WebTab, Words
 from locustfiles._run import Run
 from measure import verdict
-from measure.ledger import Ledger, Workload
+from measure.fidelity import Workload
+from measure.ledger import Ledger
 from measure.record import Level, TurnRecord
 from measure.verdict import Evidence
 from report import fidelity, trust

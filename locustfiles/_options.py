@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -22,6 +23,17 @@ from workload.tokens import EMBEDDED
 
 # Read in this order; never an option, a page, a ledger or a message between processes.
 API_KEY_VARIABLES = ("TOKENSWARM_API_KEY", "OPENAI_API_KEY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsOptions:
+    """Where this process shows itself to Prometheus."""
+
+    port: int | None  # None: no page; 0: any free port
+    host: str
+    targets: Path | None
+    pushgateway: str | None
+    pushgateway_delete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +65,7 @@ class Options:
     gpus: int | None
     runs_folder: Path
     run_name: str | None
+    metrics: MetricsOptions
 
 
 def add_arguments(parser: Any) -> None:
@@ -159,6 +172,49 @@ def add_arguments(parser: Any) -> None:
     add(
         "--run-name", default="", metavar="NAME", help="Folder of this run; empty: time and profile"
     )
+    add(
+        "--grafana-url",
+        default="",
+        metavar="URL",
+        include_in_web_ui=False,
+        help="Grafana, for a link on the web UI's page of coding agents",
+    )
+    add(
+        "--metrics-port",
+        default="",
+        metavar="PORT",
+        include_in_web_ui=False,
+        help="Serve /metrics for Prometheus: this port or the next that is free, in every process; "
+        "0: any; empty: not at all",
+    )
+    add(
+        "--metrics-host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        include_in_web_ui=False,
+        help="Where /metrics listens; 0.0.0.0: on every interface",
+    )
+    add(
+        "--metrics-targets",
+        default="",
+        metavar="FILE",
+        include_in_web_ui=False,
+        help="Keep the addresses of all pages in this file, for Prometheus' file discovery",
+    )
+    add(
+        "--pushgateway",
+        default="",
+        metavar="URL",
+        include_in_web_ui=False,
+        help="Push the page there, every 10 s and at the end of a run",
+    )
+    add(
+        "--pushgateway-delete",
+        action="store_true",
+        default=False,
+        include_in_web_ui=False,
+        help="Delete the run's group there at its end",
+    )
 
 
 def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
@@ -194,6 +250,29 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         gpus=_at_least("--gpus", parsed.gpus, 0) or None,
         runs_folder=Path(parsed.runs),
         run_name=_name("--run-name", parsed.run_name),
+        metrics=read_metrics_options(parsed),
+    )
+
+
+def read_grafana_url(parsed: argparse.Namespace) -> str | None:
+    """Raises OptionError."""
+    return _link("--grafana-url", parsed.grafana_url)
+
+
+def read_metrics_options(parsed: argparse.Namespace) -> MetricsOptions:
+    """Raises OptionError; nothing has been served or sent yet."""
+    port = _port("--metrics-port", parsed.metrics_port)
+    if parsed.metrics_targets and port is None:
+        raise OptionError(
+            f"--metrics-targets {parsed.metrics_targets!r}: there are no pages without "
+            "--metrics-port; accepted: both"
+        )
+    return MetricsOptions(
+        port=port,
+        host=parsed.metrics_host,
+        targets=_writable("--metrics-targets", parsed.metrics_targets),
+        pushgateway=_gateway("--pushgateway", parsed.pushgateway),
+        pushgateway_delete=parsed.pushgateway_delete,
     )
 
 
@@ -237,6 +316,59 @@ def _file(option: str, path: str) -> str | None:
     if path and not Path(path).is_file():
         raise OptionError(f"{option} {path!r}: no such file; accepted: a file of PEM certificates")
     return path or None
+
+
+def _port(option: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise OptionError(f"{option} {text!r}: accepted are ports, 0 (any that is free) to 65535")
+    return int(text)
+
+
+def _writable(option: str, path: str) -> Path | None:
+    if not path:
+        return None
+    folder = Path(path).absolute().parent
+    if not os.access(folder, os.W_OK) or Path(path).is_dir():
+        raise OptionError(f"{option} {path!r}: accepted is a file in a folder that can be written")
+    return Path(path)
+
+
+def _gateway(option: str, url: str) -> str | None:
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or parts.username is not None or parts.query or parts.fragment:
+        raise OptionError(
+            f"{option} {_without_user(url)!r}: accepted is http://host:port, without a user"
+        )
+    return url
+
+
+def _link(option: str, url: str) -> str | None:
+    """For a browser: with any path and query."""
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or parts.username is not None:
+        raise OptionError(
+            f"{option} {_without_user(url)!r}: accepted is http://host:port/..., without a user"
+        )
+    return url
+
+
+def _without_user(url: str) -> str:
+    """A password must not be printed."""
+    return re.sub(r"//[^/@]*@", "//...@", url)
 
 
 def _name(option: str, name: str) -> str | None:

@@ -11,7 +11,7 @@ from locustfiles._run import Run
 from measure.ending import Ending
 from measure.ledger import read_run
 from report import terminal
-from report.result import result
+from report.result import Result, result
 from report.summary import write_summary
 
 
@@ -29,9 +29,9 @@ def ending(run: Run, link: MasterLink | None) -> Ending:
     )
 
 
-def show(run: Run) -> str | None:
-    """Prints what the run's ledgers say and writes summary and page. The grade of its verdict;
-    None where there was nothing to judge."""
+def show(run: Run) -> Result | None:
+    """Prints what the run's ledgers say and writes summary and page; None where they hold no
+    turn."""
     ledger = read_run(run.folder, chunk_gaps=False)
     if not ledger.records:
         print(f"tokenswarm: no turn was finished; ledger in {run.folder}")
@@ -40,7 +40,7 @@ def show(run: Run) -> str | None:
     print(f"\n{terminal.text(found)}")
     write_summary(run.folder / "summary.json", found)
     print(f"\nledger and summary: {run.folder}   again: python -m report {run.folder}")
-    return found.verdict.grade
+    return found
 
 
 def _engine(run: Run) -> dict[str, Any]:
