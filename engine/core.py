@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from engine.cost import Cost
+from engine.host_tier import HostMemory, HostTier
 from engine.kv_cache import BLOCK_TOKENS, KVCache, blocks_for
 from engine.scheduler import Policy, Scheduler
 from engine.sequence import Sequence
@@ -49,6 +50,8 @@ class Engine:
     (network, tokenising, templating), so that at batch 1
 
         TTFT = ttft_fixed + sum over chunks of (t0 / s_pf + T_pf)
+
+    host: a second tier of the prefix cache in host memory; None for none.
     """
 
     def __init__(
@@ -59,12 +62,22 @@ class Engine:
         speculation: Speculation,
         kv_tokens: int,
         prefix_cache: bool = True,
+        host: HostMemory | None = None,
         ttft_fixed_s: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.counters = Counters()
-        self.cache = KVCache(kv_tokens // BLOCK_TOKENS, prefix_cache=prefix_cache)
-        self.scheduler = Scheduler(policy, self.cache, 1 + speculation.num_drafts)
+        self.cache = KVCache(
+            kv_tokens // BLOCK_TOKENS,
+            prefix_cache=prefix_cache,
+            host=HostTier(host.kv_tokens // BLOCK_TOKENS) if host else None,
+        )
+        self.scheduler = Scheduler(
+            policy,
+            self.cache,
+            1 + speculation.num_drafts,
+            host.load_s_per_token if host else 0.0,
+        )
         self._cost = cost
         self._speculation = speculation
         self._ttft_fixed_s = ttft_fixed_s
@@ -91,10 +104,7 @@ class Engine:
 
     def next_time(self, now_s: float) -> float | None:
         """When the next step can start, not before `now_s`. None when there is no work."""
-        if self.scheduler.num_running:
-            return now_s
-        waiting = self.scheduler.waiting
-        return max(now_s, waiting[0].ready_at_s) if waiting else None
+        return self.scheduler.next_time(now_s)
 
     def step(self, now_s: float) -> tuple[float, list[Emission]]:
         """One step that starts at `now_s`: its end, and what is emitted at that end."""
@@ -119,6 +129,7 @@ class Engine:
         self.counters = Counters()
         self.scheduler.num_enqueued = 0
         self.scheduler.num_preemptions = 0
+        self.scheduler.num_loaded_tokens = 0
         self._draws = TokenDraws(self._speculation, self._seed)
 
     def _decode(self, decoding: list[Sequence]) -> list[Emission]:

@@ -16,6 +16,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import NamedTuple
 
+from engine.host_tier import HostTier
+
 BLOCK_TOKENS = 64  # AIConfigurator's tokens_per_block and Dynamo mocker's default block size
 
 
@@ -43,15 +45,19 @@ class Run:
 
 
 class BlockTable:
-    """What one sequence holds: `shared` leading blocks in pinned `runs`, `private` after them."""
+    """What one sequence holds: `shared` leading blocks in pinned `runs`, `private` after them.
 
-    __slots__ = ("segments", "runs", "shared", "private")
+    `loaded` of the shared ones came from host memory when the table was made.
+    """
+
+    __slots__ = ("segments", "runs", "shared", "private", "loaded")
 
     def __init__(self, segments: tuple[Segment, ...], runs: list[Run], shared: int) -> None:
         self.segments = segments
         self.runs = runs
         self.shared = shared
         self.private = 0
+        self.loaded = 0
 
     @property
     def num_blocks(self) -> int:
@@ -59,13 +65,19 @@ class BlockTable:
 
 
 class KVCache:
-    """`capacity` blocks. allocate -> publish as they are computed -> grow -> release."""
+    """`capacity` blocks. allocate -> publish as they are computed -> grow -> release.
 
-    def __init__(self, capacity: int, *, prefix_cache: bool = True) -> None:
+    `host` takes what is evicted, and gives back what a later prompt begins with.
+    """
+
+    def __init__(
+        self, capacity: int, *, prefix_cache: bool = True, host: HostTier | None = None
+    ) -> None:
         self.capacity = capacity
         self.used = 0
         self.evictable = 0  # resident blocks that no sequence pins
         self._prefix_cache = prefix_cache
+        self._host = host
         self._runs: dict[Hashable, Run] = {}
         # Unpinned runs, oldest first. `release` enters them leaf to root, so whatever is at the
         # front has no resident child left.
@@ -85,7 +97,8 @@ class KVCache:
     ) -> BlockTable | None:
         """Hold `num_blocks`, of which at most `max_hit` may be hits. None where they do not fit.
 
-        `shared` of the new table is the hit, in blocks.
+        `shared` of the new table is the hit, in blocks. Blocks from host memory are part of it,
+        and hittable at once: another prompt does not wait for their transfer.
         """
         runs, hit = self._match(segments, max_hit)
         idle_hit = sum(run.resident for run in runs if not run.pins)
@@ -94,7 +107,10 @@ class KVCache:
         for run in runs:
             self._pin(run)
         table = BlockTable(segments, runs, hit)
+        if self._host is not None:
+            table.loaded = self._take_from_host(self._host, segments, hit, max_hit)
         self._take(table, num_blocks - hit)
+        self.publish(table, hit + table.loaded)
         return table
 
     def grow(self, table: BlockTable, num_blocks: int) -> bool:
@@ -132,6 +148,8 @@ class KVCache:
     def clear(self) -> None:
         """Forget everything that no sequence holds."""
         self._evict(self.evictable)
+        if self._host is not None:
+            self._host.clear()
 
     def _match(self, segments: tuple[Segment, ...], max_hit: int) -> tuple[list[Run], int]:
         runs: list[Run] = []
@@ -146,6 +164,24 @@ class KVCache:
                 break
             start = end
         return runs, hit
+
+    @staticmethod
+    def _take_from_host(
+        host: HostTier, segments: tuple[Segment, ...], hit: int, max_hit: int
+    ) -> int:
+        """Takes the blocks that continue the first `hit` ones; how many there were."""
+        start, reached = 0, hit
+        for key, end in segments:
+            if end > reached:
+                wanted = min(end, max_hit) - reached
+                count = min(wanted, host.found(key, reached - start))
+                if count > 0:
+                    host.take(key, reached - start, count)
+                    reached += count
+                if count < wanted or reached == max_hit:
+                    break
+            start = end
+        return reached - hit
 
     def _publish_segment(self, table: BlockTable, index: int, num_computed: int) -> None:
         start = table.segments[index - 1].end if index else 0
@@ -183,6 +219,8 @@ class KVCache:
             self.used -= cut
             self.evictable -= cut
             num_blocks -= cut
+            if self._host is not None:
+                self._host.put(run.key, run.resident, run.resident + cut)
             if not run.resident:
                 del self._idle[run.key]
                 del self._runs[run.key]

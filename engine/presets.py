@@ -15,6 +15,7 @@ from engine.cost import Coefficients, Cost
 from engine.fit import Fit
 from engine.fitted import FITS
 from engine.hardware import B200
+from engine.host_tier import HostMemory
 from engine.kv_pool import Attention, Memory, most_tokens, pool_tokens
 from engine.models import KIMI_K2_5
 from engine.roofline import Roofline
@@ -42,6 +43,7 @@ class Preset:
     software: whose tables `cost` comes from; None for the roofline, which has none.
     attention: how the derived part of the pool is laid out (`kv_pool`); the tables are
         tensor-parallel either way.
+    host: a second tier of the prefix cache in host memory; None for none.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Preset:
     policy: Policy = Policy()
     speculation: Speculation = EAGLE3
     prefix_cache: bool = True
+    host: HostMemory | None = None
     ttft_fixed_s: float = 0.080  # guess: network, tokenising, templating
 
     @property
@@ -87,6 +90,16 @@ class Preset:
             cost = self._cost(self.gpus, speculation)
         return replace(self, cost=cost, speculation=speculation)
 
+    def with_host_tier(self, kv_tokens: int) -> Preset:
+        """With a tier of that many tokens in host memory, 0 for none.
+
+        Each rank brings the latents that it needs over its own link: time per token = KV bytes /
+        link bandwidth, peak (PCIe 5.0; what is reached is lower, about 80 %: guess, left out).
+        """
+        load_s_per_token = KIMI_K2_5.kv_bytes(1.0) / B200.host_byte_per_s
+        host = HostMemory(kv_tokens=kv_tokens, load_s_per_token=load_s_per_token)
+        return replace(self, host=host if kv_tokens else None)
+
     def engine(self, seed: int) -> Engine:
         return Engine(
             cost=self.cost,
@@ -94,6 +107,7 @@ class Preset:
             speculation=self.speculation,
             kv_tokens=self.kv_tokens,
             prefix_cache=self.prefix_cache,
+            host=self.host,
             ttft_fixed_s=self.ttft_fixed_s,
             seed=seed,
         )

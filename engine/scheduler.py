@@ -49,18 +49,30 @@ class Scheduler:
     """Sequences wait in order of arrival, then prefill, then decode.
 
     The head of the queue blocks those behind it until its whole prompt and its reserve fit. With
-    several ranks, one whose part of the chunk is used up is passed over.
+    several ranks, one whose part of the chunk is used up is passed over. An admitted sequence
+    starts once its blocks from host memory are there; one link brings them, in turn, while steps
+    go on.
     """
 
-    def __init__(self, policy: Policy, cache: KVCache, max_step_tokens: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        cache: KVCache,
+        max_step_tokens: int,
+        load_s_per_token: float = 0.0,
+    ) -> None:
         self.waiting: list[Sequence] = []  # by ready_at_s
         self.prefilling: list[Sequence] = []
         self.decoding: list[Sequence] = []
         self.num_enqueued = 0
         self.num_preemptions = 0
+        self.num_loaded_tokens = 0  # from host memory
         self._policy = policy
         self._cache = cache
         self._max_step_tokens = max_step_tokens  # 1 + drafts: what one decode step may write
+        self._load_s_per_token = load_s_per_token
+        self._link_free_at_s = 0.0
+        self._scheduled_at_s = float("-inf")
 
     @property
     def num_running(self) -> int:
@@ -74,8 +86,19 @@ class Scheduler:
         self.num_enqueued += 1
         self._wait(sequence)
 
+    def next_time(self, now_s: float) -> float | None:
+        """When there is something to schedule, not before `now_s`. None for never."""
+        if self.decoding:
+            return now_s
+        due = [sequence.loaded_at_s for sequence in self.prefilling]
+        # While all who run still load, only an arrival that was not considered yet can start.
+        if self.waiting and (not due or self.waiting[0].ready_at_s > self._scheduled_at_s):
+            due.append(self.waiting[0].ready_at_s)
+        return max(now_s, min(due)) if due else None
+
     def schedule(self, now_s: float) -> Batch:
         """The next step's batch. Admits, allocates and preempts as needed."""
+        self._scheduled_at_s = now_s
         if self._policy.mode == "mixed":
             self._grow_decoding()
             return Batch(self._chunks(now_s), self.decoding)
@@ -103,9 +126,11 @@ class Scheduler:
         budgets = [self._policy.chunk_tokens // self._policy.ranks] * self._policy.ranks
         chunks: list[tuple[Sequence, int]] = []
         for sequence in self.prefilling:
-            _cut(sequence, budgets, chunks)
+            if sequence.loaded_at_s <= now_s:
+                _cut(sequence, budgets, chunks)
         while admitted := self._admit(now_s, budgets):
-            _cut(admitted, budgets, chunks)
+            if admitted.loaded_at_s <= now_s:
+                _cut(admitted, budgets, chunks)
         return chunks
 
     def _admit(self, now_s: float, budgets: list[int]) -> Sequence | None:
@@ -125,11 +150,20 @@ class Scheduler:
         self.waiting.remove(sequence)
         sequence.table = table
         sequence.num_computed = table.shared * BLOCK_TOKENS
+        if table.loaded:
+            self._load(sequence, table.loaded, now_s)
         if sequence.cached_tokens is None:
             sequence.cached_tokens = sequence.num_computed
             sequence.admitted_at_s = now_s
         self.prefilling.append(sequence)
         return sequence
+
+    def _load(self, sequence: Sequence, num_blocks: int, now_s: float) -> None:
+        tokens = num_blocks * BLOCK_TOKENS
+        begins_at_s = max(now_s, self._link_free_at_s)
+        self._link_free_at_s = begins_at_s + tokens * self._load_s_per_token
+        sequence.loaded_at_s = self._link_free_at_s
+        self.num_loaded_tokens += tokens
 
     def _first_waiting(self, budgets: list[int]) -> Sequence | None:
         """The first whose rank can still take prefill tokens in this step."""

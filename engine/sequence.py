@@ -24,6 +24,7 @@ class Sequence:
     arrived_at_s: float = 0.0
     ready_at_s: float = 0.0  # arrival + ttft_fixed: the scheduler may see it from here on
     admitted_at_s: float | None = None  # first admission; a preemption does not change it
+    loaded_at_s: float = 0.0  # when the part of the hit that was in host memory has arrived
     first_token_at_s: float | None = None
     cached_tokens: int | None = None  # prefix hit at the first admission; None before it
     num_emitted: int = 0

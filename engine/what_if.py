@@ -24,6 +24,7 @@ class WhatIf:
     acceptance, drafts, meaning: `Speculation.of`; drafts 0 turns speculation off.
     gpus, attention: `Preset.on_gpus`, `Preset.with_attention`; the pool moves with them, unless
         kv_tokens says how large it is.
+    host_kv_tokens: `Preset.with_host_tier`.
     """
 
     prefill_speed: float | None = None
@@ -40,6 +41,7 @@ class WhatIf:
     gpus: int | None = None
     attention: Attention | None = None
     prefix_cache: bool | None = None
+    host_kv_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -60,6 +62,8 @@ class WhatIf:
             preset = preset.on_gpus(self.gpus)
         if self.attention is not None and self.attention != preset.attention:
             preset = preset.with_attention(self.attention)
+        if self.host_kv_tokens is not None:
+            preset = preset.with_host_tier(self.host_kv_tokens)
         preset = preset.with_speculation(self._speculation(preset.speculation))
         return replace(
             preset,
