@@ -174,7 +174,7 @@ class Reply:
 
 def draw_reply(
     seed: int,
-    prompt_chain: bytes,
+    prompt_gist: bytes,
     num_tokens: int,
     tools: list[Any],
     tool_choice: Any = "auto",
@@ -186,7 +186,7 @@ def draw_reply(
     function always does (given at least 3 tokens), otherwise TOOL_TURN_SHARE of the replies do.
     reasoning_effort: one of EFFORTS; at least one token is left for what is visible.
     """
-    dice = blake2b(prompt_chain, key=str(seed).encode()[:64], digest_size=16).digest()
+    dice = blake2b(prompt_gist, key=str(seed).encode()[:64], digest_size=16).digest()
     coin, bare, which = (int.from_bytes(dice[i : i + 4]) / 2**32 for i in (0, 4, 8))
     position = int.from_bytes(dice[12:]) % content_tape().length
     forced = tool_choice == "required" or isinstance(tool_choice, dict)

@@ -181,7 +181,7 @@ class EngineApp:
     async def _read_prompt(self, request: ChatRequest) -> Prompt:
         pieces = hash_pieces(request.tools, request.messages)
         while new := self._prompts.new_pieces(pieces):
-            if sum(piece.num_bytes for piece in new) < _THREAD_BYTES:
+            if sum(len(piece.encoded) for piece in new) < _THREAD_BYTES:
                 self._prompts.remember(self._prompts.count(new))
                 break
             loop = asyncio.get_running_loop()
@@ -207,7 +207,7 @@ class EngineApp:
     def _answer(self, request: ChatRequest, prompt: Prompt, num_tokens: int) -> Answer:
         reply = draw_reply(
             self._settings.seed,
-            prompt.chain,
+            prompt.gist,
             num_tokens,
             request.tools,
             request.tool_choice,
