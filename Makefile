@@ -1,10 +1,10 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Both set everything up in .venv.
+# On a fresh machine: `make demo`, `make live`, `make test`. Each sets everything up in .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo live test lint bench setup clean
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -14,6 +14,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/python scripts/demo.py
+
+live: $(READY)
+	$(BIN)/python scripts/live.py
 
 test: $(READY)
 	scripts/system_packages.sh

@@ -25,7 +25,7 @@ LOCUSTFILE = "locustfiles/coding_agents.py"
 START_LIMIT_S = 60.0  # guess: everything is ready within 5 s on two idle cores
 STOP_LIMIT_S = 10.0  # then it is killed
 # Addresses in the shipped configuration, which are names of containers.
-MASTER, ENGINE, PUSHGATEWAY = "master:8089", "engine:8000", "pushgateway:9091"
+MASTER, ENGINE, PUSHGATEWAY = "master:9646", "engine:8000", "pushgateway:9091"
 
 
 class Stack:
@@ -85,11 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _start(stack: Stack, options: argparse.Namespace, folder: Path) -> None:
     engine, web, link = free_port(8000), free_port(8089), free_port(5557)
-    prometheus, gateway = free_port(9090), free_port(9091)
+    metrics, prometheus, gateway = free_port(9646), free_port(9090), free_port(9091)
     python = (sys.executable, "-m")
     stack.start("engine", *python, "engine", "--port", f"{engine}", "--speed", f"{options.speed:g}")
     _await("the engine", f"http://127.0.0.1:{engine}/health")
-    locust = (*python, "locust", "-f", LOCUSTFILE, "--metrics-port", "0")
+    locust = (*python, "locust", "-f", LOCUSTFILE, "--metrics-port", f"{metrics}")
     stack.start(
         "master",
         *locust,
@@ -112,7 +112,7 @@ def _start(stack: Stack, options: argparse.Namespace, folder: Path) -> None:
         )
     else:
         addresses = {
-            MASTER: f"127.0.0.1:{web}",
+            MASTER: f"127.0.0.1:{metrics}",
             ENGINE: f"127.0.0.1:{engine}",
             PUSHGATEWAY: f"127.0.0.1:{gateway}",
         }

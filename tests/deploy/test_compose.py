@@ -168,7 +168,7 @@ def test_prometheus_scrapes_services_on_the_ports_that_they_listen_on(services):
     (found,) = (job for job in jobs if job["job_name"] == "tokenswarm")
     host, port = re.match(r"http://(\w+):(\d+)/", found["http_sd_configs"][0]["url"]).groups()
     master = parsed_locust(services["master"]["command"])
-    assert (host, int(port)) == ("master", master.web_port)
+    assert (host, port) == ("master", master.metrics_port)
     (engine,) = yaml.safe_load((folder / "engines.yml").read_text())
     assert engine["targets"] == ["engine:" + services["engine"]["command"][6]]
     (gateway,) = (job for job in jobs if job["job_name"] == "pushgateway")

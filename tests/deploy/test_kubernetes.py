@@ -68,10 +68,10 @@ def test_ports_are_those_of_the_command_lines():
     assert ports == {
         "web": master.web_port,
         "workers": master.master_bind_port,
-        "metrics": master.metrics_port,
+        "metrics": int(master.metrics_port),
     }
     worker = parsed_locust(container("worker")["args"])
-    assert [p["containerPort"] for p in container("worker")["ports"]] == [worker.metrics_port]
+    assert [p["containerPort"] for p in container("worker")["ports"]] == [int(worker.metrics_port)]
     assert worker.master_host in of_kind("Service")
 
 

@@ -1,0 +1,250 @@
+"""`make live` as a user has it: every expression of the dashboards and rules against a real
+Prometheus that watches real traffic, and its figures against the ledger.
+
+One run at 20 engine seconds a second. The master has a turn up to 3 s (Locust's reports) after it
+ended and Prometheus up to 2 s later, so moments are compared over 20 s, counts at the end exactly.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import psutil
+import pytest
+import yaml
+
+from exporters.grafana.dashboards import DASHBOARDS
+from measure.ledger import Ledger, read
+from measure.quantiles import quantile
+from tests.e2e.prometheus import Prometheus, compared
+from tests.e2e.stack import ROOT, START_TIMEOUT_S, Stack, Started, until
+from tests.promql import executable
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None, reason="Debian's prometheus is not installed"
+    ),
+]
+SPEED = 20
+TPM = 1_500_000  # 5.7 turns a wall second: what the default preset carries with room to spare
+TRAFFIC_S = 26.0
+WINDOW = "15s"
+RULES = [
+    rule
+    for group in yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text())[
+        "groups"
+    ]
+    for rule in group["rules"]
+]
+QUERIES = [
+    pytest.param(dashboard, panel, query, id=f"{dashboard.uid}: {panel.title}: {query.legend}")
+    for dashboard in DASHBOARDS
+    for panel in dashboard.panels
+    for query in panel.queries
+]
+
+
+@dataclass(frozen=True)
+class Live:
+    """`make live`, and the addresses that it printed."""
+
+    started: Started
+    web: str
+    engine: str
+    prometheus: Prometheus
+    runs: Path
+
+    def swarm(self, name: str, tpm: float) -> None:
+        """The start form of the web UI."""
+        form = {
+            "user_count": "60",
+            "spawn_rate": "60",
+            "host": self.engine,
+            "tpm": f"{tpm:g}",
+            "ramp": "10s",
+            "run_name": name,
+        }
+        answer = self._post("swarm", form)
+        assert answer["success"], answer
+
+    def stop(self) -> None:
+        with urllib.request.urlopen(f"{self.web}/stop", timeout=60):
+            pass
+
+    def workers(self) -> int:
+        return int(sum(self.prometheus.values('tokenswarm_workers{state!="missing"}')))
+
+    def ledger(self, name: str) -> Ledger:
+        return read(self.runs / name / "ledger.jsonl")
+
+    def _post(self, path: str, form: dict[str, str]) -> dict[str, object]:
+        body = urllib.parse.urlencode(form).encode()
+        with urllib.request.urlopen(f"{self.web}/{path}", body, timeout=60) as response:
+            answer: dict[str, object] = orjson.loads(response.read())
+        return answer
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Live]:
+    runs = tmp_path_factory.mktemp("live") / "runs"
+    env = {"TOKENSWARM_RUNS": str(runs)}
+    started = stack.start("scripts.live", "--speed", f"{SPEED}", env=env)
+    try:
+        assert until(lambda: "Ctrl-C" in started.out.read_text(), START_TIMEOUT_S), (
+            started.err.read_text()
+        )
+        printed = started.out.read_text()
+        web, engine, prometheus = (
+            re.search(rf"^{name}\b.*(http://127\.0\.0\.1:\d+)", printed, re.MULTILINE)[1]
+            for name in ("web UI", "engine", "Prometheus")
+        )
+        watched = Live(started, web, engine, Prometheus(prometheus), runs)
+        assert until(lambda: watched.workers() == 2, START_TIMEOUT_S), printed
+        yield watched
+    finally:
+        started.process.send_signal(signal.SIGTERM)  # it ends what it has started
+        started.process.wait(60)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A run that is over: when it was, in wall time, and what its ledger holds."""
+
+    began_at: float
+    stopping_at: float
+    over_at: float
+    ledger: Ledger
+
+
+@pytest.fixture(scope="module")
+def watched(live: Live) -> Watched:
+    began_at = time.time()
+    live.swarm("watched", TPM)
+    time.sleep(TRAFFIC_S)
+    stopping_at = time.time()
+    live.stop()
+    count = len(live.ledger("watched").records)
+    turns = 'sum(tokenswarm_turns_total{role="run"})'
+    assert until(lambda: live.prometheus.values(turns) == [count], 10.0), (
+        f"{live.prometheus.values(turns)} turns in Prometheus, {count} in the ledger"
+    )
+    return Watched(began_at, stopping_at, time.time(), live.ledger("watched"))
+
+
+@pytest.mark.parametrize(("dashboard", "panel", "query"), QUERIES)
+def test_every_panel_has_data(live, watched, dashboard, panel, query):
+    expr = executable(query.expr, WINDOW)
+    if panel.kind == "stat":
+        assert live.prometheus.values(expr, at=watched.stopping_at)
+    assert live.prometheus.samples(expr, watched.began_at, watched.stopping_at)
+
+
+def test_the_marker_says_simulated(live, watched):
+    (query,) = DASHBOARDS[0].panels[0].queries
+    assert live.prometheus.value(executable(query.expr), at=watched.stopping_at) == 1
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("record") or rule["alert"])
+def test_every_rule_is_evaluated_and_has_data(live, watched, rule):
+    name = rule.get("record") or rule["alert"]
+    (state,) = (
+        found
+        for group in live.prometheus.ask("rules")["groups"]
+        for found in group["rules"]
+        if found["name"] == name
+    )
+    assert (state["health"], state.get("lastError")) == ("ok", None)
+    read = [rule["record"]] if "record" in rule else compared(rule["expr"])
+    has_data = [
+        bool(live.prometheus.samples(expr, watched.began_at, watched.over_at)) for expr in read
+    ]
+    if name == "PushesFail":  # nothing pushes here
+        assert has_data == [False]
+    else:
+        assert has_data and all(has_data)
+
+
+def test_all_pages_are_scraped(live, watched):
+    assert live.prometheus.values('up{job="tokenswarm"}') == [1, 1, 1]
+    assert live.prometheus.values('up{job="engine"}') == [1]
+    if shutil.which("prometheus-pushgateway"):
+        assert live.prometheus.values('up{job="pushgateway"}') == [1]
+
+
+@pytest.mark.parametrize("role", ["run", "worker"])
+def test_counters_are_the_ledgers(live, watched, role):
+    """The master's page, and its workers' together: each turn once."""
+
+    def counted(name: str) -> float:
+        return live.prometheus.value(f'sum(tokenswarm_{name}_total{{role="{role}"}})')
+
+    records = watched.ledger.records
+    answered = [r for r in records if r.outcome in ("ok", "cancelled")]
+    assert counted("turns") == len(records) > 80
+    assert counted("answered_prompt_tokens") == sum(r.prompt_tokens or 0 for r in answered)
+    assert counted("cached_prompt_tokens") == sum(r.cached_tokens or 0 for r in answered)
+    assert counted("output_tokens") == sum(r.output_tokens or 0 for r in answered)
+    assert counted("failures") == sum(r.failed for r in records)
+
+
+@pytest.mark.parametrize("q", [0.5, 0.9])
+def test_quantiles_of_ttft_are_within_5_percent_of_the_exact_ones(live, watched, q):
+    buckets = 'sum by (le) (tokenswarm_ttft_seconds_bucket{role="run"})'
+    shown = live.prometheus.value(f"histogram_quantile({q}, {buckets})")
+    ttfts = [r.ttft_s for r in watched.ledger.records if not r.failed and r.ttft_s is not None]
+    assert shown == pytest.approx(quantile(sorted(ttfts), q), rel=0.05)
+
+
+def test_achieved_tpm_is_the_ledgers_within_15_percent(live, watched):
+    """Over 20 s, 5 s of them after the answers: at the edges a turn or two may fall out."""
+    panel = next(p for p in DASHBOARDS[0].panels if p.title == "Input tokens per minute")
+    expr = next(q.expr for q in panel.queries if q.legend == "achieved")
+    header, length_s, delay_s = watched.ledger.header, 20.0, 2.5
+    shown = live.prometheus.value(executable(expr, f"{length_s:g}s"), at=watched.stopping_at)
+    until_s = (watched.stopping_at - delay_s - header.started_at) * header.speed
+    window = (until_s - length_s * header.speed, until_s)
+    tokens = sum(
+        r.prompt_tokens or 0
+        for r in watched.ledger.records
+        if r.outcome == "ok" and window[0] <= r.ended_at_s < window[1]
+    )
+    assert shown == pytest.approx(tokens * 60 / (window[1] - window[0]), rel=0.15)
+    assert shown == pytest.approx(TPM, rel=0.25)
+
+
+def test_target_tpm_is_what_was_asked_for(live, watched):
+    for role in ("run", "worker"):
+        asked = f'sum(tokenswarm_target_tpm{{role="{role}"}})'
+        assert live.prometheus.value(asked, at=watched.stopping_at - 1) == pytest.approx(TPM)
+
+
+def test_prometheus_may_go_and_traffic_goes_on(live, watched):
+    """The last test here: there is no view after it."""
+    live.swarm("unwatched", TPM)
+    path = live.runs / "unwatched" / "ledger.jsonl"
+    assert until(lambda: path.exists() and path.read_bytes().count(b'"turn"') > 5, 20.0)
+    (prometheus,) = (
+        child
+        for child in psutil.Process(live.started.process.pid).children()
+        if child.name() == "prometheus"
+    )
+    prometheus.send_signal(signal.SIGKILL)
+    assert until(lambda: "Prometheus has ended" in live.started.out.read_text(), 10.0)
+    lines = path.read_bytes().count(b"\n")
+    assert until(lambda: path.read_bytes().count(b"\n") > lines + 20, 30.0)
+    live.stop()
+    records = live.ledger("unwatched").records
+    assert {record.outcome for record in records} <= {"ok", "cancelled", "unfinished"}
+    os.kill(live.started.process.pid, signal.SIGTERM)
+    assert live.started.process.wait(60) == 0
