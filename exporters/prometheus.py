@@ -38,7 +38,7 @@ SIZES_TOKENS = grid(10, 1e6, COARSE)
 # The page holds so many levels, so that the number of series has a bound; Prometheus keeps more.
 LEVELS_KEPT = 4
 NO_LEVEL = "none"
-# What every profile sends. Series that begin at 0 lose nothing in the first `rate`.
+# What every profile sends.
 USUAL_KINDS = ("start", "tool", "user")
 
 _TOKENS = {
@@ -72,12 +72,10 @@ class RunPage:
         origin: Origin,
         *,
         load: Callable[[], Load | None],
-        target_tpm: Callable[[], float | None],
         lost_records: Callable[[], int | None],
         mean_prompt_tokens: float,
     ) -> None:
-        """load: what is under way, None where unknown; target_tpm: what is asked of this process,
-        None between levels and in closed mode; lost_records: None but on a master;
+        """load: what is under way, None where unknown; lost_records: None but on a master;
         mean_prompt_tokens: what the profile promises."""
         self._labels = {
             "role": "run" if origin.merged else "worker",
@@ -89,7 +87,6 @@ class RunPage:
         self._header = header
         self._merged = origin.merged
         self._load = load
-        self._target_tpm = target_tpm
         self._lost_records = lost_records
         self._mean_prompt_tokens = mean_prompt_tokens
         self._level: Level | None = None
@@ -102,7 +99,8 @@ class RunPage:
         self._reports_cached = False
         self._cache_unknown_tokens = 0  # of ok turns, until the first that reports cached tokens
         self._make_histograms()
-        self._begin_level(NO_LEVEL)
+        if not origin.merged:
+            self._begin_histograms()
 
     def _make_histograms(self) -> None:
         def histogram(name: str, what: str, bounds: tuple[float, ...], *own: str) -> Histogram:
@@ -167,12 +165,12 @@ class RunPage:
             return
         self._level = level
         if self._merged:
-            self._begin_level(str(level.index))
+            self._begin_histograms(str(level.index))
             self._ttft.keep(lambda values: self._is_kept(values[0]))
             self._decode_tps.keep(lambda values: self._is_kept(values[0]))
 
-    def _begin_level(self, level: str) -> None:
-        by_level = (level,) if self._merged else ()
+    def _begin_histograms(self, *by_level: str) -> None:
+        """At 0, so that the first `rate` loses nothing."""
         for kind in USUAL_KINDS:
             self._ttft.at(*by_level, kind)
         self._decode_tps.at(*by_level)
@@ -278,13 +276,14 @@ class RunPage:
             yield self._total("records_lost", "Turns that workers sent and that got lost", lost)
 
     def _level_families(self) -> Iterator[Metric]:
-        if (tpm := self._target_tpm()) is not None:
-            yield self._gauge("target_tpm", "Input tokens per minute asked for", tpm)
-        if self._level is None:
+        level = self._level
+        if level is None:
             return
-        yield self._gauge("level", "Index of the level that is on", self._level.index)
-        if self._level.developers is not None:
-            yield self._gauge("target_developers", "Asked for", self._level.developers)
+        yield self._gauge("level", "Index of the level that is on", level.index)
+        if level.target_tpm is not None:
+            yield self._gauge("target_tpm", "Input tokens per minute asked for", level.target_tpm)
+        if level.developers is not None:
+            yield self._gauge("target_developers", "Developers asked for", level.developers)
 
     def _run_families(self) -> Iterator[Metric]:
         header = self._header

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import configargparse
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +23,7 @@ from locustfiles._options import (
     parse_tpm,
     read_options,
 )
+from tests.option_parser import OptionParser
 
 HOST = "http://localhost:8000"
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ print(json.dumps({
 
 def parsed(*arguments: str, **environment: str) -> argparse.Namespace:
     """Through the parser that Locust's is built on, without Locust."""
-    parser = configargparse.ArgParser()
+    parser = OptionParser()
     add_arguments(parser)
     return parser.parse_args(list(arguments), env_vars=environment)
 

@@ -6,13 +6,13 @@ import json
 import logging
 from contextlib import closing
 
-import configargparse
 import pytest
 
 from client.stream import ChatClient
 from locustfiles._options import OptionError, Options, add_arguments, read_options
 from locustfiles._preflight import EndpointError, examine, simulation
 from measure.ledger import Target
+from tests.option_parser import OptionParser
 from tests.scripted_server import (
     ScriptedServer,
     Step,
@@ -47,7 +47,7 @@ def script(*answers: bytes) -> list[Step]:
 
 
 def options_for(url: str, *arguments: str) -> Options:
-    parser = configargparse.ArgParser()
+    parser = OptionParser()
     add_arguments(parser)
     return read_options(parser.parse_args(list(arguments), env_vars={}), url)
 

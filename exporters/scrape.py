@@ -1,0 +1,122 @@
+"""A process's page over HTTP for Prometheus to fetch, and where all the pages are.
+
+/metrics   this process's page
+/sd        on a master and in a process alone: the addresses of all pages, as Prometheus' HTTP
+           service discovery reads them
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import gevent
+import orjson
+from gevent.pywsgi import WSGIServer
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+logger = logging.getLogger("tokenswarm")
+
+# Processes on one machine ask for the same port and take the next ones.
+PORTS_TRIED = 100
+_LIST_EVERY_S = 2.0
+_WILDCARDS = {"", "0.0.0.0", "::"}
+
+Pages = Callable[[], list[str]]
+
+
+class PageServer:
+    """Serves from its making on. Raises OSError where no port is free, or the host is not ours."""
+
+    def __init__(
+        self, host: str, port: int, page: Callable[[], Iterable[str]], pages: Pages | None
+    ) -> None:
+        """port: this one or the next that is free; 0: any. pages: for /sd, None: not served."""
+        self._page = page
+        self._pages = pages
+        self._server = _listening(host, port, self._answer)
+        self.host = host
+        self.port: int = self._server.server_port
+
+    def close(self) -> None:
+        self._server.stop()
+
+    def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if method not in ("GET", "HEAD"):
+            start("405 Method Not Allowed", [("Content-Type", "text/plain"), ("Allow", "GET")])
+            return [b"GET only\n"]
+        if path == "/metrics":
+            start("200 OK", [("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)])
+            return [piece.encode() for piece in self._page()]
+        if path == "/sd" and self._pages is not None:
+            start("200 OK", [("Content-Type", "application/json")])
+            return [discovery(self._pages())]
+        start("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"/metrics\n"]
+
+
+def _listening(host: str, port: int, answer: Callable[..., Any]) -> WSGIServer:
+    for candidate in range(port, port + PORTS_TRIED if port else 1):
+        server = WSGIServer((host, candidate), answer, log=None)
+        try:
+            server.start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            continue
+        if candidate != port:
+            logger.info("metrics: port %d is in use, on %d instead", port, candidate)
+        return server
+    raise OSError(errno.EADDRINUSE, f"no free port from {port} to {port + PORTS_TRIED - 1}")
+
+
+def reachable(host: str, port: int, towards: str) -> str:
+    """host:port as another machine reaches it: a wildcard host becomes the address of the
+    interface that leads `towards`."""
+    if host in _WILDCARDS:
+        family, _, _, _, address = socket.getaddrinfo(towards, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(address)  # sends nothing
+            host = probe.getsockname()[0]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def discovery(pages: list[str]) -> bytes:
+    """The addresses in the form of Prometheus' file and HTTP service discovery."""
+    return orjson.dumps([{"targets": pages, "labels": {}}] if pages else [])
+
+
+class TargetsFile:
+    """Keeps a file for Prometheus' file service discovery up to date, until `close`."""
+
+    def __init__(self, path: Path, pages: Pages) -> None:
+        self._path = path
+        self._pages = pages
+        self._written: bytes | None = None
+        self._greenlet = gevent.spawn(self._keep)
+
+    def close(self) -> None:
+        self._greenlet.kill()
+        self._write(discovery([]))
+
+    def _keep(self) -> None:
+        while True:
+            self._write(discovery(self._pages()))
+            gevent.sleep(_LIST_EVERY_S)
+
+    def _write(self, listed: bytes) -> None:
+        if listed == self._written:
+            return
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        try:
+            draft.write_bytes(listed)
+            draft.replace(self._path)  # Prometheus never reads half a file
+        except OSError as error:
+            logger.warning("metrics: --metrics-targets %s: %s; traffic goes on", self._path, error)
+        self._written = listed
