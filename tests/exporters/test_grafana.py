@@ -171,3 +171,21 @@ def test_a_row_that_is_not_full_is_refused():
     dashboard = Dashboard(uid="u", title="t", description="d", variables=(), rows=(row,))
     with pytest.raises(ValueError, match="'short'"):
         dashboard_json(dashboard)
+
+
+def test_docs_explain_every_panel_and_alert():
+    page = (ROOT / "docs" / "live.md").read_text()
+    cells = {
+        word.strip()
+        for line in page.splitlines()
+        if line.startswith("| ")
+        for word in line.split("|")[1].split(",")
+    }
+    for dashboard in DASHBOARDS:
+        for panel in dashboard.panels:
+            parts = {part.strip() for part in panel.title.split(",")}
+            assert parts <= cells, panel.title
+    rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text())
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            assert "alert" not in rule or f"`{rule['alert']}`" in cells, rule
