@@ -77,6 +77,7 @@ TOTALS = {
     "hit_share": Total(PERCENT, ">", lambda s: s.hit_share),
     "tpm": Total(TOKENS, ">", lambda s: s.achieved_tpm),
 }
+SHARES = tuple(name for name, total in TOTALS.items() if total.units is PERCENT)
 # A turn that never showed a token to measure these on has missed them.
 FIRST_TOKEN_METRICS = ("ttft", "ttft_from_schedule")
 

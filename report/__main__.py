@@ -15,11 +15,11 @@ from pathlib import Path
 from measure.ledger import open_run
 from measure.slo import Slo
 from measure.verdict import INVALID
-from report import invoice, terminal
+from report import invoice, side_by_side, terminal
 from report.objectives import judge
 from report.result import Result, result
 
-COMMANDS = {"cost": invoice.main}
+COMMANDS = {"compare": side_by_side.main, "cost": invoice.main}
 FINE, MISSED, BAD_INPUT, UNJUDGED, NOT_VALID = 0, 1, 2, 3, 4
 
 

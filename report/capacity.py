@@ -58,7 +58,7 @@ class _Crossing:
 
     def __init__(self, levels: Sequence[LevelSample], slo: Slo) -> None:
         self.slo = slo
-        estimates = [level.objective(slo) for level in levels]
+        estimates = [level.metric(slo.metric, slo.percent) for level in levels]
         offered = np.array([level.offered_tpm.value for level in levels])
         carried = np.minimum(offered, [level.achieved_tpm.value for level in levels])
         values = np.array([estimate.value for estimate in estimates])[:, None]

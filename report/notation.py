@@ -44,23 +44,24 @@ def usd_text(usd: float | None) -> str:
     return f"${usd:.2f}" if 1 <= abs(usd) < 9.995 else f"${usd:#.3g}".rstrip(".")
 
 
-def interval_text(interval: Interval, text: Callable[[float | None], str]) -> str:
-    """1.10 (1.02 to 1.19); an end without a bound is open: (1.02 or more)."""
-    low, high = interval.low, interval.high
-    value = text(interval.value)
-    if low is not None and high is not None:
-        return f"{value} ({text(low)} to {text(high)})"
-    if low is not None:
-        return f"{value} ({text(low)} or more)"
-    return value if high is None else f"{value} ({text(high)} or less)"
-
-
 def percentile_text(spread: Spread, percent: int) -> str:
     """The percentile, marked where there are too few samples to claim it."""
     value = spread.at(percent)
     if value is None or claimable(percent / 100, spread.count):
         return number_text(value)
     return number_text(value) + TOO_FEW
+
+
+def second_name(header: Header) -> str:
+    """What a second of the run is: of the wall clock, or of the embedded engine's."""
+    return "seconds" if header.speed == 1 else "engine seconds"
+
+
+def interval_text(interval: Interval, text: Callable[[float | None], str]) -> str:
+    """ "0.71 (0.65 to 0.80)"; an open end is written as unknown."""
+    if interval.value is None or (interval.low is None and interval.high is None):
+        return text(interval.value)
+    return f"{text(interval.value)} ({text(interval.low)} to {text(interval.high)})"
 
 
 def target_text(header: Header) -> str:

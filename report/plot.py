@@ -52,12 +52,17 @@ Value = Callable[[Summary], float | None]
 
 def plot(path: Path, header: Header, steps: Sequence[Step]) -> None:
     """Write the picture. Raises ValueError for an extension other than .png and .svg."""
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"plot {path}: the file name must end in {' or '.join(FORMATS)}")
+    check_format(path)
     with matplotlib.rc_context(STYLE):
         figure = _figure(header, steps)
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
         figure.savefig(path, dpi=150, metadata=metadata)
+
+
+def check_format(path: Path) -> None:
+    """Raises ValueError for an extension other than .png and .svg."""
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"plot {path}: the file name must end in {' or '.join(FORMATS)}")
 
 
 def _figure(header: Header, steps: Sequence[Step]) -> Figure:

@@ -47,6 +47,23 @@ class RunSample:
         return np.array(values, dtype=np.float64), none_lost
 
 
+def drawn_together(ledgers: Sequence[Ledger]) -> list[RunSample]:
+    """Runs whose sessions are paired by name: one that is drawn is drawn in all of them, so what
+    they share cancels in differences."""
+    names: dict[str, int] = {}
+    codes = np.array(
+        [names.setdefault(r.session, len(names)) for ledger in ledgers for r in ledger.records],
+        dtype=np.int64,
+    )
+    together = Clusters.drawn(codes, len(names), np.random.default_rng(SEED))
+    cuts = np.cumsum([len(ledger.records) for ledger in ledgers])[:-1]
+    parts = np.split(together.codes, cuts)
+    return [
+        RunSample(ledger, Clusters(part, together.weights))
+        for ledger, part in zip(ledgers, parts, strict=True)
+    ]
+
+
 class LevelSample:
     """The turns of one step's window, with blocks of time of its own.
 
@@ -134,13 +151,13 @@ class LevelSample:
             np.ones(len(good)),
         )
 
-    def objective(self, slo: Slo) -> Estimate:
-        """What the SLO is judged on."""
-        if slo.percent is not None:
-            return self.timing(slo.metric, [slo.percent])[0]
-        if slo.metric == "tpm":
+    def metric(self, name: str, percent: int | None) -> Estimate:
+        """By its name in measure.slo: a percentile of a timing, or a total."""
+        if percent is not None:
+            return self.timing(name, [percent])[0]
+        if name == "tpm":
             return self.achieved_tpm
-        return self.failure_share() if slo.metric == "failures" else self.hit_share()
+        return self.failure_share() if name == "failures" else self.hit_share()
 
     def halves(self) -> tuple[Codes, Codes]:
         """Turns scheduled in the first and in the second half of the window."""

@@ -1,8 +1,7 @@
 import pytest
 
 from report.__main__ import main
-from report.interval import Interval
-from report.notation import interval_text, number_text, usd_text
+from report.notation import usd_text
 from tests.known_truth import known_run
 from tests.stored_runs import stored
 
@@ -68,10 +67,3 @@ def test_bad_input_exits_2_and_names_itself(capsys, arguments, message):
 )  # fmt: skip
 def test_dollars(usd, text):
     assert usd_text(usd) == text
-
-
-def test_intervals_with_and_without_ends():
-    assert interval_text(Interval(1.1, 1.02, 1.19), number_text) == "1.10 (1.02 to 1.19)"
-    assert interval_text(Interval(None, 1.02), number_text) == "- (1.02 or more)"
-    assert interval_text(Interval(1.1, None, 1.19), number_text) == "1.10 (1.19 or less)"
-    assert interval_text(Interval(), number_text) == "-"

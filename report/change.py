@@ -1,0 +1,80 @@
+"""Change: how much a figure of one level differs from that of another run's level.
+
+Times, speeds and rates change by a factor (other / base), shares by a difference (other - base).
+The two runs are resampled together: sessions are paired by name and blocks of time by their place
+in the level, so what both runs share (long prompts, a crowded minute) cancels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from measure.columns import Floats
+from measure.slo import SHARES
+from report.interval import CONFIDENCE, Interval
+from report.resample import Estimate, interval
+from report.sample import LevelSample
+
+POWER = 0.8  # the usual one for a detectable change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """base, other: the figures themselves, None where unknown or beyond the run's end."""
+
+    base: float | None
+    other: float | None
+    by: Interval  # a factor, or for shares a difference
+    none: float  # the `by` of no change: 1, or 0
+
+    @property
+    def seen(self) -> bool | None:
+        """Whether it is outside the noise; None where there is no interval."""
+        if self.by.low is None and self.by.high is None:
+            return None
+        below = self.by.high is not None and self.by.high < self.none
+        return below or (self.by.low is not None and self.by.low > self.none)
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest change that would be seen in 80% of such runs, from none on: 0.18 is a
+        factor of 1.18, or a share 18 points off. (z of 97.5% + z of 80%) standard errors, the
+        error taken from the width of the interval."""
+        low, high = self.by.low, self.by.high
+        if low is None or high is None or low == high or (self.none and low <= 0):
+            return None
+        z, z_power = NormalDist().inv_cdf((1 + CONFIDENCE) / 2), NormalDist().inv_cdf(POWER)
+        if self.none:
+            return math.expm1((z + z_power) * math.log(high / low) / (2 * z))
+        return (z + z_power) * (high - low) / (2 * z)
+
+
+def change(base: LevelSample, other: LevelSample, name: str, percent: int | None) -> Change:
+    """The change of a metric of measure.slo; base and other come of runs drawn together."""
+    first, second = base.metric(name, percent), other.metric(name, percent)
+    share = name in SHARES
+    by = _difference if share else _factor
+    found = interval(
+        float(by(np.array(first.value), np.array(second.value))),
+        [by(a, b) for a, b in zip(first.replicates, second.replicates, strict=False)],
+        [min(pair) for pair in zip(first.clusters, second.clusters, strict=False)],
+    )
+    return Change(base=_known(first), other=_known(second), by=found, none=0.0 if share else 1.0)
+
+
+def _factor(base: Floats, other: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factor: Floats = np.where(base > 0, other / base, np.nan)
+    return factor
+
+
+def _difference(base: Floats, other: Floats) -> Floats:
+    return other - base
+
+
+def _known(estimate: Estimate) -> float | None:
+    return estimate.value if math.isfinite(estimate.value) else None
