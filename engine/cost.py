@@ -22,7 +22,7 @@ class Cost(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coefficients:
-    """Step-time forms of shared design note ENGINE.md, section 4. All `_s` are seconds.
+    """Step times by six coefficients and two speed factors. All `_s` are seconds.
 
     A piece is n new tokens on top of p tokens that are cached or were computed before; B
     sequences decode, their contexts sum to K tokens:

@@ -20,7 +20,7 @@ from engine.speculation import Speculation, TokenDraws
 from tests import closed_loop
 
 NO_DRAFTS = Speculation()
-# The TensorRT-LLM row of the design note, section 4.
+# Round figures near TensorRT-LLM's on four GPUs.
 STEPS = Coefficients(
     t0_s=34.4e-3, a1_s=20.3e-6, a2_s=4.75e-10, d0_s=4.8e-3, d1_s=6.5e-3, d2_s=1.2e-8
 )
@@ -311,7 +311,7 @@ def test_ttft_rises_with_load():
         engine = PRESETS["trtllm-like"].engine(seed=1)
         turns = closed_loop.run(engine, developers, 1_200, seed=7)
         medians.append(median(closed_loop.ttft_s(turns)))
-    # ENGINE.md 5: .54, .89, 1.9 s; steps of 40 % and more, seed noise 19 % at most
+    # an earlier model gave .54, .89, 1.9 s: steps of 40 % and more, seed noise 19 % at most
     assert medians[0] * 1.15 < medians[1]
     assert medians[1] * 1.15 < medians[2]
 
