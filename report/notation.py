@@ -58,10 +58,13 @@ def second_name(header: Header) -> str:
 
 
 def interval_text(interval: Interval, text: Callable[[float | None], str]) -> str:
-    """ "0.71 (0.65 to 0.80)"; an open end is written as unknown."""
-    if interval.value is None or (interval.low is None and interval.high is None):
-        return text(interval.value)
-    return f"{text(interval.value)} ({text(interval.low)} to {text(interval.high)})"
+    """1.10 (1.02 to 1.19); an end without a bound is open: 1.10 (1.02 or more)."""
+    value, low, high = text(interval.value), interval.low, interval.high
+    if low is not None and high is not None:
+        return f"{value} ({text(low)} to {text(high)})"
+    if low is not None:
+        return f"{value} ({text(low)} or more)"
+    return value if high is None else f"{value} ({text(high)} or less)"
 
 
 def target_text(header: Header) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from measure.columns import Columns
 from measure.fidelity import Row, Sample
 from measure.ledger import Ledger
 from measure.slo import Slo
@@ -14,10 +15,13 @@ from report import fidelity
 from report.curve import Curve, curve
 from report.steps import Step, steps, whole_run
 
+DEFAULT_OBJECTIVE = "ttft_p50<1s"  # what the study calls usable
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """sent: the turns that `workload` is judged on; slos: what was asked of the endpoint."""
+    """sent: the turns that `workload` is judged on; slos: those asked for; objectives: what goodput
+    and capacity are of, DEFAULT_OBJECTIVE where none was asked for."""
 
     ledger: Ledger
     steps: tuple[Step, ...]
@@ -27,11 +31,14 @@ class Result:
     workload: tuple[Row, ...]
     verdict: Verdict
     slos: tuple[Slo, ...]
+    objectives: tuple[Slo, ...]
+    columns: Columns
 
 
 def result(ledger: Ledger, slos: Sequence[Slo] = ()) -> Result:
     levels, whole = steps(ledger), whole_run(ledger)
-    bends = curve(ledger, levels, slos)
+    objectives = tuple(slos) or (Slo.parse(DEFAULT_OBJECTIVE),)
+    bends = curve(ledger, levels, objectives)
     sent = fidelity.sent(ledger, levels)
     rows = fidelity.rows(ledger, sent)
     evidence = Evidence(
@@ -50,4 +57,6 @@ def result(ledger: Ledger, slos: Sequence[Slo] = ()) -> Result:
         workload=tuple(rows),
         verdict=judge(evidence),
         slos=tuple(slos),
+        objectives=objectives,
+        columns=Columns.of(ledger.records),
     )
