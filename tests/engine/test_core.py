@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.core import Engine
 from engine.cost import Coefficients
+from engine.host_tier import HostMemory
 from engine.kv_cache import BLOCK_TOKENS, Segment
 from engine.presets import PRESETS
 from engine.scheduler import Policy, QueueFull
@@ -27,13 +28,16 @@ STEPS = Coefficients(
 ROUND = Coefficients(t0_s=0.1, a1_s=1e-5, a2_s=0, d0_s=0.01, d1_s=0, d2_s=0)
 
 
-def small_engine(kv_tokens: int = 64_000, prefix_cache: bool = True, **policy) -> Engine:
+def small_engine(
+    kv_tokens: int = 64_000, prefix_cache: bool = True, host_tokens: int = 0, **policy
+) -> Engine:
     return Engine(
         cost=ROUND,
         policy=Policy(**policy),
         speculation=NO_DRAFTS,
         kv_tokens=kv_tokens,
         prefix_cache=prefix_cache,
+        host=HostMemory(kv_tokens=host_tokens, load_s_per_token=1e-4) if host_tokens else None,
     )
 
 
@@ -254,11 +258,25 @@ ARRIVALS = st.lists(
 )
 
 
-@given(ARRIVALS, st.sampled_from(["mixed", "prefill_first"]), st.booleans())
-@settings(max_examples=150, deadline=None)
-def test_pool_stays_within_capacity_and_leaks_nothing(arrivals, mode, prefix_cache):
+@given(
+    ARRIVALS,
+    st.sampled_from(["mixed", "prefill_first"]),
+    st.booleans(),
+    st.sampled_from([0, 5 * 64, 100 * 64]),
+    st.sampled_from([1, 3]),
+)
+@settings(max_examples=200, deadline=None)
+def test_pool_stays_within_capacity_and_leaks_nothing(
+    arrivals, mode, prefix_cache, host_tokens, ranks
+):
     engine = small_engine(
-        kv_tokens=24 * 64, prefix_cache=prefix_cache, mode=mode, chunk_tokens=300, reserve_tokens=8
+        kv_tokens=24 * 64,
+        prefix_cache=prefix_cache,
+        host_tokens=host_tokens,
+        mode=mode,
+        chunk_tokens=300,
+        reserve_tokens=8,
+        ranks=ranks,
     )
     ids = count()
     now_s = due_s = 0.0
@@ -290,6 +308,9 @@ def test_pool_stays_within_capacity_and_leaks_nothing(arrivals, mode, prefix_cac
         if start_s is not None:
             now_s, _ = engine.step(start_s)
         assert 0 <= engine.cache.used <= engine.cache.capacity
+        held = sum(s.table.num_blocks for s in sequences if s.table is not None)
+        assert engine.cache.used - engine.cache.evictable <= held  # shared ones count once
+        assert num_steps < 50_000, "the engine does not come to an end"
     assert engine.cache.usage == 0
     assert all(s.finished or s.id in cancelled for s in sequences)
     engine.cache.clear()

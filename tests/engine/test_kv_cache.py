@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.host_tier import HostTier
 from engine.kv_cache import BlockTable, KVCache, Segment, blocks_for
 
 
@@ -136,10 +137,11 @@ def balance(cache: KVCache, tables: list[BlockTable]) -> None:
         assert len(run.key) == 1 or run.key[:-1] in cache._runs
 
 
-@given(MOVES)
+@given(MOVES, st.sampled_from([None, 5, 100]))
 @settings(max_examples=300, deadline=None)
-def test_the_account_balances_after_any_moves(moves):
-    cache = KVCache(40)
+def test_the_account_balances_after_any_moves(moves, host_blocks):
+    host = None if host_blocks is None else HostTier(host_blocks)
+    cache = KVCache(40, host=host)
     tables: list[BlockTable] = []
     for move, path, amount in moves:
         if move == "allocate":
@@ -157,7 +159,9 @@ def test_the_account_balances_after_any_moves(moves):
                 tables.remove(table)
                 cache.release(table)
         balance(cache, tables)
+        assert host is None or 0 <= host.used <= host.capacity
     for table in tables:
         cache.release(table)
     cache.clear()
     assert cache.used == cache.evictable == 0
+    assert host is None or host.used == 0
