@@ -162,6 +162,7 @@ PRESETS: dict[str, Preset] = {
             name="roofline",
             gpus=4,
             cost=Roofline(model=KIMI_K2_5, gpu=B200, gpus=4, drafts=EAGLE3.num_drafts),
+            attention="data_parallel",  # KV is nowhere twice
             policy=Policy(max_running=256),  # no limit of the hardware's
             kv_tokens=most_tokens(KIMI_K2_5, B200, 4),
             ttft_fixed_s=0.0,

@@ -51,10 +51,13 @@ class WhatIf:
             "prefill_attention_speed",
             "kv_tokens",
             "chunk_tokens",
+            "ranks",
         ):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} {value} is not above 0")
+        if self.host_kv_tokens is not None and self.host_kv_tokens < 0:
+            raise ValueError(f"host_kv_tokens {self.host_kv_tokens} is below 0")
 
     def apply(self, preset: Preset) -> Preset:
         """The changed preset. Raises ValueError, naming the change that is not possible."""

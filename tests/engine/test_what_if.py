@@ -1,0 +1,95 @@
+"""What-ifs: each changes what it names and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+from engine.hardware import B200
+from engine.kv_pool import Memory, pool_tokens
+from engine.models import KIMI_K2_5
+from engine.presets import PRESETS, fitted
+from engine.what_if import WhatIf
+
+TRTLLM = PRESETS["trtllm-like"]
+
+
+def changed_fields(what_if: WhatIf) -> set[str]:
+    changed = what_if.apply(TRTLLM)
+    names = (field.name for field in fields(TRTLLM))
+    return {name for name in names if getattr(changed, name) != getattr(TRTLLM, name)}
+
+
+def test_no_change_is_the_same_preset():
+    assert all(WhatIf().apply(preset) == preset for preset in PRESETS.values())
+
+
+@pytest.mark.parametrize(
+    ("what_if", "names"),
+    [
+        (WhatIf(prefill_speed=1.1), {"cost"}),
+        (WhatIf(decode_attention_speed=1.35), {"cost"}),
+        (WhatIf(acceptance=0.8), {"speculation"}),
+        (WhatIf(drafts=5), {"cost", "speculation"}),
+        (WhatIf(kv_tokens=1_000_000), {"kv_tokens"}),
+        (WhatIf(chunk_tokens=2048), {"policy"}),
+        (WhatIf(gpus=8), {"gpus", "cost", "kv_tokens"}),
+        (WhatIf(gpus=8, kv_tokens=TRTLLM.kv_tokens), {"gpus", "cost"}),
+        (WhatIf(attention="data_parallel"), {"attention", "kv_tokens"}),
+        (WhatIf(prefix_cache=False), {"prefix_cache"}),
+        (WhatIf(host_kv_tokens=8_000_000), {"host"}),
+    ],
+)
+def test_a_change_touches_what_it_names(what_if, names):
+    assert changed_fields(what_if) == names
+
+
+def test_a_faster_decode_kernel_shortens_the_kv_term_alone():
+    before, after = TRTLLM.cost, WhatIf(decode_attention_speed=1.35).apply(TRTLLM).cost
+    assert after.step_s(0.0, 24, 0) == before.step_s(0.0, 24, 0)
+    assert after.prefill_s(1000, 9000) == before.prefill_s(1000, 9000)
+    kv_s = before.step_s(0.0, 24, 2_000_000) - before.step_s(0.0, 24, 0)
+    faster_s = after.step_s(0.0, 24, 2_000_000) - after.step_s(0.0, 24, 0)
+    assert faster_s == pytest.approx(kv_s / 1.35)
+
+
+def test_faster_prefill_attention_leaves_the_linear_layers():
+    before, after = TRTLLM.cost, WhatIf(prefill_attention_speed=2.0).apply(TRTLLM).cost
+    assert after == replace(before, a2_s=before.a2_s / 2)
+
+
+def test_eight_gpus_take_their_own_tables_and_keep_the_speed_factors():
+    changed = WhatIf(gpus=8).apply(TRTLLM)
+    table = fitted("TensorRT-LLM", 8).coefficients(3)
+    assert changed.cost == replace(table, s_pf=TRTLLM.cost.s_pf, s_dc=TRTLLM.cost.s_dc)
+    memory = Memory(attention=TRTLLM.attention)
+    four, eight = (pool_tokens(KIMI_K2_5, B200, gpus, memory) for gpus in (4, 8))
+    assert changed.kv_tokens - TRTLLM.kv_tokens == eight - four
+    assert WhatIf(gpus=4).apply(changed) == TRTLLM
+
+
+def test_the_roofline_grows_with_its_gpus_and_has_no_faster_kernels():
+    roofline = PRESETS["roofline"]
+    eight = WhatIf(gpus=8).apply(roofline)
+    assert eight.cost.prefill_s(8_192, 80_000) * 2 == roofline.cost.prefill_s(8_192, 80_000)
+    assert eight.kv_tokens > 2 * roofline.kv_tokens
+    for impossible in (WhatIf(decode_attention_speed=1.35), WhatIf(attention="tensor_parallel")):
+        with pytest.raises(ValueError, match="roofline|limit"):
+            impossible.apply(roofline)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"gpus": 6}, "gpus 6: .* 4 or 8"),
+        ({"drafts": 9}, "drafts 9"),
+        ({"acceptance": 1.5}, "acceptance 1.5"),
+        ({"kv_tokens": 0}, "kv_tokens 0"),
+        ({"host_kv_tokens": -1}, "host_kv_tokens -1"),
+        ({"decode_attention_speed": -1.0}, "decode_attention_speed -1.0"),
+    ],
+)
+def test_impossible_changes_are_named(change, named):
+    with pytest.raises(ValueError, match=named):
+        WhatIf(**change).apply(TRTLLM)
