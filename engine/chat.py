@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 
-from engine.chat_request import ChatRequest
 from engine.reply_text import Reply
 
 DONE = b"data: [DONE]\n\n"
@@ -21,7 +20,11 @@ class Answer:
     Each chunk with output carries `x_sim_tokens`: completion tokens up to and including it.
     """
 
-    request: ChatRequest
+    model: str
+    streamed: bool
+    usage_at_the_end: bool  # stream_options.include_usage
+    usage_in_every_chunk: bool  # vLLM's stream_options.continuous_usage_stats
+    max_tokens_given: bool
     reply: Reply
     number: int  # of the request in this process
     created: int  # Unix seconds
@@ -36,7 +39,7 @@ class Answer:
     @property
     def stop_reason(self) -> str:
         """Of the generation, as vLLM counts it: a tool call ends like any text that is complete."""
-        if self.reply.tool is not None or self.request.max_tokens is None:
+        if self.reply.tool is not None or not self.max_tokens_given:
             return "stop"
         return "length"
 
@@ -59,7 +62,7 @@ class Answer:
                 "id": self._id,
                 "object": "chat.completion",
                 "created": self.created,
-                "model": self.request.model,
+                "model": self.model,
                 "choices": [{**choice, "finish_reason": self.finish_reason}],
                 "usage": self._usage(self.reply.num_tokens, cached_tokens),
             }
@@ -69,7 +72,7 @@ class Answer:
         total = self.reply.num_tokens
         reason = b'"%b"' % self.finish_reason.encode()
         yield self._event(b"{}", total, cached_tokens, reason)
-        if self.request.include_usage:
+        if self.usage_at_the_end:
             usage = orjson.dumps(self._usage(total, cached_tokens))
             yield b'data: {%b,"choices":[],"usage":%b}\n\n' % (self._head, usage)
         yield DONE
@@ -78,7 +81,7 @@ class Answer:
         self, delta: bytes, reached: int, cached_tokens: int = 0, finish_reason: bytes = b"null"
     ) -> bytes:
         usage = b""
-        if self.request.usage_in_every_chunk:
+        if self.usage_in_every_chunk:
             usage = b',"usage":' + orjson.dumps(self._usage(reached, cached_tokens))
         return (
             b'data: {%b,"choices":[{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}],'
@@ -93,7 +96,7 @@ class Answer:
     def _head(self) -> bytes:
         return (
             b'"id":"chatcmpl-sim-%d","object":"chat.completion.chunk","created":%d,"model":%b'
-            % (self.number, self.created, orjson.dumps(self.request.model))
+            % (self.number, self.created, orjson.dumps(self.model))
         )
 
     def _usage(self, completion_tokens: int, cached_tokens: int) -> dict[str, Any]:

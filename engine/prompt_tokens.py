@@ -10,8 +10,9 @@ message ends counts as the next message's.
 
 Token counts are remembered per piece by content hash, so only new text is tokenised.
 
-The hashes are Python's own (SipHash, 64 bits, keyed anew in every process): a third of blake2b's
-cost. Two of a million pieces collide with a chance of 3e-8, and nobody can aim at it.
+The hashes are Python's own (SipHash, 64 bits, keyed anew in every process), of the text where it
+lies: encoding 400 KB again to hash it with blake2b took three times as long. Two of a million
+pieces collide with a chance of 3e-8, and nobody can aim at it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,6 @@ class Piece(NamedTuple):
     digest: int  # of its content alone
     chain: int  # of everything up to and including it
     content: Any
-    encoded: bytes  # as JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class PromptReader:
         while len(self._tokens) > self._max_remembered:
             self._tokens.popitem(last=False)
         total += self._counter.generation_prompt_tokens
-        gist = b"%d %d %b" % (len(pieces), total, pieces[-1].encoded)
+        gist = b"%d %d %b" % (len(pieces), total, _encode(pieces[-1].content))
         return Prompt(total, tuple(segments), pieces[-1].chain, gist)
 
     def _count_one(self, content: Any) -> int:
@@ -111,23 +111,36 @@ def hash_pieces(tools: Sequence[Message], messages: Sequence[Message]) -> list[P
     pieces: list[Piece] = []
     chain = 0
     for content in (tools, *messages):
-        encoded = _encode(content)
-        digest = hash(encoded)
+        digest = _digest(content)
         chain = hash((chain, digest))
-        pieces.append(Piece(digest, chain, content, encoded))
+        pieces.append(Piece(digest, chain, content))
     return pieces
+
+
+def num_bytes(pieces: Sequence[Piece]) -> int:
+    """Their size as JSON."""
+    return sum(len(_encode(piece.content)) for piece in pieces)
 
 
 def output_segment(prompt: Prompt, message: Message, num_tokens: int) -> Segment:
     """The blocks of the answer, found again by a prompt that sends `message` back as it was."""
     end = (prompt.num_tokens + num_tokens) // BLOCK_TOKENS
-    return Segment(hash((prompt.chain, hash(_encode(message)))), end)
+    return Segment(hash((prompt.chain, _digest(message))), end)
+
+
+def _digest(content: Any) -> int:
+    """Hash of a message or the tools, whatever the order of keys."""
+    if not isinstance(content, dict):
+        return hash(_encode(content))
+    if None in content.values():  # clients add nulls or leave them out
+        content = {name: value for name, value in content.items() if value is not None}
+    try:
+        return hash(frozenset(content.items()))
+    except TypeError:  # a list or object inside: parts of a content, tool calls
+        return hash(_encode(content))
 
 
 def _encode(content: Any) -> bytes:
-    """JSON in one form: keys in order, and without the nulls that clients add or leave out."""
-    if isinstance(content, dict) and None in content.values():
-        content = {name: value for name, value in content.items() if value is not None}
     try:
         return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:  # nested deeper than orjson writes (254)

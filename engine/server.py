@@ -22,7 +22,14 @@ from engine.kv_cache import BLOCK_TOKENS
 from engine.live import LiveEngine, Stream
 from engine.metrics import EngineMetrics
 from engine.presets import Preset
-from engine.prompt_tokens import Prompt, PromptReader, TokenCounter, hash_pieces, output_segment
+from engine.prompt_tokens import (
+    Prompt,
+    PromptReader,
+    TokenCounter,
+    hash_pieces,
+    num_bytes,
+    output_segment,
+)
 from engine.reply_text import arguments_tape, content_tape, draw_reply
 from engine.scheduler import QueueFull
 from engine.sequence import Sequence
@@ -165,10 +172,11 @@ class EngineApp:
         prompt = await self._read_prompt(request)
         answer = self._answer(request, prompt, self._output_tokens(request, prompt))
         stream = self._submit(answer, prompt, arrived_at_s)
+        del request, prompt  # a megabyte of messages that the stream does not need
         watching = asyncio.create_task(_wait_for_hangup(receive))
         watching.add_done_callback(lambda _: self._live.cancel(stream))
         try:
-            await (self._stream if request.stream else self._whole)(answer, stream, send)
+            await (self._stream if answer.streamed else self._whole)(answer, stream, send)
         finally:
             watching.cancel()
             self._live.cancel(stream)
@@ -181,7 +189,7 @@ class EngineApp:
     async def _read_prompt(self, request: ChatRequest) -> Prompt:
         pieces = hash_pieces(request.tools, request.messages)
         while new := self._prompts.new_pieces(pieces):
-            if sum(len(piece.encoded) for piece in new) < _THREAD_BYTES:
+            if num_bytes(new) < _THREAD_BYTES:
                 self._prompts.remember(self._prompts.count(new))
                 break
             loop = asyncio.get_running_loop()
@@ -214,7 +222,11 @@ class EngineApp:
             request.reasoning_effort or self._settings.reasoning_effort,
         )
         return Answer(
-            request=request,
+            model=request.model,
+            streamed=request.stream,
+            usage_at_the_end=request.include_usage,
+            usage_in_every_chunk=request.usage_in_every_chunk,
+            max_tokens_given=request.max_tokens is not None,
             reply=reply,
             number=next(self._numbers),
             created=int(time.time()),

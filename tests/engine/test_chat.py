@@ -21,7 +21,17 @@ def body(**fields) -> bytes:
 def answer(**fields) -> Answer:
     request = parse_request(body(**fields))
     reply = draw_reply(0, b"p", request.max_tokens or 20, request.tools, request.tool_choice)
-    return Answer(request=request, reply=reply, number=7, created=1, prompt_tokens=100)
+    return Answer(
+        model=request.model,
+        streamed=request.stream,
+        usage_at_the_end=request.include_usage,
+        usage_in_every_chunk=request.usage_in_every_chunk,
+        max_tokens_given=request.max_tokens is not None,
+        reply=reply,
+        number=7,
+        created=1,
+        prompt_tokens=100,
+    )
 
 
 def events(stream: bytes) -> list[dict]:
