@@ -163,6 +163,9 @@ class MasterLink:
             open_sessions=sum(load["open_sessions"] for load in here),
             waiting_tickets=sum(waiting) if waiting and None not in waiting else None,
             sent_prompt_tokens=sum(sent),
+            settled_s=min((load["settled_s"] for load in here), default=0.0)
+            if len(here) == len(self._workers())
+            else 0.0,
         )
 
     @property

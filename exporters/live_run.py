@@ -71,6 +71,7 @@ class LiveRun(Generic[T]):
         self.turns: list[TurnRecord] = []  # without their chunk gaps: most of the memory
         self.health: list[Health] = []
         self.ended_at_s: float | None = None
+        self.settled_s = 0.0  # what was due before has ended
         self.phase = 0  # counts beginnings and ends, of levels and of the run
         self._step = step
         self._serial = 0
@@ -108,11 +109,12 @@ class LiveRun(Generic[T]):
     def sample(self, now_s: float, load: Load) -> None:
         """What is under way now; a window keeps its last sample."""
         self._window_at(now_s).load = load
+        self.settled_s = max(self.settled_s, load.settled_s)
 
     def end(self, now_s: float) -> None:
         self._serial += 1
         self.phase += 1
-        self.ended_at_s = now_s
+        self.ended_at_s = self.settled_s = now_s
         for entry in self._levels:
             entry.stepped = -1
 
@@ -124,6 +126,7 @@ class LiveRun(Generic[T]):
         return {
             "serial": serial,
             "now_s": now_s,
+            "settled_s": self.settled_s,
             "ended": self.ended_at_s is not None,
             "width_s": width_s,
             "windows": [

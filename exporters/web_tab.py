@@ -68,11 +68,13 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """grade: VALID, SUSPECT or INVALID; note: how much of it is open; reasons: sentences."""
+    """grade: VALID, SUSPECT or INVALID; note: on how much it rests; reasons: why it is not VALID;
+    open: what was not checked, and why. Sentences."""
 
     grade: str
     note: str
     reasons: list[str]
+    open: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

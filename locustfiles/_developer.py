@@ -64,7 +64,7 @@ class Developer:
         closing = chat.closing(turn.output_tokens, min_tokens=least, field=run.options.output_field)
         size = len(work.opening) + conversation.body_bytes + len(closing)
         level = run.level
-        run.in_flight += 1
+        run.under_way.append(due.at_s)
         run.sent_prompt_tokens += conversation.planned_prompt_tokens
         try:
             seen = self.client.send(
@@ -77,7 +77,7 @@ class Developer:
                 run.feed.turn(_record(run, work, level, due, size, partial))
             raise
         finally:
-            run.in_flight -= 1
+            run.under_way.remove(due.at_s)
         record = _record(run, work, level, due, size, seen)
         if record.prompt_tokens and record.outcome in ("ok", "cancelled"):
             conversation.calibrate(record.prompt_tokens)

@@ -24,9 +24,12 @@ from report.result import Result
 from report.steps import WARM_UP_SHARE, Step, steps, whole_run
 from report.table import headings, row
 
+# Of a level some of whose turns are still under way: what they will add to.
+AT_LEAST, _GROWING = "≥", ("offered", "turns")
 TABLE_NOTE = (
     f"A level's first {WARM_UP_SHARE:.0%} is left out as warm-up; TTFT and late in seconds, TPS in "
-    "tokens per second and user."
+    f"tokens per second and user. {AT_LEAST} turns are under way that will add to it, and their "
+    "TTFT to the figures beside it."
 )
 
 
@@ -89,12 +92,21 @@ class _PageOfRun:
     def _words(self, now_s: float) -> Words:
         levels = self._steps(now_s)
         judged = self._judged(levels) if self._found is None else self._found.verdict
-        reasons = [f"{check.grade}  {trust.sentence(check)}" for check in judged.reasons]
-        spoken = Verdict(judged.grade, trust.headline(judged), reasons)
-        return Words([row(step, self._open_mode) for step in levels], spoken)
+        return Words([self._row(step) for step in levels], _spoken(judged))
+
+    def _row(self, step: Step) -> list[str]:
+        cells = row(step, self._open_mode)
+        if self._found is not None or step.window[1] <= self._live.settled_s:
+            return cells
+        grow = [head.startswith(_GROWING) for head in headings(self._open_mode)]
+        return [
+            f"{AT_LEAST}{cell}" if grows else cell for cell, grows in zip(cells, grow, strict=True)
+        ]
 
     def _judged(self, levels: Sequence[Step]) -> verdict.Verdict:
-        """The verdict on what has been seen. What only the end of the run tells is not checked."""
+        """The verdict on what has been seen: of levels those that are over, and what only the end
+        of the run tells is not checked."""
+        over = levels if self._live.ended_at_s is not None else levels[:-1]
         ledger = Ledger(
             self._run.header,
             list(self._live.turns),
@@ -104,9 +116,9 @@ class _PageOfRun:
         )
         evidence = Evidence(
             ledger=ledger,
-            levels=[step.summary for step in levels],
+            levels=[step.summary for step in over],
             whole=whole_run(ledger),
-            steady=[None for _ in levels],
+            steady=[None for _ in over],
             workload=fidelity.rows(ledger, fidelity.sent(ledger, levels)),
         )
         return verdict.judge(evidence)
@@ -127,6 +139,15 @@ def install(
         environment, columns=columns, grafana_url=grafana_url, change_tpm=change_tpm
     )
     return None if tab is None else LivePage(tab)
+
+
+def _spoken(judged: verdict.Verdict) -> Verdict:
+    return Verdict(
+        judged.grade,
+        f"{len(judged.passed)} of {len(judged.checks)} checks passed",
+        [f"{check.grade}: {trust.sentence(check)}" for check in judged.reasons],
+        [trust.sentence(check) for check in judged.unchecked],
+    )
 
 
 def _heading(run: Run) -> dict[str, Any]:

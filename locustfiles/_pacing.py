@@ -36,6 +36,11 @@ class OwnPauses:
         """There are none in closed mode."""
         return None
 
+    @property
+    def oldest_waiting_s(self) -> None:
+        """There are none in closed mode."""
+        return None
+
     def took(self, prompt_tokens: int) -> None:
         """Nothing to do: there is no ticket to account for."""
 
@@ -88,6 +93,11 @@ class Tickets:
     def waiting_tickets(self) -> int:
         """Due, and not taken by a developer."""
         return self._tickets.untaken
+
+    @property
+    def oldest_waiting_s(self) -> float | None:
+        """When the oldest of them was due."""
+        return self._tickets.oldest_untaken_s
 
     def took(self, prompt_tokens: int) -> None:
         self._arrivals.took(prompt_tokens)

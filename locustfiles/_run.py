@@ -54,7 +54,7 @@ class Run:
     tls: ssl.SSLContext | None
     level: int | None = None
     target_tpm: float | None = None
-    in_flight: int = 0
+    under_way: list[float] = field(default_factory=list)  # due times of turns sent, not ended
     open_sessions: int = 0
     sent_prompt_tokens: int = 0  # planned ones
     stopping: bool = False
@@ -88,12 +88,19 @@ class Run:
             self.terms.target.model, conversation.shared.tools or None, self.options.extra_body
         )
 
+    @property
+    def in_flight(self) -> int:
+        return len(self.under_way)
+
     def load(self) -> Load:
+        oldest_waiting_s = self.pacing.oldest_waiting_s
+        waiting_s = () if oldest_waiting_s is None else (oldest_waiting_s,)
         return Load(
             in_flight=self.in_flight,
             open_sessions=self.open_sessions,
             waiting_tickets=self.pacing.waiting_tickets,
             sent_prompt_tokens=self.sent_prompt_tokens,
+            settled_s=min(self.clock.now_s(), *self.under_way, *waiting_s),
         )
 
     def set_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:

@@ -148,6 +148,11 @@ class TicketQueue:
     def __len__(self) -> int:
         return len(self._due_s)
 
+    @property
+    def oldest_s(self) -> float | None:
+        """The due time of the oldest ticket, None when there is none."""
+        return self._due_s[0] if self._due_s else None
+
     def put(self, due_s: float) -> None:
         self._due_s.append(due_s)
 

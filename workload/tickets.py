@@ -67,6 +67,11 @@ class TicketLine(Generic[Waiter]):
         """Tickets that are due and that nobody has taken."""
         return len(self._due)
 
+    @property
+    def oldest_untaken_s(self) -> float | None:
+        """When the oldest of them was due."""
+        return self._due.oldest_s
+
     def issue(self, due_s: float) -> None:
         """The next ticket is due."""
         self._arrivals.issue()

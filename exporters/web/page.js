@@ -18,7 +18,7 @@ const UNKNOWN = "-";
 const text = (format) => (value) => (value == null || Number.isNaN(value) ? UNKNOWN : format(value));
 const whole = text((v) => Math.round(v).toLocaleString("en"));
 const percent = text((v) => `${Math.round(v * 100)}%`);
-const three = text((v) => (v < 9.995 ? String(+v.toFixed(2)) : v < 99.95 ? v.toFixed(1) : whole(v)));
+const three = text((v) => (v < 9.995 ? String(+v.toFixed(2)) : v < 99.95 ? String(+v.toFixed(1)) : whole(v)));
 const tokens = text((v) => {
   if (v >= 999500) return `${+(v / 1e6).toFixed(2)}M`;
   return v >= 1000 ? `${Math.round(v / 1e3)}k` : String(Math.round(v));
@@ -33,7 +33,7 @@ const clock = text((v) => {
 
 const CHARTS = [
   {
-    title: "TTFT", unit: () => `${known.unit}, by when the turn was due; a dot is a turn, dashes: 1 s`,
+    title: "TTFT", unit: () => `${known.unit}, by due time; dots are turns, dashes 1 s`,
     format: three, log: true, dots: true,
     lines: [
       { label: "p50", field: "ttft_p50_s", color: "--blue", bold: true, percentile: 50 },
@@ -60,7 +60,7 @@ const CHARTS = [
     ],
   },
   {
-    title: "Under way", unit: () => "turns, sessions, tickets that nobody has taken", format: whole,
+    title: "Under way", unit: () => "turns, sessions, tickets that nobody has taken", format: whole, counts: true,
     lines: [
       { label: "in flight", field: "in_flight", color: "--green", bold: true },
       { label: "open sessions", field: "open_sessions", color: "--grey" },
@@ -76,7 +76,7 @@ const CHARTS = [
     ],
   },
   {
-    title: "Failures", unit: () => "turns that failed, by when they were due", format: whole,
+    title: "Failures", unit: () => "turns that failed, by when they were due", format: whole, counts: true,
     lines: [{ label: "failed", field: "failed", color: "--pink", bars: true }],
   },
 ];
@@ -97,6 +97,8 @@ function trailingRate(windows, field) {
   return windows.map((_, at) => {
     const last = windows.slice(Math.max(0, at - rateWindows() + 1), at + 1);
     if (last.some((w) => w[field] == null)) return windows[at][field];
+    // Turns under way are not counted yet: on a late engine they are most of what is offered.
+    if (field === "offered_tpm" && windows[at].end_s > known.settled) return null;
     const length = last.reduce((sum, w) => sum + w.end_s - w.start_s, 0);
     return last.reduce((sum, w) => sum + w[field] * (w.end_s - w.start_s), 0) / length;
   });
@@ -119,6 +121,7 @@ function take(answer) {
   known.needed = answer.needed;
   known.now = live.now_s;
   known.serial = live.serial;
+  known.settled = live.settled_s;
 }
 
 // ---- drawing ------------------------------------------------------------------------------------
@@ -131,13 +134,14 @@ function options(chart, width) {
   return {
     width, height: CHART_HEIGHT,
     cursor: { sync: { key: "coding-agents" }, drag: { x: true, y: false }, points: { size: 6 } },
+    legend: { markers: { width: 0, fill: (u, n) => (n ? style(chart.lines[n - 1].color) : "transparent") } },
     scales: {
       x: { time: false, range: (u, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, known.now, 1)] },
       y: { distr: chart.log ? 3 : 1, range: (u, low, high) => yRange(chart, high) },
     },
     axes: [
-      { ...axis, values: (u, at) => at.map(clock), space: 64, incrs: [1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 36000] },
-      { ...axis, size: 54, values: (u, at) => at.map((v) => (v == null ? "" : chart.format(v))) },
+      { ...axis, size: 28, values: (u, at) => at.map(clock), space: 64, incrs: [1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 36000] },
+      { ...axis, size: 52, incrs: chart.counts ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] : undefined, values: (u, at) => at.map((v) => (v == null ? "" : chart.format(v))) },
     ],
     series: [{ label: "at", value: (u, v) => clock(v) }, ...chart.lines.map((line) => series(chart, line))],
     hooks: {
@@ -173,6 +177,7 @@ function drawLevels(u) {
   ctx.save();
   ctx.font = `${11 * ratio}px system-ui, sans-serif`;
   ctx.textBaseline = "top";
+  ctx.textAlign = "left";
   for (const level of known.levels) {
     const left = clamp(u.valToPos(level.started_at_s, "x", true), bbox);
     const right = clamp(u.valToPos(level.ended_at_s ?? known.now, "x", true), bbox);
@@ -183,7 +188,25 @@ function drawLevels(u) {
     ctx.fillStyle = style("--soft");
     if (ctx.measureText(label).width + 8 * ratio < right - left) ctx.fillText(label, left + 4 * ratio, bbox.top + 3 * ratio);
   }
+  drawUnsettled(u);
   ctx.restore();
+}
+
+// Turns that were due here are still under way: what is shown by due time will change.
+function drawUnsettled({ ctx, bbox, valToPos }) {
+  const left = clamp(valToPos(known.settled, "x", true), bbox);
+  const right = clamp(valToPos(known.now, "x", true), bbox);
+  ctx.beginPath();
+  ctx.rect(left, bbox.top, right - left, bbox.height);
+  ctx.clip();
+  ctx.beginPath();
+  for (let x = left - bbox.height; x < right; x += 8 * devicePixelRatio) {
+    ctx.moveTo(x, bbox.top + bbox.height);
+    ctx.lineTo(x + bbox.height, bbox.top);
+  }
+  ctx.strokeStyle = style("--grid");
+  ctx.lineWidth = devicePixelRatio;
+  ctx.stroke();
 }
 
 const clamp = (x, bbox) => Math.min(Math.max(x, bbox.left), bbox.left + bbox.width);
@@ -297,16 +320,19 @@ function drawTable({ columns: heads, rows, run, needed }) {
     line.append(...row.map((cell) => element("td", cell)));
     return line;
   }));
-  $("table-note").textContent = `${run.table_note} * too few turns to claim it: a p50 needs ${needed[50]}, a p90 ${needed[90]}, a p99 ${needed[99]}.`;
+  $("table-note").textContent = `${known.settled < known.now - known.width ? "Hatched: turns due there are still under way. " : ""}${run.table_note} * too few turns to claim it: a p50 needs ${needed[50]}, a p90 ${needed[90]}, a p99 ${needed[99]}.`;
 }
 
-function drawVerdict(verdict) {
+function drawVerdict({ verdict, live }) {
   $("verdict").hidden = !verdict;
   if (!verdict) return;
+  $("verdict-title").textContent = live.ended ? "Verdict" : "Verdict so far";
   $("verdict-grade").textContent = verdict.grade;
-  $("verdict-grade").className = verdict.grade.toLowerCase();
+  $("verdict-grade").className = `chip ${verdict.grade.toLowerCase()}`;
   $("verdict-note").textContent = verdict.note;
   $("verdict-reasons").replaceChildren(...verdict.reasons.map((reason) => element("li", reason)));
+  $("verdict-open").hidden = !verdict.open.length;
+  $("verdict-open-list").replaceChildren(...verdict.open.map((sentence) => element("li", sentence)));
 }
 
 function draw(answer) {
@@ -321,7 +347,7 @@ function draw(answer) {
   drawHeading(answer);
   drawTiles(answer);
   $("tpm").hidden = !answer.rate_can_change || answer.live.ended;
-  drawVerdict(answer.verdict);
+  drawVerdict(answer);
   drawCharts();
   drawTable(answer);
 }

@@ -16,7 +16,7 @@ from tests.records import turn_record
 
 
 def load(in_flight: int = 0, **changes: Any) -> Load:
-    values = dict(open_sessions=0, waiting_tickets=None, sent_prompt_tokens=0)
+    values = dict(open_sessions=0, waiting_tickets=None, sent_prompt_tokens=0, settled_s=0.0)
     return Load(in_flight=in_flight, **(values | changes))
 
 
