@@ -19,6 +19,7 @@ from engine.prompt_tokens import TokenCounter
 from engine.protocol import Protocol
 from engine.reply_text import EFFORTS
 from engine.server import EngineApp, Settings
+from engine.what_if import WhatIf
 from workload.tokens import (
     EMBEDDED,
     GENERATION_PROMPT_TOKENS,
@@ -139,15 +140,15 @@ def token_counter(spec: str) -> TokenCounter:
 
 
 def _preset(options: argparse.Namespace) -> Preset:
-    preset = PRESETS[options.preset]
+    changes = WhatIf(
+        kv_tokens=options.kv_tokens,
+        host_kv_tokens=options.host_kv_tokens,
+        prefix_cache=False if options.no_prefix_cache else None,
+    )
+    preset = changes.apply(PRESETS[options.preset])
     limits = {"max_running": options.max_running, "queue_limit": options.queue_limit}
     given = {name: limit for name, limit in limits.items() if limit is not None}
-    return replace(
-        preset,
-        policy=replace(preset.policy, **given),
-        kv_tokens=options.kv_tokens or preset.kv_tokens,
-        prefix_cache=preset.prefix_cache and not options.no_prefix_cache,
-    )
+    return replace(preset, policy=replace(preset.policy, **given))
 
 
 def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -189,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=_whole(0), default=0)
     add("--model", default="sim-model", help="the name under which it serves")
     add("--kv-tokens", type=_whole(16 * BLOCK_TOKENS), help="size of the KV pool")
+    add("--host-kv-tokens", type=_whole(0), help="size of a second tier in host memory, 0: none")
     add("--no-prefix-cache", action="store_true")
     add("--max-running", type=_whole(1))
     add("--queue-limit", type=_whole(1), help="waiting requests before 429")
