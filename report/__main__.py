@@ -1,8 +1,8 @@
-"""python -m report RUN_DIR: print the result of a run again, judge SLOs, draw the picture.
+"""python -m report RUN: print the result again, judge SLOs, hold the run against a baseline.
 
-Exit codes: 0 fine, 1 an SLO is missed at some level, 2 bad input, 3 no SLO is missed but one
-cannot be judged at some level (too few turns, or the server does not report it), 4 the run is
-INVALID, whatever the SLOs.
+    python -m report RUN --slo 'ttft_p50<1s' --baseline runs/main --max-regress ttft_p50=10%
+
+Exit codes: those of report.gate; `compare` and `cost` are commands of their own.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from pathlib import Path
 
 from measure.ledger import open_run
 from measure.slo import Slo
-from measure.verdict import INVALID
 from report import invoice, side_by_side, terminal
-from report.objectives import judge
+from report.baseline import Limit
+from report.gate import BAD_INPUT, gate, require_baseline
+from report.junit import write_junit
+from report.quantity import parse_amount
 from report.result import Result, result
 
 COMMANDS = {"compare": side_by_side.main, "cost": invoice.main}
-FINE, MISSED, BAD_INPUT, UNJUDGED, NOT_VALID = 0, 1, 2, 3, 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,14 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return COMMANDS[arguments[0]](arguments[1:])
         options = _parser().parse_args(arguments)
         slos = [Slo.parse(text) for text in options.slo]
+        limits = [Limit.parse(text) for text in options.max_regress]
+        at = None if options.at is None else parse_amount("--at", options.at)
+        require_baseline(options.baseline, limits)
         found = result(open_run(options.run), slos)
-        print(terminal.text(found))
+        judged = gate(found, options.run, options.baseline, limits, at)
+        print("\n\n".join(filter(None, (terminal.text(found), judged.text()))))
         if options.plot:
             _plot(options.plot, found)
+        if options.junit:
+            write_junit(options.junit, judged)
     except (ValueError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return BAD_INPUT
-    return _exit_code(found)
+    return judged.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,6 +56,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--slo", action="append", default=[], help='judged at each level: "ttft_p50<1s"; repeatable'
     )
+    parser.add_argument("--baseline", type=Path, metavar="RUN", help="an earlier run")
+    parser.add_argument(
+        "--max-regress",
+        action="append",
+        default=[],
+        metavar="METRIC=PERCENT",
+        help="how much worse than the baseline: ttft_p50=10%%; repeatable",
+    )
+    parser.add_argument("--at", metavar="TPM", help="level held against the baseline, such as 2.5M")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write the answers as JUnit XML")
     return parser
 
 
@@ -57,15 +74,6 @@ def _plot(path: Path, found: Result) -> None:
 
     plot(path, found.ledger.header, found.steps)
     print(f"\nplot: {path}")
-
-
-def _exit_code(found: Result) -> int:
-    if found.verdict.grade == INVALID:
-        return NOT_VALID
-    answers = {judgement.met for row in judge(found.steps, found.slos) for judgement in row}
-    if False in answers:
-        return MISSED
-    return UNJUDGED if None in answers else FINE
 
 
 if __name__ == "__main__":

@@ -40,17 +40,24 @@ class Change:
         return below or (self.by.low is not None and self.by.low > self.none)
 
     @property
-    def detectable(self) -> float | None:
-        """The smallest change that would be seen in 80% of such runs, from none on: 0.18 is a
-        factor of 1.18, or a share 18 points off. (z of 97.5% + z of 80%) standard errors, the
-        error taken from the width of the interval."""
+    def error(self) -> float | None:
+        """Standard error, of the logarithm for a factor: the interval's width over 2 * 1.96."""
         low, high = self.by.low, self.by.high
         if low is None or high is None or low == high or (self.none and low <= 0):
             return None
+        width = math.log(high / low) if self.none else high - low
+        return width / (2 * NormalDist().inv_cdf((1 + CONFIDENCE) / 2))
+
+    def detectable(self, least: float = 0.0) -> float | None:
+        """The true change, of the logarithm for a factor, that 80% of such runs would show: that
+        is, would find both outside the noise and larger than `least`.
+
+            max(1.96 * error, least) + 0.84 * error
+        """
+        if self.error is None:
+            return None
         z, z_power = NormalDist().inv_cdf((1 + CONFIDENCE) / 2), NormalDist().inv_cdf(POWER)
-        if self.none:
-            return math.expm1((z + z_power) * math.log(high / low) / (2 * z))
-        return (z + z_power) * (high - low) / (2 * z)
+        return max(z * self.error, least) + z_power * self.error
 
 
 def change(base: LevelSample, other: LevelSample, name: str, percent: int | None) -> Change:

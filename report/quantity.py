@@ -22,7 +22,7 @@ def parse_amount(option: str, text: str) -> float:
 def parse_share(option: str, text: str, most: float = 1.0) -> float:
     """0 to `most` from "96%". Raises ValueError."""
     match = _SHARE.fullmatch(text.strip())
-    value = float(match[1]) / 100 if match else math.inf
+    value = float(match[1]) / 100 if match else math.nan
     if not value <= most:
         accepted = "0% to 100%" if most == 1 else "percentages such as 10%"
         raise ValueError(f"{option} {text!r}: accepted are {accepted}")

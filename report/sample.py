@@ -190,10 +190,10 @@ class LevelSample:
             return Estimate(np.nan, (), ())
         tokens = self.run.columns.prompt_tokens[rows]
         codes = blocks(at_s[rows], self.step.window, BLOCKS)
-        sums = np.bincount(codes, tokens, minlength=BLOCKS)
-        per_token = SECONDS_PER_MINUTE / (end_s - start_s)
-        drawn = self._blocks.weights.astype(np.float64) @ sums
-        return Estimate(float(sums.sum() * per_token), (drawn * per_token,), (BLOCKS,))
+        asked = np.bincount(codes, tokens, minlength=BLOCKS) * SECONDS_PER_MINUTE
+        drawn = self._blocks.weights.astype(np.float64) @ asked
+        length_s = end_s - start_s
+        return Estimate(float(asked.sum() / length_s), (drawn / length_s,), (BLOCKS,))
 
 
 def _is_timed(metric: str, record: TurnRecord) -> bool:

@@ -81,7 +81,7 @@ def test_a_share_changes_by_a_difference():
     found = change(*levels, "failures", None)
     assert found.none == 0.0 and found.seen is True
     assert found.by.low < 0.1 < found.by.high
-    assert 0 < found.detectable < 0.1
+    assert 0 < found.detectable() < 0.1
 
 
 def test_unequal_fingerprints_are_refused_and_the_difference_named(tmp_path, capsys):
