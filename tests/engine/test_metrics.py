@@ -1,0 +1,159 @@
+"""The series of /metrics, checked against a request whose every time is known."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.clock import VirtualClock
+from engine.live import LiveEngine
+from engine.metrics import EngineMetrics
+from engine.presets import PRESETS
+from engine.sequence import Sequence
+
+PROMPT_TOKENS, OUTPUT_TOKENS = 20_000, 30
+# What vLLM 0.11 and later expose under these names and this engine has a truth for.
+VLLM_SERIES = {
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+    "vllm:kv_cache_usage_perc",
+    "vllm:cache_config_info",
+    "vllm:num_preemptions",
+    "vllm:prefix_cache_queries",
+    "vllm:prefix_cache_hits",
+    "vllm:prompt_tokens",
+    "vllm:generation_tokens",
+    "vllm:request_success",
+    "vllm:spec_decode_num_drafts",
+    "vllm:spec_decode_num_draft_tokens",
+    "vllm:spec_decode_num_accepted_tokens",
+    "vllm:time_to_first_token_seconds",
+    "vllm:inter_token_latency_seconds",
+    "vllm:request_time_per_output_token_seconds",
+    "vllm:e2e_request_latency_seconds",
+    "vllm:request_queue_time_seconds",
+    "vllm:request_prefill_time_seconds",
+    "vllm:request_decode_time_seconds",
+    "vllm:request_inference_time_seconds",
+    "vllm:request_prompt_tokens",
+    "vllm:request_generation_tokens",
+}
+
+
+def families(metrics: EngineMetrics) -> dict:
+    text = metrics.exposition().decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def value(metrics: EngineMetrics, sample: str, **labels: str) -> float:
+    found = [
+        one.value
+        for family in families(metrics).values()
+        for one in family.samples
+        if one.name == sample and labels.items() <= one.labels.items()
+    ]
+    assert len(found) == 1, (sample, found)
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def served() -> tuple[EngineMetrics, Sequence, Sequence]:
+    """After one request that was answered and one whose client went away."""
+
+    async def serve() -> tuple[EngineMetrics, Sequence, Sequence]:
+        metrics = EngineMetrics("m", "sim:trtllm-like")
+        live = LiveEngine(PRESETS["trtllm-like"].engine(0), VirtualClock(100), metrics)
+        metrics.attach(live)
+        running = asyncio.create_task(live.run())
+        whole = Sequence(id=1, prompt_tokens=PROMPT_TOKENS, output_tokens=OUTPUT_TOKENS)
+        stream = live.submit(whole, live.clock.now_s(), "length")
+        while not stream.finished:
+            await stream.news()
+        gone = Sequence(id=2, prompt_tokens=PROMPT_TOKENS, output_tokens=OUTPUT_TOKENS)
+        live.cancel(live.submit(gone, live.clock.now_s(), "length"))
+        await asyncio.sleep(0.01)
+        running.cancel()
+        return metrics, whole, gone
+
+    return asyncio.run(serve())
+
+
+def test_every_series_of_vllm_is_there_and_says_simulated(served):
+    exposed = families(served[0])
+    assert set(exposed) >= VLLM_SERIES
+    for family in exposed.values():
+        assert family.documentation
+        for sample in family.samples:
+            assert sample.labels["target"] == "simulated"
+            assert sample.labels["model_name"] == "m"
+
+
+def test_the_phases_of_a_request_add_up_to_its_latency(served):
+    metrics, whole, _ = served
+
+    def total(phase: str) -> float:
+        assert value(metrics, f"vllm:{phase}_seconds_count") == 1
+        return value(metrics, f"vllm:{phase}_seconds_sum")
+
+    fixed_s = whole.ready_at_s - whole.arrived_at_s
+    waited_s = fixed_s + total("request_queue_time")
+    prefill_s, decode_s = total("request_prefill_time"), total("request_decode_time")
+    assert total("time_to_first_token") == pytest.approx(waited_s + prefill_s)
+    assert total("e2e_request_latency") == pytest.approx(waited_s + prefill_s + decode_s)
+    assert total("request_inference_time") == pytest.approx(prefill_s + decode_s)
+    per_token_s = total("request_time_per_output_token")
+    assert per_token_s == pytest.approx(decode_s / (OUTPUT_TOKENS - 1))
+
+
+def test_gaps_are_between_steps_and_add_up_to_the_decode_time(served):
+    metrics, _, _ = served
+    decode_s = value(metrics, "vllm:request_decode_time_seconds_sum")
+    steps = value(metrics, "vllm:spec_decode_num_drafts_total")
+    assert value(metrics, "vllm:inter_token_latency_seconds_sum") == pytest.approx(decode_s)
+    assert value(metrics, "vllm:inter_token_latency_seconds_count") == steps
+    assert (OUTPUT_TOKENS - 1) / 4 <= steps < OUTPUT_TOKENS - 1  # 1 to 4 tokens a step
+
+
+def test_tokens_and_drafts_are_counted(served):
+    metrics, _, _ = served
+    drafts = value(metrics, "vllm:spec_decode_num_drafts_total")
+    assert value(metrics, "vllm:spec_decode_num_draft_tokens_total") == 3 * drafts
+    assert value(metrics, "vllm:request_prompt_tokens_sum") == PROMPT_TOKENS
+    assert value(metrics, "vllm:request_generation_tokens_sum") == OUTPUT_TOKENS
+    assert value(metrics, "vllm:generation_tokens_total") == OUTPUT_TOKENS
+
+
+def test_how_requests_ended_is_counted_by_reason(served):
+    metrics, _, _ = served
+    ended = {
+        reason: value(metrics, "vllm:request_success_total", finished_reason=reason)
+        for reason in ("stop", "length", "abort")
+    }
+    assert ended == {"stop": 0, "length": 1, "abort": 1}
+
+
+def test_a_request_that_never_ran_has_no_times(served):
+    metrics, _, gone = served
+    assert gone.first_token_at_s is None
+    assert value(metrics, "vllm:time_to_first_token_seconds_count") == 1
+
+
+def test_every_step_with_output_has_a_lateness(served):
+    metrics, _, _ = served
+    steps = value(metrics, "vllm:spec_decode_num_drafts_total") + 1  # the prefill's last one
+    assert value(metrics, "sim:step_lateness_seconds_count") == steps
+    assert value(metrics, "sim:step_lateness_p99_seconds") >= 0
+    assert value(metrics, "sim:speed") == 100
+
+
+def test_reset_zeroes_what_was_counted():
+    metrics = EngineMetrics("m", "e")
+    live = LiveEngine(PRESETS["trtllm-like"].engine(0), VirtualClock(1), metrics)
+    metrics.attach(live)
+    metrics.first_token(1.0)
+    metrics.step_late(1.0)
+    metrics.reset()
+    assert value(metrics, "vllm:time_to_first_token_seconds_count") == 0
+    assert value(metrics, "sim:step_lateness_seconds_sum") == 0
