@@ -17,13 +17,14 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = ROOT / "deploy" / "prometheus"
 LOCUSTFILE = "locustfiles/coding_agents.py"
 START_LIMIT_S = 60.0  # guess: everything is ready within 5 s on two idle cores
-STOP_LIMIT_S = 10.0  # then it is killed
+STOP_LIMIT_S = 30.0  # turns under way may end; then it is killed
 # Addresses in the shipped configuration, which are names of containers.
 MASTER, ENGINE, PUSHGATEWAY = "master:9646", "engine:8000", "pushgateway:9091"
 
@@ -49,19 +50,20 @@ class Stack:
         return None
 
     def stop(self) -> None:
-        """Locust first, so that it can write its results; the rest after it."""
-        for process in self.processes.values():
-            with_group(process, signal.SIGTERM)
-        for process in self.processes.values():
-            try:
-                process.wait(STOP_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                with_group(process, signal.SIGKILL)
+        """The master first: it ends the run, collects its workers' last turns, asks the engine how
+        late it was and writes the results. Then the rest."""
+        for name in sorted(self.processes, key=lambda name: name != "master"):
+            _end(self.processes[name])
 
 
-def with_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, number)
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

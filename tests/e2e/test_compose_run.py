@@ -146,8 +146,7 @@ def test_the_worker_sends_what_the_web_ui_starts(services: Services) -> None:
     folder = services.folder / "runs" / "as-composed"
     ledger = folder / "worker-0.jsonl"
     assert until(lambda: ledger.exists() and ledger.read_bytes().count(b'"turn"') > 3, 30.0)
-    with urllib.request.urlopen("http://127.0.0.1:8089/stop", timeout=60):
-        pass
+    post("stop")
     assert until(lambda: (folder / "summary.json").exists(), 30.0), services.log("master")
     records = read_run(folder).records
     assert {record.outcome for record in records} <= {"ok", "cancelled", "unfinished"}

@@ -27,7 +27,7 @@ from exporters.grafana.dashboards import DASHBOARDS
 from measure.ledger import Ledger, read
 from measure.quantiles import quantile
 from tests.e2e.prometheus import Prometheus, compared
-from tests.e2e.stack import ROOT, START_TIMEOUT_S, Stack, Started, until
+from tests.e2e.stack import ROOT, RUN_TIMEOUT_S, START_TIMEOUT_S, Stack, Started, until
 from tests.promql import executable
 
 pytestmark = [
@@ -65,22 +65,24 @@ class Live:
     prometheus: Prometheus
     runs: Path
 
-    def swarm(self, name: str, tpm: float) -> None:
+    def swarm(self, name: str, tpm: int) -> None:
         """The start form of the web UI."""
         form = {
             "user_count": "60",
             "spawn_rate": "60",
             "host": self.engine,
-            "tpm": f"{tpm:g}",
+            "tpm": f"{tpm}",
             "ramp": "10s",
             "run_name": name,
         }
         answer = self._post("swarm", form)
         assert answer["success"], answer
 
-    def stop(self) -> None:
-        with urllib.request.urlopen(f"{self.web}/stop", timeout=60):
-            pass
+    def stop(self, name: str) -> None:
+        """The stop button, and until the run's results are there."""
+        self._post("stop", {})
+        summary = self.runs / name / "summary.json"
+        assert until(summary.exists, RUN_TIMEOUT_S), self.started.err.read_text()
 
     def workers(self) -> int:
         return int(sum(self.prometheus.values('tokenswarm_workers{state!="missing"}')))
@@ -131,9 +133,11 @@ class Watched:
 def watched(live: Live) -> Watched:
     began_at = time.time()
     live.swarm("watched", TPM)
+    target = 'tokenswarm_target_tpm{role="run"}'
+    assert until(lambda: live.prometheus.values(target), START_TIMEOUT_S)  # all users are there
     time.sleep(TRAFFIC_S)
     stopping_at = time.time()
-    live.stop()
+    live.stop("watched")
     count = len(live.ledger("watched").records)
     turns = 'sum(tokenswarm_turns_total{role="run"})'
     assert until(lambda: live.prometheus.values(turns) == [count], 10.0), (
@@ -243,7 +247,7 @@ def test_prometheus_may_go_and_traffic_goes_on(live, watched):
     assert until(lambda: "Prometheus has ended" in live.started.out.read_text(), 10.0)
     lines = path.read_bytes().count(b"\n")
     assert until(lambda: path.read_bytes().count(b"\n") > lines + 20, 30.0)
-    live.stop()
+    live.stop("unwatched")
     records = live.ledger("unwatched").records
     assert {record.outcome for record in records} <= {"ok", "cancelled", "unfinished"}
     os.kill(live.started.process.pid, signal.SIGTERM)
