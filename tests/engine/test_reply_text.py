@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.reply_text import TOOL_TURN_SHARE, Reply, content_tape, draw_reply
+from engine.reply_text import EFFORTS, TOOL_TURN_SHARE, Reply, content_tape, draw_reply
 from workload.tokens import load_tokenizer
 
 TOOLS = [
@@ -53,27 +53,38 @@ def test_without_tools_or_room_there_is_no_call():
     st.binary(max_size=8),
     st.integers(1, 60),
     st.sampled_from(["none", "required"]),
+    st.sampled_from(list(EFFORTS)),
     st.sets(st.integers(1, 59)),
 )
-def test_chunks_add_up_to_the_message_however_they_are_cut(prompt, num_tokens, choice, cuts):
-    reply = draw_reply(0, prompt, num_tokens, TOOLS, choice)
+def test_chunks_add_up_to_the_message_however_they_are_cut(gist, num_tokens, choice, effort, cuts):
+    reply = draw_reply(0, gist, num_tokens, TOOLS, choice, effort)
     edges = [0, *sorted(cut for cut in cuts if cut < num_tokens), num_tokens]
-    text = arguments = name = ""
+    thought = text = arguments = name = ""
     for first, last in zip(edges, edges[1:], strict=False):
         delta = json.loads(reply.delta(first, last))
         assert delta
+        thought += delta.get("reasoning_content", "")
         text += delta.get("content", "")
         for call in delta.get("tool_calls", ()):
             arguments += call["function"]["arguments"]
             name += call["function"].get("name", "")
     message = reply.message()
     assert (message["content"] or "") == text
+    assert message.get("reasoning_content", "") == thought
     if reply.tool is None:
         assert "tool_calls" not in message
     else:
         (call,) = message["tool_calls"]
         assert (call["function"]["name"], call["function"]["arguments"]) == (name, arguments)
         assert isinstance(json.loads(arguments), dict)
+
+
+@given(st.integers(1, 5_000), st.sampled_from(list(EFFORTS)))
+def test_an_effort_is_a_share_of_the_tokens_and_leaves_one_to_see(num_tokens, effort):
+    reply = draw_reply(0, b"p", num_tokens, [], "auto", effort)
+    assert reply.reasoning_tokens + reply.text_tokens == num_tokens
+    assert reply.text_tokens >= 1
+    assert abs(reply.reasoning_tokens - EFFORTS[effort] * num_tokens) <= 1
 
 
 def test_the_tape_wraps_around():
