@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, default_handl
 logger = logging.getLogger("tokenswarm")
 
 EVERY_WALL_S = 10.0
-LIMIT_S = 5.0  # of one push; the end of a run waits for two at most
+LIMIT_S = 5.0  # guess; the end of a run waits for one push at most
 JOB = "tokenswarm"
 
 
@@ -21,11 +21,21 @@ class Pushgateway:
     """Pushes while a run is on. A failure is counted and said once; traffic and hub go on, for
     gevent has patched what `prometheus_client` sends with."""
 
-    def __init__(self, url: str, page: Callable[[], Iterable[str]], *, delete: bool) -> None:
-        """delete: the run's group goes away at its end."""
+    def __init__(
+        self,
+        url: str,
+        page: Callable[[], Iterable[str]],
+        *,
+        delete: bool,
+        every_wall_s: float = EVERY_WALL_S,
+        limit_s: float = LIMIT_S,
+    ) -> None:
+        """delete: the run's group goes away at its end; limit_s: of one push."""
         self._url = url.rstrip("/")
         self._page = page
         self._delete = delete
+        self._every_wall_s = every_wall_s
+        self._limit_s = limit_s
         self.failures = 0
         self._down = False
         self._group = ""
@@ -50,16 +60,17 @@ class Pushgateway:
     def _keep_pushing(self) -> None:
         while True:
             self._push()
-            gevent.sleep(EVERY_WALL_S)
+            gevent.sleep(self._every_wall_s)
 
     def _push(self) -> None:
         self._send("PUT", "".join(self._page()).encode())
 
     def _send(self, method: str, page: bytes) -> None:
         headers = [("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)]
+        late = TimeoutError(f"no answer within {self._limit_s:g} s")
         try:
-            with gevent.Timeout(LIMIT_S, TimeoutError(f"no answer within {LIMIT_S:g} s")):
-                default_handler(self._group, method, LIMIT_S, headers, page)()
+            with gevent.Timeout(self._limit_s, late):
+                default_handler(self._group, method, self._limit_s, headers, page)()
         except (OSError, HTTPException) as error:
             self.failures += 1
             if not self._down:

@@ -11,7 +11,7 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ logger = logging.getLogger("tokenswarm")
 
 # Processes on one machine ask for the same port and take the next ones.
 PORTS_TRIED = 100
-_LIST_EVERY_S = 2.0
+LIST_EVERY_S = 2.0  # guess: Prometheus' own default for HTTP discovery is a minute
 _WILDCARDS = {"", "0.0.0.0", "::"}
 
 Pages = Callable[[], list[str]]
@@ -34,12 +34,19 @@ class PageServer:
     """Serves from its making on. Raises OSError where no port is free, or the host is not ours."""
 
     def __init__(
-        self, host: str, port: int, page: Callable[[], Iterable[str]], pages: Pages | None
+        self,
+        host: str,
+        port: int,
+        page: Callable[[], Iterable[str]],
+        pages: Pages | None,
+        *,
+        ports_tried: int = PORTS_TRIED,
     ) -> None:
         """port: this one or the next that is free; 0: any. pages: for /sd, None: not served."""
         self._page = page
         self._pages = pages
-        self._server = _listening(host, port, self._answer)
+        candidates = range(port, port + ports_tried) if port else (0,)
+        self._server = _listening(host, candidates, self._answer)
         self.host = host
         self.port: int = self._server.server_port
 
@@ -61,19 +68,19 @@ class PageServer:
         return [b"/metrics\n"]
 
 
-def _listening(host: str, port: int, answer: Callable[..., Any]) -> WSGIServer:
-    for candidate in range(port, port + PORTS_TRIED if port else 1):
-        server = WSGIServer((host, candidate), answer, log=None)
+def _listening(host: str, ports: Sequence[int], answer: Callable[..., Any]) -> WSGIServer:
+    for port in ports:
+        server = WSGIServer((host, port), answer, log=None)
         try:
             server.start()
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
             continue
-        if candidate != port:
-            logger.info("metrics: port %d is in use, on %d instead", port, candidate)
+        if port != ports[0]:
+            logger.info("metrics: port %d is in use, on %d instead", ports[0], port)
         return server
-    raise OSError(errno.EADDRINUSE, f"no free port from {port} to {port + PORTS_TRIED - 1}")
+    raise OSError(errno.EADDRINUSE, f"no free port from {ports[0]} to {ports[-1]}")
 
 
 def reachable(host: str, port: int, towards: str) -> str:
@@ -95,8 +102,9 @@ def discovery(pages: list[str]) -> bytes:
 class TargetsFile:
     """Keeps a file for Prometheus' file service discovery up to date, until `close`."""
 
-    def __init__(self, path: Path, pages: Pages) -> None:
+    def __init__(self, path: Path, pages: Pages, *, every_wall_s: float = LIST_EVERY_S) -> None:
         self._path = path
+        self._every_wall_s = every_wall_s
         self._pages = pages
         self._written: bytes | None = None
         self._greenlet = gevent.spawn(self._keep)
@@ -108,7 +116,7 @@ class TargetsFile:
     def _keep(self) -> None:
         while True:
             self._write(discovery(self._pages()))
-            gevent.sleep(_LIST_EVERY_S)
+            gevent.sleep(self._every_wall_s)
 
     def _write(self, listed: bytes) -> None:
         if listed == self._written:

@@ -158,7 +158,7 @@ class Tally:
             e2e_s=Spread.of(r.e2e_s for r in ok),
             lateness_s=Spread.of(r.lateness_s for r in turns),
             generator_lateness_s=Spread.of(r.generator_lateness_s for r in turns),
-            prompt_tokens=Spread.of(_prompt_tokens(r) for r in turns if r.kind != UNSENT),
+            prompt_tokens=Spread.of(prompt_tokens(r) for r in turns if r.kind != UNSENT),
             output_tokens=Spread.of(r.output_tokens for r in ok),
             new_tokens=Spread.of(
                 r.planned_prompt_tokens - r.ideal_cached_tokens for r in turns if r.kind != UNSENT
@@ -181,7 +181,8 @@ class Tally:
         )
 
 
-def _prompt_tokens(record: TurnRecord) -> int:
+def prompt_tokens(record: TurnRecord) -> int:
+    """The server's own count, the planned one where it gave none."""
     if record.prompt_tokens is None:
         return record.planned_prompt_tokens
     return record.prompt_tokens
@@ -190,7 +191,7 @@ def _prompt_tokens(record: TurnRecord) -> int:
 def _tpm(turns: Sequence[TurnRecord], length_s: float) -> float | None:
     if length_s <= 0:
         return None
-    return sum(map(_prompt_tokens, turns)) * SECONDS_PER_MINUTE / length_s
+    return sum(map(prompt_tokens, turns)) * SECONDS_PER_MINUTE / length_s
 
 
 def _hit_share(turns: Sequence[TurnRecord], missed: Sequence[TurnRecord]) -> float | None:
