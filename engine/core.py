@@ -80,6 +80,7 @@ class Engine:
         )
         self._cost = cost
         self._speculation = speculation
+        self._num_drafts = speculation.num_drafts
         self._ttft_fixed_s = ttft_fixed_s
         self._seed = seed
         self._draws = TokenDraws(speculation, seed)
@@ -147,9 +148,9 @@ class Engine:
                 sequence.num_emitted += remaining
                 emissions.append(Emission(sequence, remaining, True))
                 num_finished += 1
-        if self._speculation.num_drafts:
+        if self._num_drafts:
             self.counters.num_drafts += len(decoding)
-            self.counters.draft_tokens += self._speculation.num_drafts * len(decoding)
+            self.counters.draft_tokens += self._num_drafts * len(decoding)
         self.counters.accepted_tokens += sum(draws) - len(draws)
         if num_finished:
             for sequence in [sequence for sequence in decoding if sequence.finished]:

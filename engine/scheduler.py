@@ -123,6 +123,8 @@ class Scheduler:
         sequence.segments = tuple(Segment((rank, key), end) for key, end in sequence.segments)
 
     def _chunks(self, now_s: float) -> list[tuple[Sequence, int]]:
+        if not self.prefilling and not self.waiting:
+            return []
         budgets = [self._policy.chunk_tokens // self._policy.ranks] * self._policy.ranks
         chunks: list[tuple[Sequence, int]] = []
         for sequence in self.prefilling:
