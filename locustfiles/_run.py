@@ -100,7 +100,7 @@ class Run:
             open_sessions=self.open_sessions,
             waiting_tickets=self.pacing.waiting_tickets,
             sent_prompt_tokens=self.sent_prompt_tokens,
-            settled_s=min(self.clock.now_s(), *self.under_way, *waiting_s),
+            settled_s=min((self.clock.now_s(), *self.under_way, *waiting_s)),
         )
 
     def set_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:

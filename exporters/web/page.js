@@ -204,7 +204,7 @@ function drawUnsettled({ ctx, bbox, valToPos }) {
     ctx.moveTo(x, bbox.top + bbox.height);
     ctx.lineTo(x + bbox.height, bbox.top);
   }
-  ctx.strokeStyle = style("--grid");
+  ctx.strokeStyle = style("--hatch");
   ctx.lineWidth = devicePixelRatio;
   ctx.stroke();
 }
