@@ -138,8 +138,8 @@ def objective(axes: Axes, found: Result) -> None:
         if slo.metric == "ttft" and slo.percent == 50:
             axes.axhline(slo.threshold, color=LIMIT, linewidth=1.2, linestyle=(0, (6, 3)))
             axes.annotate(
-                slo.text, (1, slo.threshold), xycoords=("axes fraction", "data"), xytext=(-2, 4),
-                textcoords="offset points", color=LIMIT, fontsize=10, ha="right",
+                slo.text, (0, slo.threshold), xycoords=("axes fraction", "data"), xytext=(4, 4),
+                textcoords="offset points", color=LIMIT, fontsize=10, ha="left",
             )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from measure.ledger import Header
 from measure.quantiles import Spread, claimable
+from measure.record import Level
 from report.interval import Interval
 
 UNKNOWN = "-"
@@ -55,6 +56,13 @@ def percentile_text(spread: Spread, percent: int) -> str:
 def second_name(header: Header) -> str:
     """What a second of the run is: of the wall clock, or of the embedded engine's."""
     return "seconds" if header.speed == 1 else "engine seconds"
+
+
+def asked_text(level: Level) -> str:
+    """What a level asked for, short; empty where it asked for nothing."""
+    if level.target_tpm is not None:
+        return tpm_text(level.target_tpm)
+    return "" if level.developers is None else f"{level.developers} devs"
 
 
 def interval_text(interval: Interval, text: Callable[[float | None], str]) -> str:

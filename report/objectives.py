@@ -24,7 +24,7 @@ def objectives(ledger: Ledger, steps: Sequence[Step], slos: Sequence[Slo]) -> st
     """A table of SLOs by level, goodput in its last row, and why a judgement is unknown."""
     judgements = judge(steps, slos)
     levels = [f"level {step.level.index}" for step in steps]
-    rows = [[row[0].slo.text, *map(_cell, row)] for row in judgements]
+    rows = [[row[0].slo.text, *map(cell_text, row)] for row in judgements]
     tally = Tally(ledger.records)
     rows.append(
         ["goodput", *(share_text(goodput(tally.scheduled(step.window), slos)) for step in steps)]
@@ -39,7 +39,8 @@ def objectives(ledger: Ledger, steps: Sequence[Step], slos: Sequence[Slo]) -> st
     return "\n".join([table, *reasons])
 
 
-def _cell(judgement: Judgement) -> str:
+def cell_text(judgement: Judgement) -> str:
+    """ "0.53 s met", "unknown"."""
     answer = ANSWERS[judgement.met]
     return answer if judgement.value is None else f"{_value_text(judgement)} {answer}"
 

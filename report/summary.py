@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import orjson
 
 from measure.tally import Summary
 from report.result import Result
+from report.whole_file import replace_file
 
 FORMAT = 1
 
@@ -43,16 +43,6 @@ def contents(found: Result) -> dict[str, Any]:
         "workload": found.workload,
         "torn_lines": found.ledger.torn_lines,
     }
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes the file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _summary(summary: Summary) -> dict[str, object]:

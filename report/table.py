@@ -44,8 +44,8 @@ def table(ledger: Ledger, steps: Sequence[Step], whole: Summary) -> str:
     open_mode = ledger.header.fingerprint.mode == "tpm"
     rows = [row(step, open_mode) for step in steps]
     body = tabulate(rows, headings(open_mode), disable_numparse=True, stralign="right")
-    notes = _below(ledger, steps, whole, body)
-    return "\n".join([*_above(ledger), "", body, "", *(fill(note, WIDTH) for note in notes)])
+    below = ([too_few()] if TOO_FEW in body else []) + notes(ledger, steps, whole)
+    return "\n".join([*_above(ledger), "", body, "", *(fill(note, WIDTH) for note in below)])
 
 
 def _above(ledger: Ledger) -> list[str]:
@@ -83,9 +83,9 @@ def row(step: Step, open_mode: bool) -> list[str]:
     ]
 
 
-def _below(ledger: Ledger, steps: Sequence[Step], whole: Summary, body: str) -> list[str]:
-    lines = [_too_few()] if TOO_FEW in body else []
-    lines += [
+def notes(ledger: Ledger, steps: Sequence[Step], whole: Summary) -> list[str]:
+    """What qualifies the table, a sentence or two each."""
+    lines = [
         f"Failures at level {step.level.index}: {_kinds(step.summary.failures)}"
         for step in steps
         if step.summary.failures
@@ -99,7 +99,8 @@ def _below(ledger: Ledger, steps: Sequence[Step], whole: Summary, body: str) -> 
     return lines
 
 
-def _too_few() -> str:
+def too_few() -> str:
+    """What the mark on a percentile says."""
     needs = ", ".join(f"a p{percent} {samples_needed(percent / 100)}" for percent in (50, 90, 99))
     return f"{TOO_FEW} too few turns to claim it: {needs} are needed."
 

@@ -24,9 +24,8 @@ from report.canvas import (
     objective,
     seconds_axis,
 )
-from report.notation import second_name, tpm_text
+from report.notation import asked_text, second_name, tpm_text
 from report.result import Result
-from report.steps import Step
 
 MOST_DOTS = 2_000  # more would hide each other, and swell the page
 BINS = 80  # of the lines of TPM
@@ -126,17 +125,10 @@ def _levels(above: Axes, below: Axes, found: Result) -> None:
             axes.axvline(start_s / 60, color=GRID, linewidth=1)
         if len(found.steps) <= MOST_LABELS:
             above.annotate(
-                asked_text(step), ((start_s + step.window[1]) / 120, 0.985),
+                asked_text(step.level), ((start_s + step.window[1]) / 120, 0.985),
                 xycoords=("data", "axes fraction"), ha="center", va="top", color=FAINT, fontsize=10,
             )  # fmt: skip
     above.set_xlim(0, max(found.whole.window[1], 1e-6) / 60)
-
-
-def asked_text(step: Step) -> str:
-    """What a level asked for, short."""
-    if step.level.target_tpm is not None:
-        return tpm_text(step.level.target_tpm)
-    return "" if step.level.developers is None else f"{step.level.developers} devs"
 
 
 def _alt(found: Result) -> str:

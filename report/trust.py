@@ -5,6 +5,7 @@ from __future__ import annotations
 from textwrap import fill
 
 from measure.verdict import Check, Limits, Verdict
+from report.notation import UNKNOWN
 
 WIDTH = 110  # of the terminal
 
@@ -42,14 +43,18 @@ def figure_text(check: Check) -> str:
 
 
 def limits_text(check: Check) -> str:
-    """ "suspect above 2.0%, invalid above 10.0%"; "-" where a figure has no limit."""
+    """ "suspect above 2.0%, invalid above 10.0%"."""
     limits = check.limits
     parts = [
-        f"{name} above {_amount(limit, limits)}"
+        f"{name} above {limit_text(check, limit)}"
         for name, limit in (("suspect", limits.suspect), ("invalid", limits.invalid))
         if limit is not None
     ]
     return ", ".join(parts)
+
+
+def limit_text(check: Check, limit: float | None) -> str:
+    return UNKNOWN if limit is None else _amount(limit, check.limits)
 
 
 def _amount(value: float, limits: Limits) -> str:

@@ -1,0 +1,82 @@
+"""Headline: the answer of a run in a few sentences."""
+
+from __future__ import annotations
+
+from measure.verdict import INVALID, kept_up
+from report.capacity import Capacity
+from report.curve import CurvePoint
+from report.notation import interval_text, number_text, second_name, tpm_text
+from report.result import DEFAULT_OBJECTIVE, Result
+
+NOT_VALID = "Do not use these numbers: the run is INVALID, see below."
+
+
+def headline(found: Result) -> str:
+    """What the endpoint carries under the objectives, or why that is unknown."""
+    if not found.ledger.records:
+        return "No turn was sent: this run says nothing about the endpoint."
+    if found.whole.ttft_s.count == 0:
+        return f"No turn showed a first token; {_ends(found)}."
+    if not found.curve.capacities:
+        return f"{name(found)} answered {tpm_text(found.whole.achieved_tpm)} input TPM."
+    return f"{name(found)} {_carries(found, found.curve.capacities[-1])}"
+
+
+def details(found: Result) -> list[str]:
+    """What qualifies the headline, a sentence each."""
+    said = [NOT_VALID] if found.verdict.grade == INVALID else []
+    highest = max(
+        (p for p in found.curve.points if kept_up(p.summary) and p.ttft_p50_s.value is not None),
+        key=lambda p: p.offered_tpm.value or 0.0,
+        default=None,
+    )
+    if highest is not None:
+        said.append(_at(found, highest))
+    if found.whole.failed and found.whole.ttft_s.count:
+        said.append(f"Of all turns, {_ends(found)}.")
+    if not found.slos and found.curve.capacities:
+        said.append(f"No objective was asked for; {DEFAULT_OBJECTIVE} stands in.")
+    return said
+
+
+def name(found: Result) -> str:
+    """Who was under load; a simulated engine is named as such."""
+    target = found.ledger.header.target
+    if target.simulated:
+        return f"SIMULATED {target.engine or target.model}"
+    return target.model if target.engine is None else f"{target.model} on {target.engine}"
+
+
+def _carries(found: Result, capacity: Capacity) -> str:
+    under = " and ".join(slo.text for slo in capacity.slos)
+    if capacity.bound == "within" and capacity.tpm.value is not None:
+        per_gpu = found.curve.per_gpu(capacity.tpm).value
+        share = "" if per_gpu is None else f" ({tpm_text(per_gpu)} per GPU)"
+        low, high = capacity.tpm.low, capacity.tpm.high
+        between = "" if low is None else f", 95% interval {tpm_text(low)} to {tpm_text(high)}"
+        return f"carries {tpm_text(capacity.tpm.value)} input TPM{share} at {under}{between}."
+    if capacity.bound == "above":
+        carried = tpm_text(capacity.met_at_tpm)
+        return f"carries {carried} input TPM or more at {under}: no level tried missed it."
+    if capacity.bound == "below":
+        return f"misses {under} at every level tried, from {tpm_text(capacity.missed_at_tpm)} on."
+    return f"has no known capacity at {under}: {capacity.reason or 'too little was measured'}."
+
+
+def _at(found: Result, point: CurvePoint) -> str:
+    seconds = second_name(found.ledger.header)
+    ttft = interval_text(point.ttft_p50_s, number_text)
+    speed = ""
+    if point.decode_tps_p50.value is not None:
+        speed = f", a developer sees {number_text(point.decode_tps_p50.value)} tokens per second"
+    return (
+        f"At {tpm_text(point.offered_tpm.value)}, the highest level it kept up with, TTFT p50 is "
+        f"{ttft} {seconds}{speed}."
+    )
+
+
+def _ends(found: Result) -> str:
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in found.whole.failures.items())
+    whole = found.whole
+    failed = f"{whole.failed:,} of {whole.requests:,} failed"
+    return f"{failed} ({kinds})" if kinds else f"{failed}, {whole.unfinished:,} were cut off"
