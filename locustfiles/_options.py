@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ import orjson
 from client import chat
 from client.endpoint import Endpoint
 from client.stream import Timeouts
+from measure.slo import Slo
+from report.baseline import Limit
+from report.gate import require_baseline
+from report.quantity import parse_share
 from workload.amounts import OptionError as OptionError  # raised here, caught by all
 from workload.amounts import parse_duration, parse_tpm
 from workload.tokens import EMBEDDED
@@ -66,6 +70,27 @@ class Options:
     runs_folder: Path
     run_name: str | None
     metrics: MetricsOptions
+    gate: GateOptions
+    search: SearchOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOptions:
+    """What a run is judged by at its end."""
+
+    slos: tuple[Slo, ...]
+    baseline: Path | None
+    limits: tuple[Limit, ...]
+    junit: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """Where capacity.py looks, in input tokens per minute."""
+
+    lowest_tpm: float
+    highest_tpm: float
+    tolerance: float  # share of the capacity
 
 
 def add_arguments(parser: Any) -> None:
@@ -74,9 +99,11 @@ def add_arguments(parser: Any) -> None:
     profile = os.environ.get("TOKENSWARM_PROFILE", "seed")
     parser.set_defaults(profile=profile, stop_timeout="120")
 
-    def add(name: str, **settings: Any) -> None:
+    def add(name: str, *, in_form: bool = True, **settings: Any) -> None:
+        """in_form: a start form of the web UI has it. Not what opens files or switches checks off,
+        nor what may hold a secret: who may start a run need not be who owns the machine."""
         variable = "TOKENSWARM_" + name.strip("-").upper().replace("-", "_")
-        parser.add_argument(name, env_var=variable, **settings)
+        parser.add_argument(name, env_var=variable, include_in_web_ui=in_form, **settings)
 
     add(
         "--tpm",
@@ -118,22 +145,27 @@ def add_arguments(parser: Any) -> None:
         metavar="CV",
         help="Open mode: spread of the arrivals; 0 paced, 1 Poisson, more bursty",
     )
+    _add_gate_arguments(add)
+    _add_search_arguments(add)
     add("--model", default="", metavar="NAME", help="Model; empty: the only one the server lists")
     add("--seed", type=int, default=1, metavar="N", help="Same seed, same sessions and prompts")
     add(
         "--tokenizer",
+        in_form=False,
         default=EMBEDDED,
         metavar="NAME",
         help="embedded, a tiktoken encoding, a Hugging Face name, or a folder",
     )
     add(
         "--trust-remote-code",
+        in_form=False,
         action="store_true",
         default=False,
         help="Let a Hugging Face tokenizer run its own code",
     )
     add(
         "--corpus",
+        in_form=False,
         default="",
         metavar="FOLDER",
         help="Source files the prompts are made of; empty: Python's standard library",
@@ -146,29 +178,56 @@ def add_arguments(parser: Any) -> None:
     )
     add(
         "--extra-body",
+        in_form=False,
         default="",
         metavar="JSON",
         help='More request fields, such as {"ignore_eos": true}',
     )
     add(
         "--min-tokens",
+        in_form=False,
         action="store_true",
         default=False,
         help="Ask for min_tokens = max_tokens, where the server knows it",
     )
     add(
         "--output-field",
+        in_form=False,
         default=chat.OUTPUT_FIELDS[0],
         metavar="NAME",
         help="Request field for the output tokens: max_tokens or max_completion_tokens",
     )
-    add("--connect-timeout", default="10s", metavar="TIME", help="Wall time to connect")
-    add("--first-token-timeout", default="10m", metavar="TIME", help="Wall time to first token")
-    add("--stall-timeout", default="2m", metavar="TIME", help="Wall time between output chunks")
-    add("--insecure", action="store_true", default=False, help="Accept any TLS certificate")
-    add("--ca-file", default="", metavar="FILE", help="Certificates to trust")
+    add(
+        "--connect-timeout",
+        in_form=False,
+        default="10s",
+        metavar="TIME",
+        help="Wall time to connect",
+    )
+    add(
+        "--first-token-timeout",
+        in_form=False,
+        default="10m",
+        metavar="TIME",
+        help="Wall time to first token",
+    )
+    add(
+        "--stall-timeout",
+        in_form=False,
+        default="2m",
+        metavar="TIME",
+        help="Wall time between output chunks",
+    )
+    add(
+        "--insecure",
+        in_form=False,
+        action="store_true",
+        default=False,
+        help="Accept any TLS certificate",
+    )
+    add("--ca-file", in_form=False, default="", metavar="FILE", help="Certificates to trust")
     add("--gpus", type=int, default=0, metavar="N", help="GPUs behind the endpoint, if known")
-    add("--runs", default="runs", metavar="FOLDER", help="Where results go")
+    add("--runs", in_form=False, default="runs", metavar="FOLDER", help="Where results go")
     add(
         "--run-name", default="", metavar="NAME", help="Folder of this run; empty: time and profile"
     )
@@ -176,14 +235,14 @@ def add_arguments(parser: Any) -> None:
         "--grafana-url",
         default="",
         metavar="URL",
-        include_in_web_ui=False,
+        in_form=False,
         help="Grafana, for a link on the web UI's page of coding agents",
     )
     add(
         "--metrics-port",
         default="",
         metavar="PORT",
-        include_in_web_ui=False,
+        in_form=False,
         help="Serve /metrics for Prometheus: this port or the next that is free, in every process; "
         "0: any; empty: not at all",
     )
@@ -191,29 +250,74 @@ def add_arguments(parser: Any) -> None:
         "--metrics-host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        include_in_web_ui=False,
+        in_form=False,
         help="Where /metrics listens; 0.0.0.0: on every interface",
     )
     add(
         "--metrics-targets",
         default="",
         metavar="FILE",
-        include_in_web_ui=False,
+        in_form=False,
         help="Keep the addresses of all pages in this file, for Prometheus' file discovery",
     )
     add(
         "--pushgateway",
         default="",
         metavar="URL",
-        include_in_web_ui=False,
+        in_form=False,
         help="Push the page there, every 10 s and at the end of a run",
     )
     add(
         "--pushgateway-delete",
         action="store_true",
         default=False,
-        include_in_web_ui=False,
+        in_form=False,
         help="Delete the run's group there at its end",
+    )
+
+
+def _add_gate_arguments(add: Callable[..., None]) -> None:
+    # Not in the web form, which knows no lists: a gate is for headless runs.
+    add(
+        "--slo",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        in_form=False,
+        help="Objective that every level must meet, such as ttft_p50<1s; repeatable",
+    )
+    add(
+        "--baseline",
+        default="",
+        metavar="RUN",
+        in_form=False,
+        help="Folder of an earlier run that this one is held against",
+    )
+    add(
+        "--max-regress",
+        action="append",
+        default=[],
+        metavar="METRIC=PERCENT",
+        in_form=False,
+        help="How much worse than the baseline it may be, such as ttft_p50=10%%; repeatable",
+    )
+    add(
+        "--junit",
+        default="",
+        metavar="FILE",
+        in_form=False,
+        help="Write the answers as JUnit XML",
+    )
+
+
+def _add_search_arguments(add: Callable[..., None]) -> None:
+    add("--search-from", default="0.5M", metavar="RATE", help="capacity.py: the first rate to try")
+    add("--search-to", default="40M", metavar="RATE", help="capacity.py: no rate above this")
+    add(
+        "--tolerance",
+        default="10%",
+        metavar="PERCENT",
+        help="capacity.py: how closely the capacity is to be known",
     )
 
 
@@ -251,7 +355,36 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         runs_folder=Path(parsed.runs),
         run_name=_name("--run-name", parsed.run_name),
         metrics=read_metrics_options(parsed),
+        gate=_gate_options(parsed),
+        search=_search_options(parsed),
     )
+
+
+def _gate_options(parsed: argparse.Namespace) -> GateOptions:
+    """Raises ValueErrors that name the option; the baseline is not opened yet."""
+    baseline = Path(parsed.baseline) if parsed.baseline else None
+    limits = tuple(map(Limit.parse, parsed.max_regress))
+    require_baseline(baseline, limits)
+    junit = Path(parsed.junit) if parsed.junit else None
+    if junit is not None and not junit.parent.is_dir():
+        raise OptionError(f"--junit {parsed.junit!r}: no folder {junit.parent}; accepted: a file")
+    return GateOptions(
+        slos=tuple(map(Slo.parse, parsed.slo)), baseline=baseline, limits=limits, junit=junit
+    )
+
+
+def _search_options(parsed: argparse.Namespace) -> SearchOptions:
+    lowest_tpm = parse_tpm("--search-from", parsed.search_from)
+    highest_tpm = parse_tpm("--search-to", parsed.search_to)
+    if highest_tpm < lowest_tpm:
+        raise OptionError(
+            f"--search-to {parsed.search_to!r}: accepted are rates from --search-from on, "
+            f"{parsed.search_from}"
+        )
+    tolerance = parse_share("--tolerance", parsed.tolerance)
+    if not 0.01 <= tolerance < 1:
+        raise OptionError(f"--tolerance {parsed.tolerance!r}: accepted are 1% to 99%")
+    return SearchOptions(lowest_tpm=lowest_tpm, highest_tpm=highest_tpm, tolerance=tolerance)
 
 
 def read_grafana_url(parsed: argparse.Namespace) -> str | None:

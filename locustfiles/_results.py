@@ -36,7 +36,7 @@ def show(run: Run) -> Result | None:
     if not ledger.records:
         print(f"tokenswarm: no turn was finished; ledger in {run.folder}")
         return None
-    found = result(ledger)
+    found = result(ledger, run.options.gate.slos)
     print(f"\n{terminal.text(found)}")
     write_summary(run.folder / "summary.json", found)
     print(f"\nledger and summary: {run.folder}   again: python -m report {run.folder}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import ssl
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -173,11 +175,12 @@ def start(
     folder.mkdir(parents=True, exist_ok=worker is not None)
     header = Header(
         run=terms.name,
-        fingerprint=_fingerprint(terms, options, profile, corpus),
+        fingerprint=fingerprint(options, profile, corpus, open_mode=terms.open_mode),
         started_at=terms.started_at,
         speed=terms.speed,
         target=terms.target,
         worker=worker,
+        machine=_machine(),
     )
     return Run(
         terms=terms,
@@ -195,6 +198,16 @@ def start(
         worker=worker,
         tls=new_tls(options),
     )
+
+
+def _machine() -> dict[str, str]:
+    """What the generator runs on: no name of a machine or a person."""
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cores": str(os.cpu_count()),
+        "Python": platform.python_version(),
+        **{name: version(name) for name in ("locust", "gevent", "httptools")},
+    }
 
 
 def _tickets(
@@ -248,13 +261,16 @@ def _unsent(name: str, due_at_s: float, now_s: float, prompt_tokens: int) -> Tur
     )
 
 
-def _fingerprint(terms: Terms, options: Options, profile: Profile, corpus: Corpus) -> Fingerprint:
+def fingerprint(
+    options: Options, profile: Profile, corpus: Corpus, *, open_mode: bool
+) -> Fingerprint:
+    """What must be equal before this run may be held against another."""
     return Fingerprint(
         profile=profile.name,
         profile_hash=profile.fingerprint(),
         seed=options.seed,
         corpus_hash=corpus.hash,
         tokenizer=corpus.tokenizer,
-        mode="tpm" if terms.open_mode else "developers",
+        mode="tpm" if open_mode else "developers",
         version=version("tokenswarm"),
     )

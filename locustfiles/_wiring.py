@@ -31,7 +31,7 @@ from exporters import cluster, turns
 from exporters.cluster import MasterLink, Status
 from exporters.progress import Progress
 from exporters.turns import IDLE, TurnFeed
-from locustfiles import _live_page, _preflight, _results, _run, _web_form
+from locustfiles import _gate, _live_page, _preflight, _results, _run, _web_form
 from locustfiles._levels import Levels
 from locustfiles._live_page import LivePage
 from locustfiles._metrics import Metrics
@@ -46,6 +46,7 @@ from locustfiles._run import Run
 from locustfiles._terms import Terms
 from measure.ledger import Target
 from measure.verdict import INVALID
+from report.result import Result
 from workload.amounts import parse_tpm
 from workload.profile import Profile
 from workload.profiles import load_profile
@@ -108,9 +109,19 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
         _refuse(error, runner)
 
     def refuse(parsed: argparse.Namespace, host: str) -> None:
-        if _state.run is None:  # else the form changes the users of the run that is on
+        if _state.run is None:
             options, profile = _checked(environment, parsed, host)
             _state.examined = _examine(options, profile)
+        elif (
+            environment.parsed_options is not None and parsed.tpm != environment.parsed_options.tpm
+        ):
+            change_tpm(parsed.tpm)  # of a run that is on the form changes users and rate
+
+    def change_tpm(text: str) -> str:
+        answer = _change_tpm(text)
+        assert environment.parsed_options is not None
+        environment.parsed_options.tpm = text  # what the form shows from now on
+        return answer
 
     _web_form.install(environment, refuse)
     parsed = environment.parsed_options
@@ -119,13 +130,16 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
             grafana_url = read_grafana_url(parsed)
         except OptionError as error:
             _refuse(error, runner)
-        _state.page = _live_page.install(environment, grafana_url, _change_tpm)
+        _state.page = _live_page.install(environment, grafana_url, change_tpm)
     if parsed is not None and parsed.headless and not isinstance(runner, WorkerRunner):
         try:
             options, profile = _checked(environment, parsed, environment.host)
             _state.examined = _examine(options, profile)
-            _run.load_corpus(options)
-        except (ValueError, _preflight.EndpointError) as error:
+            corpus = _run.load_corpus(options)
+            _gate.require_comparable(
+                options, profile, corpus, open_mode=_is_open(environment, options)
+            )
+        except (ValueError, OSError, _preflight.EndpointError) as error:
             _refuse(error, runner)
 
 
@@ -194,7 +208,8 @@ def _start_run(environment: Environment) -> None:
     target, speed = _take_examined() or _examine(options, profile)
     corpus = _run.load_corpus(options)
     promised = _run.promised(profile)
-    open_mode = options.tpm is not None or _offers_rates(environment)
+    open_mode = _is_open(environment, options)
+    _gate.require_comparable(options, profile, corpus, open_mode=open_mode)
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     terms = Terms(
@@ -235,6 +250,10 @@ def _take_examined() -> tuple[Target, float] | None:
     """What the check before this start found, if there was one; a later start looks again."""
     examined, _state.examined = _state.examined, None
     return examined
+
+
+def _is_open(environment: Environment, options: Options) -> bool:
+    return options.tpm is not None or _offers_rates(environment)
 
 
 def _offers_rates(environment: Environment) -> bool:
@@ -363,5 +382,11 @@ def _finish(environment: Environment) -> None:
             found = _results.show(run)
             if _state.page is not None:
                 _state.page.end(found)
-            if found is not None and found.verdict.grade == INVALID:
-                environment.process_exit_code = INVALID_RUN
+            if found is not None:
+                environment.process_exit_code = _exit_code(run, found)
+
+
+def _exit_code(run: Run, found: Result) -> int | None:
+    """None: Locust's own, by whether a turn failed."""
+    judged = _gate.exit_code(run, found)
+    return INVALID_RUN if judged is None and found.verdict.grade == INVALID else judged

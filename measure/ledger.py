@@ -62,6 +62,7 @@ class Header:
     speed: float  # engine seconds per wall second; 1 but for the embedded engine
     target: Target
     worker: int | None = None  # None: the master, or the only process
+    machine: dict[str, str] | None = None  # of the generator: what and in which version
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def read_run(directory: Path, *, chunk_gaps: bool = True) -> Ledger:
     if not paths:
         raise LedgerError(f"{directory}: no ledger (*.jsonl) in this directory")
     ledgers = [(path, read(path, chunk_gaps=chunk_gaps)) for path in paths]
-    ledgers.sort(key=lambda entry: _worker_order(entry[1]))
+    ledgers.sort(key=lambda entry: _worker_order(entry[1].header))
     first_path, first = ledgers[0]
     records: dict[tuple[str, int], TurnRecord] = {}
     levels: dict[int, Level] = {}
@@ -210,6 +211,21 @@ def read_run(directory: Path, *, chunk_gaps: bool = True) -> Ledger:
         next((ledger.workload for _, ledger in ledgers if ledger.workload), None),
         next((ledger.ending for _, ledger in ledgers if ledger.ending), None),
     )
+
+
+def read_header(path: Path) -> Header:
+    """The header of a run, by its directory (the master's) or one ledger file, and no more of it.
+
+    Raises LedgerError, OSError.
+    """
+    paths = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
+    if not paths:
+        raise LedgerError(f"{path}: no ledger (*.jsonl) in this directory")
+    headers = []
+    for ledger in paths:
+        with ledger.open("rb") as lines:
+            headers.append(_read_header(ledger, next(lines, b"")))
+    return min(headers, key=_worker_order)
 
 
 def open_run(path: Path) -> Ledger:
@@ -350,9 +366,9 @@ def _in_order(health: Iterable[Health]) -> list[Health]:
     return sorted(health, key=attrgetter("process", "at_s"))
 
 
-def _worker_order(ledger: Ledger) -> int:
+def _worker_order(header: Header) -> int:
     """The master first: its clock is the run's, its copy of a turn wins."""
-    return -1 if ledger.header.worker is None else ledger.header.worker
+    return -1 if header.worker is None else header.worker
 
 
 def _require_one_run(first_path: Path, first: Header, path: Path, header: Header) -> None:

@@ -162,7 +162,7 @@ def test_every_option_stands_in_the_readme_with_its_variable_and_default():
     rows = {option: [cell.strip() for cell in row.split("|")] for option, row in rows.items()}
     for option, variable, default in (*options, ("--profile", "TOKENSWARM_PROFILE", "seed")):
         assert option in rows, f"{option} is not in the table of options"
-        shown = "off" if default is False else "" if default == "" else f"`{default}`"
+        shown = "off" if default is False else "" if default in ("", []) else f"`{default}`"
         assert rows[option][2:4] == [f"`{variable}`", shown], option
     assert rows.keys() == {option for option, _, _ in options} | {"--profile"}
 

@@ -1,0 +1,51 @@
+"""The gate of a headless run: objectives and an earlier run, and the exit code that says so."""
+
+from __future__ import annotations
+
+from locustfiles import _run
+from locustfiles._options import GateOptions, OptionError, Options
+from locustfiles._run import Run
+from measure.ledger import read_header
+from report.gate import BAD_INPUT, gate
+from report.junit import write_junit
+from report.result import Result
+from workload.corpus import Corpus
+from workload.profile import Profile
+
+
+def require_comparable(
+    options: Options, profile: Profile, corpus: Corpus, *, open_mode: bool
+) -> None:
+    """Raises OptionError where the baseline is of another workload, LedgerError or OSError where it
+    cannot be read: before any traffic."""
+    baseline = options.gate.baseline
+    if baseline is None:
+        return
+    ours = _run.fingerprint(options, profile, corpus, open_mode=open_mode)
+    differences = read_header(baseline).fingerprint.differences(ours)
+    if differences:
+        raise OptionError(
+            f"--baseline {str(baseline)!r}: of another workload: {'; '.join(differences)}; "
+            "accepted: a run with the same options"
+        )
+
+
+def exit_code(run: Run, found: Result) -> int | None:
+    """Judges the run, prints and writes the answers; None without anything to judge it by."""
+    options = run.options.gate
+    if not options.slos and not options.limits:
+        return None
+    try:
+        return _judged(run, found, options)
+    except (ValueError, OSError) as error:
+        print(f"tokenswarm: {error}")
+        return BAD_INPUT
+
+
+def _judged(run: Run, found: Result, options: GateOptions) -> int:
+    judged = gate(found, run.folder, options.baseline, options.limits)
+    if text := judged.text():
+        print(f"\n{text}")
+    if options.junit is not None:
+        write_junit(options.junit, judged)
+    return judged.exit_code
