@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 Precision = Literal["bf16", "fp8", "fp4"]
@@ -13,7 +11,7 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPU:
-    """One GPU. flop_per_s: dense tensor-core peak by precision; absent where it has no units.
+    """One GPU. `_flop_per_s`: dense tensor-core peaks; None where it has no units.
 
     nvlink_byte_per_s and host_byte_per_s are one direction.
     """
@@ -21,16 +19,19 @@ class GPU:
     name: str
     memory_bytes: int
     memory_byte_per_s: float
-    flop_per_s: Mapping[Precision, float]
+    bf16_flop_per_s: float
+    fp8_flop_per_s: float
+    fp4_flop_per_s: float | None
     nvlink_byte_per_s: float
     host_byte_per_s: float
 
     def peak_flop_per_s(self, precision: Precision) -> float:
         """Dense peak at `precision`, or at the next wider one that the GPU has units for."""
-        for wider in (precision, "fp8", "bf16"):
-            if wider in self.flop_per_s:
-                return self.flop_per_s[wider]
-        raise ValueError(f"{self.name} has no units for {precision}")
+        if precision == "bf16":
+            return self.bf16_flop_per_s
+        if precision == "fp4" and self.fp4_flop_per_s is not None:
+            return self.fp4_flop_per_s
+        return self.fp8_flop_per_s
 
 
 # PCIe 5.0 x16, 32 GT/s, 128b/130b: 63 GB/s each way. The DGX and HGX hosts of all three have it
@@ -43,7 +44,9 @@ B200 = GPU(
     name="B200",
     memory_bytes=180 * GIB,
     memory_byte_per_s=7.7e12,
-    flop_per_s=MappingProxyType({"bf16": 2.25e15, "fp8": 4.5e15, "fp4": 9.0e15}),
+    bf16_flop_per_s=2.25e15,
+    fp8_flop_per_s=4.5e15,
+    fp4_flop_per_s=9.0e15,
     nvlink_byte_per_s=900e9,
     host_byte_per_s=PCIE_5_BYTE_PER_S,
 )
@@ -53,7 +56,9 @@ H100 = GPU(
     name="H100",
     memory_bytes=80 * GIB,
     memory_byte_per_s=3.35e12,
-    flop_per_s=MappingProxyType({"bf16": 0.989e15, "fp8": 1.979e15}),
+    bf16_flop_per_s=0.989e15,
+    fp8_flop_per_s=1.979e15,
+    fp4_flop_per_s=None,
     nvlink_byte_per_s=450e9,
     host_byte_per_s=PCIE_5_BYTE_PER_S,
 )
@@ -61,7 +66,9 @@ H200 = GPU(
     name="H200",
     memory_bytes=141 * 10**9,  # the data sheet's decimal figure; AIConfigurator takes 141 GiB
     memory_byte_per_s=4.8e12,
-    flop_per_s=MappingProxyType({"bf16": 0.989e15, "fp8": 1.979e15}),
+    bf16_flop_per_s=0.989e15,
+    fp8_flop_per_s=1.979e15,
+    fp4_flop_per_s=None,
     nvlink_byte_per_s=450e9,
     host_byte_per_s=PCIE_5_BYTE_PER_S,
 )

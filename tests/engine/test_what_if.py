@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import fields, replace
 
 import pytest
@@ -93,3 +94,8 @@ def test_the_roofline_grows_with_its_gpus_and_has_no_faster_kernels():
 def test_impossible_changes_are_named(change, named):
     with pytest.raises(ValueError, match=named):
         WhatIf(**change).apply(TRTLLM)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_a_preset_travels_to_another_process(preset):
+    assert pickle.loads(pickle.dumps(preset)) == preset
