@@ -39,7 +39,7 @@ def test_no_change_is_the_same_preset():
         (WhatIf(gpus=8, kv_tokens=TRTLLM.kv_tokens), {"gpus", "cost"}),
         (WhatIf(attention="data_parallel"), {"attention", "kv_tokens"}),
         (WhatIf(prefix_cache=False), {"prefix_cache"}),
-        (WhatIf(host_kv_tokens=8_000_000), {"host"}),
+        (WhatIf(host_kv_tokens=9_000_000), {"host"}),
     ],
 )
 def test_a_change_touches_what_it_names(what_if, names):
