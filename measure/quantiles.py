@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.ma  # noqa: F401  (np.quantile would load it at its first call, 40 ms in mid-run)
 
 # A tail may be claimed when, with this confidence, at least this many samples lie beyond the true
 # quantile. The second-largest sample as an upper bound of p99 needs 662 (DESIGN.md: "about 660").
