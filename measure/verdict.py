@@ -435,7 +435,12 @@ def _steadiness(evidence: Evidence) -> Check:
     return _judged(
         "steadiness",
         float(len(drifting)) if known else None,
-        Limits(suspect=0, invalid=None, unit="levels", source="docs/report.md"),
+        Limits(
+            suspect=0,
+            invalid=None,
+            unit="levels",
+            source="TTFT drifted by more than 1.25, or 5% of the work piled up (guesses)",
+        ),
         f"not steady, although the endpoint kept up: {_listed(drifting)}"
         if drifting
         else "levels that the endpoint kept up with were steady after their warm-up",

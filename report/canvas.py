@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from report.curve import CurvePoint
 from report.interval import Interval
-from report.notation import tpm_text
+from report.notation import slo_text, tpm_text
 from report.result import Result
 
 INK, FAINT, GRID, PAPER = "#1f2933", "#6b7785", "#e4e7eb", "#fffffe"
@@ -63,7 +63,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tokenswarm",  # the same run gives the same file
 }
-HALF, WIDE = (6.0, 3.9), (12.4, 5.4)  # inches
+HALF, WIDE = (5.2, 3.6), (12.4, 5.4)  # inches
 # One level of one line: where it lies, its value, and the level it belongs to.
 Series = list[tuple[float, Interval, CurvePoint]]
 
@@ -122,12 +122,12 @@ def line(
             axes.plot([at, at], [lowest, highest], color=colour, alpha=0.45, linewidth=2)
 
 
-def number(axes: Axes, known: Series) -> None:
+def number(axes: Axes, known: Series, *, above: bool = False) -> None:
     """Write each level's index beside its point: a saturated curve folds back on itself."""
     for x, y, point in known:
         if y.value is not None:
             axes.annotate(
-                str(point.level.index), (x, y.value), xytext=(5, -12),
+                str(point.level.index), (x, y.value), xytext=(5, 5 if above else -12),
                 textcoords="offset points", fontsize=9, color=FAINT,
             )  # fmt: skip
 
@@ -138,8 +138,8 @@ def objective(axes: Axes, found: Result) -> None:
         if slo.metric == "ttft" and slo.percent == 50:
             axes.axhline(slo.threshold, color=LIMIT, linewidth=1.2, linestyle=(0, (6, 3)))
             axes.annotate(
-                slo.text, (0, slo.threshold), xycoords=("axes fraction", "data"), xytext=(4, 4),
-                textcoords="offset points", color=LIMIT, fontsize=10, ha="left",
+                slo_text(slo), (0, slo.threshold), xycoords=("axes fraction", "data"),
+                xytext=(4, 4), textcoords="offset points", color=LIMIT, fontsize=10,
             )  # fmt: skip
 
 

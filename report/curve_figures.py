@@ -75,7 +75,7 @@ def speed(axes: Axes, found: Result) -> None:
     """Decode speed of one developer against TPM."""
     known = series(found.curve.points, offered, lambda p: p.decode_tps_p50)
     line(axes, known, SPEED, "p50")
-    number(axes, known)
+    number(axes, known, above=True)
     axes.set(ylabel="tokens per second, p50")
     axes.set_ylim(bottom=0)
     load_axis(axes, "offered input TPM")
@@ -107,7 +107,7 @@ def hits(axes: Axes, found: Result) -> None:
     known = series(points, offered, lambda p: p.hit_share)
     line(axes, ideal, FAINT, "an endless cache", stroke=":")
     line(axes, known, HIT, "reported")
-    number(axes, known)
+    number(axes, known, above=True)
     share_axis(axes, "of prompt tokens")
     load_axis(axes, "offered input TPM")
     legend(axes)

@@ -14,6 +14,7 @@ from report.canvas import LIMIT, SPEED, TTFT_COLOURS, Drawing, legend, nothing, 
 from report.notation import tpm_text
 from report.result import Result
 
+SMALL = (4.4, 3.6)  # inches
 SHARES = np.linspace(0.002, 0.998, 250)
 
 
@@ -30,7 +31,7 @@ def _drawing(of: str, xlabel: str, *, log: bool) -> Callable[[Figure, Result], N
         if promised is not None:
             axes.plot(promised, LAW_SHARES, color=LIMIT, linewidth=1.4, label="promised")
         _lengths_axis(axes, xlabel, log=log)
-        share_axis(axes, "of turns are at most this long")
+        share_axis(axes, "of turns, at most this long")
         legend(axes)
         if numbers is None or not len(numbers):
             nothing(axes, "no turn was sent")
@@ -90,6 +91,7 @@ DISTRIBUTIONS = (
         "Thick: sent. Thin: promised by the profile. They should lie on each other.",
         _drawing("prompt", "prompt tokens", log=False),
         _said("prompt"),
+        SMALL,
     ),
     Drawing(
         "replies",
@@ -97,6 +99,7 @@ DISTRIBUTIONS = (
         "What was asked for; dashed, where it differs, what the server says it wrote.",
         _drawing("output", "output tokens (log)", log=True),
         _said("output"),
+        SMALL,
     ),
     Drawing(
         "new-tokens",
@@ -105,5 +108,6 @@ DISTRIBUTIONS = (
         "anything else.",
         _drawing("new", "new tokens (log)", log=True),
         _said("new"),
+        SMALL,
     ),
 )

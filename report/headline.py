@@ -5,8 +5,8 @@ from __future__ import annotations
 from measure.verdict import INVALID, kept_up
 from report.capacity import Capacity
 from report.curve import CurvePoint
-from report.notation import interval_text, number_text, second_name, tpm_text
-from report.result import DEFAULT_OBJECTIVE, Result
+from report.notation import interval_text, number_text, second_name, slo_text, tpm_text
+from report.result import Result
 
 NOT_VALID = "Do not use these numbers: the run is INVALID, see below."
 
@@ -35,7 +35,7 @@ def details(found: Result) -> list[str]:
     if found.whole.failed and found.whole.ttft_s.count:
         said.append(f"Of all turns, {_ends(found)}.")
     if not found.slos and found.curve.capacities:
-        said.append(f"No objective was asked for; {DEFAULT_OBJECTIVE} stands in.")
+        said.append(f"No objective was asked for; {slo_text(found.objectives[0])} stands in.")
     return said
 
 
@@ -48,19 +48,19 @@ def name(found: Result) -> str:
 
 
 def _carries(found: Result, capacity: Capacity) -> str:
-    under = " and ".join(slo.text for slo in capacity.slos)
+    under = " and ".join(map(slo_text, capacity.slos))
     if capacity.bound == "within" and capacity.tpm.value is not None:
         per_gpu = found.curve.per_gpu(capacity.tpm).value
         share = "" if per_gpu is None else f" ({tpm_text(per_gpu)} per GPU)"
         low, high = capacity.tpm.low, capacity.tpm.high
         between = "" if low is None else f", 95% interval {tpm_text(low)} to {tpm_text(high)}"
-        return f"carries {tpm_text(capacity.tpm.value)} input TPM{share} at {under}{between}."
+        return f"carries {tpm_text(capacity.tpm.value)} input TPM{share} with {under}{between}."
     if capacity.bound == "above":
         carried = tpm_text(capacity.met_at_tpm)
-        return f"carries {carried} input TPM or more at {under}: no level tried missed it."
+        return f"carries {carried} input TPM or more with {under}: no level tried missed it."
     if capacity.bound == "below":
         return f"misses {under} at every level tried, from {tpm_text(capacity.missed_at_tpm)} on."
-    return f"has no known capacity at {under}: {capacity.reason or 'too little was measured'}."
+    return f"has no known capacity with {under}: {capacity.reason or 'too little was measured'}."
 
 
 def _at(found: Result, point: CurvePoint) -> str:

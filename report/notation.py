@@ -7,6 +7,7 @@ from collections.abc import Callable
 from measure.ledger import Header
 from measure.quantiles import Spread, claimable
 from measure.record import Level
+from measure.slo import Slo
 from report.interval import Interval
 
 UNKNOWN = "-"
@@ -56,6 +57,22 @@ def percentile_text(spread: Spread, percent: int) -> str:
 def second_name(header: Header) -> str:
     """What a second of the run is: of the wall clock, or of the embedded engine's."""
     return "seconds" if header.speed == 1 else "engine seconds"
+
+
+NAMES = {"ttft": "TTFT", "e2e": "end to end", "tps": "TPS", "tpot": "TPOT", "tpm": "TPM"}
+
+
+def slo_text(slo: Slo) -> str:
+    """ "TTFT p50 < 1 s", "failures < 0.5%", "TPS p50 > 40"."""
+    name = NAMES.get(slo.metric, slo.metric.replace("_", " ").replace("ttft", "TTFT"))
+    percent = "" if slo.percent is None else f" p{slo.percent}"
+    if slo.metric in ("failures", "hit_share"):
+        value = f"{slo.threshold:.3%}".rstrip("0%").rstrip(".") + "%" if slo.threshold else "0%"
+    elif slo.metric == "tpm":
+        value = tpm_text(slo.threshold)
+    else:
+        value = f"{slo.threshold:g}" + ("" if slo.metric == "tps" else " s")
+    return f"{name}{percent} {slo.comparison} {value}"
 
 
 def asked_text(level: Level) -> str:

@@ -12,12 +12,12 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from measure.verdict import GRADES
-from report import headline, trust
+from report import bills, headline, trust
 from report.canvas import COLOURS, Drawing, drawn, look
 from report.curve_figures import CURVES
 from report.definitions import DEFINITIONS
 from report.distributions import DISTRIBUTIONS
-from report.notation import number_text, tpm_text
+from report.notation import number_text, slo_text, tpm_text
 from report.result import Result
 from report.surroundings import surroundings
 from report.table import notes
@@ -59,8 +59,7 @@ def _contents(found: Result) -> dict[str, Any]:
         "verdict": found.verdict,
         "grades": GRADES,
         "verdict_text": trust.headline(found.verdict),
-        "figure_text": trust.figure_text,
-        "limits_text": trust.limits_text,
+        "sentence": trust.sentence,
         "curves": curves,
         "timeline": timeline,
         "dots": f"{MOST_DOTS:,} of {turns:,} turns are drawn." if turns > MOST_DOTS else "",
@@ -69,6 +68,8 @@ def _contents(found: Result) -> dict[str, Any]:
         "objectives": objectives(found),
         "failures": failures(found),
         "workload": workload(found),
+        "bills": bills.bills(found),
+        "bill_sentences": bills.sentences(found),
         "checks": checks(found),
         "notes": notes(found.ledger, found.steps, found.whole),
         "surroundings": surroundings(found),
@@ -84,7 +85,7 @@ def _tiles(found: Result) -> list[tuple[str, str, str]]:
     if found.curve.capacities and found.curve.capacities[-1].tpm.value is not None:
         capacity = found.curve.capacities[-1]
         per_gpu = found.curve.per_gpu(capacity.tpm).value
-        beside = " and ".join(slo.text for slo in capacity.slos)
+        beside = " and ".join(map(slo_text, capacity.slos))
         if per_gpu is not None:
             beside += f"; {tpm_text(per_gpu)} per GPU"
         tiles.insert(0, ("capacity, input TPM", tpm_text(capacity.tpm.value), beside))

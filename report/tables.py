@@ -92,7 +92,7 @@ def levels(found: Result) -> Table:
         Column("decode_tps_p50", "TPS p50", spread=True),
         Column("goodput", "goodput", spread=True),
         Column("hit_share", "cache hits", spread=True),
-        Column("ideal_hit_share", "at best"),
+        Column("ideal_hit_share", "best"),
         Column("steady", "steady"),
     ]
     rows = [
@@ -101,7 +101,7 @@ def levels(found: Result) -> Table:
             Cell(asked_text(point.level), point.level.target_tpm or point.level.developers),
             Cell.of(point.offered_tpm, tpm_text),
             Cell.of(point.achieved_tpm, tpm_text),
-            *([Cell.of(found.curve.per_gpu(point.achieved_tpm), tpm_text)] if gpus else []),
+            *([_per_gpu(found, point)] if gpus else []),
             Cell(f"{point.summary.requests:,}", point.summary.requests),
             Cell(f"{point.summary.failed:,}", point.summary.failed),
             Cell.of(point.ttft_p50_s, number_text, _mark(point, 50)),
@@ -217,6 +217,12 @@ def _flat(column: Column, cell: Cell) -> list[tuple[str, Value]]:
     if column.spread:
         ends += [(f"{column.key}_low", cell.low), (f"{column.key}_high", cell.high)]
     return ends
+
+
+def _per_gpu(found: Result, point: CurvePoint) -> Cell:
+    """Its interval is that of the answered TPM, divided; it is left to the files."""
+    tpm = found.curve.per_gpu(point.achieved_tpm)
+    return Cell(tpm_text(tpm.value), tpm.value, tpm.low, tpm.high)
 
 
 def _mark(point: CurvePoint, percent: int) -> str:

@@ -31,7 +31,7 @@ MOST_DOTS = 2_000  # more would hide each other, and swell the page
 BINS = 80  # of the lines of TPM
 SEED = 1  # of the choice of dots
 MOST_LABELS = 8  # of levels; more would run into each other
-NARROW = (6.0, 6.4)  # inches: for a phone
+NARROW = (5.2, 6.0)  # inches: for a phone
 
 
 def draw(figure: Figure, found: Result) -> None:

@@ -32,9 +32,9 @@ def sentence(check: Check) -> str:
     """What was seen, the limit it passed and how to mend it; or why it was not checked."""
     if check.grade is None:
         return f"{check.name}: {check.finding}."
-    return f"{check.name}: {figure_text(check)} {check.finding}; {limits_text(check)}. " + (
-        f"{check.mend[0].upper()}{check.mend[1:]}."
-    )
+    seen = f"{figure_text(check)} {check.finding}".strip()
+    mend = f"{check.mend[0].upper()}{check.mend[1:]}."
+    return f"{check.name}: {seen}; {limits_text(check)}. {mend}"
 
 
 def figure_text(check: Check) -> str:
@@ -62,7 +62,7 @@ def _amount(value: float, limits: Limits) -> str:
         return f"{value:.1%}"
     if limits.unit in ("s", "engine s"):
         return f"{value:.3g} {limits.unit}"
-    return f"{value:g} {limits.unit}"
+    return f"{value:g} {limits.unit[:-1] if value == 1 else limits.unit}"
 
 
 def _indented(line: str) -> str:
