@@ -355,6 +355,10 @@ def _rest(environment: Environment, **_kw: Any) -> None:
 @events.test_stop.add_listener
 def _stop(environment: Environment, **_kw: Any) -> None:
     _finish(environment)
+    if isinstance(environment.runner, WorkerRunner):
+        # A worker lets this time pass once more before it reports ready, and meanwhile no test can
+        # start. Its users have stopped by now, and the next start brings the value anew.
+        environment.stop_timeout = 0
 
 
 @events.quitting.add_listener
