@@ -74,3 +74,24 @@ def test_the_committed_fits_are_what_the_script_makes():
     check = [sys.executable, "scripts/fit_coefficients.py", "--check"]
     run = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_the_page_shows_the_committed_fits():
+    page = (ROOT / "docs/engine.md").read_text(encoding="utf-8")
+    for fit in FITS:
+        prefill, used = fit.prefill, fit.coefficients(3)
+        decode = {decode.drafts: decode for decode in fit.decode}
+        cells = (
+            f"{fit.software} {fit.version}, {fit.gpus}",
+            f"{prefill.t0_s * 1e3:.1f}",
+            f"{prefill.a1_s * 1e6:.1f}",
+            f"{prefill.a2_s * 1e9:.3f}",
+            f"{prefill.error.mean:.1%}",
+            f"{decode[3].d0_s * 1e3:.1f}",
+            f"{decode[3].d1_s * 1e3:.1f}",
+            f"{decode[3].d2_s * 1e9:.1f}",
+            f"{decode[3].error.mean:.1%}",
+            f"{decode[0].d2_s * 1e9:.1f}",
+            f"{used.d2_s * 1e9:.1f}",
+        )
+        assert f"| {' | '.join(cells)} |" in page
