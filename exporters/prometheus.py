@@ -330,19 +330,22 @@ class Workers:
     refused_records: int
 
 
-class Page(Collector):
-    """Everything that one process shows: its health, and the last run it had a part in."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """How a process stands with others. workers: None but on a master; push_failures: None where
+    nothing is pushed; master_silent_s: of a worker, wall seconds since it last heard its master."""
 
-    def __init__(
-        self,
-        process: str,
-        workers: Callable[[], Workers | None],
-        push_failures: Callable[[], int | None],
-    ) -> None:
-        """workers: None but on a master; push_failures: None where nothing is pushed."""
+    workers: Workers | None = None
+    push_failures: int | None = None
+    master_silent_s: float | None = None
+
+
+class Page(Collector):
+    """Everything that one process shows: its health, its links, and the last run it was in."""
+
+    def __init__(self, process: str, links: Callable[[], Links]) -> None:
         self._process = process
-        self._workers = workers
-        self._push_failures = push_failures
+        self._links = links
         self._run: RunPage | None = None
         self._health: Health | None = None
         self.registry = CollectorRegistry(auto_describe=False)
@@ -365,9 +368,7 @@ class Page(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._health_families()
-        yield from self._worker_families()
-        if (failures := self._push_failures()) is not None:
-            yield self._family(CounterMetricFamily, "push_failures", "Pushes failed", failures)
+        yield from self._link_families(self._links())
         if self._run is not None:
             yield from self._run.families()
 
@@ -385,10 +386,17 @@ class Page(Collector):
             GaugeMetricFamily, "resident_memory_bytes", "Resident memory", health.rss_bytes
         )
 
-    def _worker_families(self) -> Iterator[Metric]:
-        workers = self._workers()
-        if workers is None:
-            return
+    def _link_families(self, links: Links) -> Iterator[Metric]:
+        if links.workers is not None:
+            yield from self._worker_families(links.workers)
+        if (failures := links.push_failures) is not None:
+            yield self._family(CounterMetricFamily, "push_failures", "Pushes failed", failures)
+        if (silent_s := links.master_silent_s) is not None:
+            yield self._family(
+                GaugeMetricFamily, "master_silent_seconds", "Since a word of the master", silent_s
+            )
+
+    def _worker_families(self, workers: Workers) -> Iterator[Metric]:
         states = GaugeMetricFamily("tokenswarm_workers", "By state", labels=("process", "state"))
         for state, count in workers.by_state.items():
             states.add_metric((self._process, state), count)

@@ -6,11 +6,12 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 import logging
+import time
 from dataclasses import dataclass
 
 from exporters.cluster import MasterLink
 from exporters.health import HealthSampler
-from exporters.prometheus import Origin, Page, RunPage, Workers
+from exporters.prometheus import Links, Origin, Page, RunPage, Workers
 from exporters.pushgateway import Pushgateway
 from exporters.scrape import PageServer, TargetsFile, reachable
 from exporters.turns import TurnFeed
@@ -40,7 +41,7 @@ class Metrics:
         self._environment = environment
         self._feed = feed
         self._link = link
-        self._page = Page(self._process(), self._workers, self._push_failures)
+        self._page = Page(self._process(), self._links)
         self._server: PageServer | None = None
         self._targets: TargetsFile | None = None
         self._gateways: dict[str, Pushgateway] = {}
@@ -121,6 +122,18 @@ class Metrics:
                 options.pushgateway, self._page.pieces, delete=options.pushgateway_delete
             )
         return self._gateways[options.pushgateway]
+
+    def _links(self) -> Links:
+        return Links(
+            workers=self._workers(),
+            push_failures=self._push_failures(),
+            master_silent_s=self._master_silent_s(),
+        )
+
+    def _master_silent_s(self) -> float | None:
+        runner = self._environment.runner
+        heard_at = getattr(runner, "last_heartbeat_timestamp", None)  # of a worker that heard one
+        return None if heard_at is None else max(0.0, time.time() - heard_at)
 
     def _push_failures(self) -> int | None:
         if not self._gateways:

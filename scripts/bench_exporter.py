@@ -19,7 +19,7 @@ import gevent
 from tabulate import tabulate
 
 from exporters.health import PROBE_S, HealthSampler
-from exporters.prometheus import Origin, Page, RunPage
+from exporters.prometheus import Links, Origin, Page, RunPage
 from exporters.scrape import PageServer
 from exporters.turns import IDLE, TurnFeed
 from measure.fingerprint import Fingerprint
@@ -85,7 +85,7 @@ def worker_page() -> tuple[Page, RunPage]:
     header = Header(
         run="bench", fingerprint=fingerprint, started_at=0.0, speed=1.0, target=target, worker=0
     )
-    page = Page("worker-0", lambda: None, lambda: None)
+    page = Page("worker-0", Links)
     run = RunPage(
         header,
         Origin(process="worker-0", merged=False),

@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from exporters.prometheus import LEVELS_KEPT, Origin, Page, RunPage, Workers, short_target
+from exporters.prometheus import LEVELS_KEPT, Links, Origin, Page, RunPage, Workers, short_target
 from exporters.turns import IDLE
 from measure.health import Health
 from measure.ledger import Header
@@ -36,8 +36,8 @@ class View:
     """A page, and what stands on it."""
 
     def __init__(self, *, process: str = "local", made: Header | None = None) -> None:
-        self.workers: Workers | None = None
-        self.page = Page(process, lambda: self.workers, lambda: None)
+        self.links = Links()
+        self.page = Page(process, lambda: self.links)
         self.show(process, made or header())
 
     def show(self, process: str, made: Header) -> None:
@@ -64,6 +64,14 @@ class View:
             if s.name == f"tokenswarm_{name}" and labels.items() <= s.labels.items()
         ]
         return sum(found) if found else None
+
+
+WORKERS = Workers(
+    by_state={"ready": 0, "spawning": 0, "running": 2, "missing": 1},
+    lost=1,
+    without_page=1,
+    refused_records=6,
+)
 
 
 def level(index: int, **changes) -> Level:
@@ -230,12 +238,7 @@ def fill(view: View, levels: int) -> None:
 )
 def test_the_number_of_series_has_the_bound_that_is_documented(process, most):
     view = View(process=process)
-    view.workers = Workers(
-        by_state=dict.fromkeys(("ready", "spawning", "running", "missing"), 1),
-        lost=1,
-        without_page=1,
-        refused_records=1,
-    )
+    view.links = Links(workers=WORKERS, push_failures=1, master_silent_s=1.0)
     view.page.health(health(process))
     fill(view, LEVELS_KEPT + 1)
     count = len(view.samples())
@@ -282,18 +285,24 @@ def test_health_is_that_of_this_process_and_unknown_lag_is_absent():
 def test_a_master_counts_its_workers():
     view = View(process="master")
     assert view.value("workers") is None
-    view.workers = Workers(
-        by_state={"running": 2, "missing": 1}, lost=1, without_page=1, refused_records=6
-    )
+    view.links = Links(workers=WORKERS)
     assert view.value("workers", state="running") == 2
     assert view.value("workers_lost_total") == 1
     assert view.value("workers_without_metrics") == 1
     assert view.value("records_refused_total") == 6
 
 
+def test_a_worker_says_how_long_its_master_is_silent_and_a_pusher_what_failed():
+    view = View(process="worker-0")
+    assert view.value("master_silent_seconds") is view.value("push_failures_total") is None
+    view.links = Links(push_failures=0, master_silent_s=4.5)
+    assert view.value("master_silent_seconds", process="worker-0") == 4.5
+    assert view.value("push_failures_total") == 0
+
+
 def test_every_series_on_the_page_is_documented_with_its_labels():
     view = View(process="master")
-    view.workers = Workers(by_state={"running": 2}, lost=0, without_page=0, refused_records=0)
+    view.links = Links(workers=WORKERS, push_failures=1, master_silent_s=1.0)
     view.page.health(health("master"))
     view.run.level(level(0))
     view.run.level(level(1, developers=3))
