@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from engine.cost import Coefficients, Cost
-from engine.kv_pool import Attention
+from engine.hardware import GPUS
+from engine.kv_pool import Attention, most_tokens
 from engine.presets import Preset
+from engine.roofline import Roofline
 from engine.scheduler import Mode, Policy
 from engine.speculation import Meaning, Speculation
 
@@ -24,6 +26,7 @@ class WhatIf:
     acceptance, drafts, meaning: `Speculation.of`; drafts 0 turns speculation off.
     gpus, attention: `Preset.on_gpus`, `Preset.with_attention`; the pool moves with them, unless
         kv_tokens says how large it is.
+    gpu: a name in `hardware.GPUS`; the roofline only, tables are for B200.
     host_kv_tokens: `Preset.with_host_tier`.
     """
 
@@ -38,6 +41,7 @@ class WhatIf:
     chunk_tokens: int | None = None
     mode: Mode | None = None
     ranks: int | None = None
+    gpu: str | None = None
     gpus: int | None = None
     attention: Attention | None = None
     prefix_cache: bool | None = None
@@ -63,6 +67,8 @@ class WhatIf:
         """The changed preset. Raises ValueError, naming the change that is not possible."""
         if self.gpus is not None and self.gpus != preset.gpus:
             preset = preset.on_gpus(self.gpus)
+        if self.gpu is not None:
+            preset = self._on_other_gpu(preset, self.gpu)
         if self.attention is not None and self.attention != preset.attention:
             preset = preset.with_attention(self.attention)
         if self.host_kv_tokens is not None:
@@ -75,6 +81,15 @@ class WhatIf:
             kv_tokens=_given(self.kv_tokens, preset.kv_tokens),
             prefix_cache=_given(self.prefix_cache, preset.prefix_cache),
         )
+
+    def _on_other_gpu(self, preset: Preset, name: str) -> Preset:
+        if name not in GPUS:
+            raise ValueError(f"gpu {name}: accepted are {', '.join(GPUS)}")
+        if not isinstance(preset.cost, Roofline):
+            raise ValueError(f"gpu {name}: {preset.name} has tables for B200 only")
+        gpu = GPUS[name]
+        kv_tokens = most_tokens(preset.cost.model, gpu, preset.gpus)
+        return replace(preset, cost=replace(preset.cost, gpu=gpu), kv_tokens=kv_tokens)
 
     def _cost(self, cost: Cost) -> Cost:
         speeds = (

@@ -80,10 +80,21 @@ def test_the_roofline_grows_with_its_gpus_and_has_no_faster_kernels():
             impossible.apply(roofline)
 
 
+def test_the_limit_of_eight_h200_is_lower_and_four_cannot_hold_the_weights():
+    roofline = PRESETS["roofline"]
+    b200, h200 = (WhatIf(gpu=gpu, gpus=8).apply(roofline) for gpu in ("B200", "H200"))
+    assert h200.cost.step_s(0.0, 8, 700_000) > b200.cost.step_s(0.0, 8, 700_000)
+    assert h200.kv_tokens < b200.kv_tokens
+    with pytest.raises(ValueError, match="4 x H200"):
+        WhatIf(gpu="H200").apply(roofline)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"gpus": 6}, "gpus 6: .* 4 or 8"),
+        ({"gpu": "H200"}, "gpu H200: .* B200 only"),
+        ({"gpu": "A100"}, "gpu A100: accepted are B200"),
         ({"drafts": 9}, "drafts 9"),
         ({"acceptance": 1.5}, "acceptance 1.5"),
         ({"kv_tokens": 0}, "kv_tokens 0"),
