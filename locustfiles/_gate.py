@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from locustfiles import _run
 from locustfiles._options import GateOptions, OptionError, Options
+from locustfiles._results import PAGE
 from locustfiles._run import Run
 from measure.ledger import read_header
 from report.gate import BAD_INPUT, gate
 from report.junit import write_junit
+from report.page import write_page
 from report.result import Result
 from workload.corpus import Corpus
 from workload.profile import Profile
@@ -30,6 +32,18 @@ def require_comparable(
         )
 
 
+def require_objectives(options: Options) -> None:
+    """Raises OptionError: a search needs something to search by, that holds at low rates."""
+    slos = options.gate.slos
+    if not slos:
+        raise OptionError("--slo is missing; accepted: what the capacity must meet: ttft_p50<1s")
+    for slo in slos:
+        if slo.metric == "tpm":
+            raise OptionError(
+                f"--slo {slo.text!r}: missed at every rate below it; accepted here: other metrics"
+            )
+
+
 def exit_code(run: Run, found: Result) -> int | None:
     """Judges the run, prints and writes the answers; None without anything to judge it by."""
     options = run.options.gate
@@ -46,6 +60,7 @@ def _judged(run: Run, found: Result, options: GateOptions) -> int:
     judged = gate(found, run.folder, options.baseline, options.limits)
     if text := judged.text():
         print(f"\n{text}")
+        write_page(run.folder / PAGE, found, text)
     if options.junit is not None:
         write_junit(options.junit, judged)
     return judged.exit_code

@@ -5,14 +5,19 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
+import gevent
+
 from exporters.cluster import MasterLink
 from locustfiles._preflight import EndpointError, simulation
 from locustfiles._run import Run
 from measure.ending import Ending
 from measure.ledger import read_run
 from report import terminal
+from report.page import write_page
 from report.result import Result, result
 from report.summary import write_summary
+
+PAGE = "report.html"  # in the run's folder
 
 
 def ending(run: Run, link: MasterLink | None) -> Ending:
@@ -39,7 +44,10 @@ def show(run: Run) -> Result | None:
     found = result(ledger, run.options.gate.slos)
     print(f"\n{terminal.text(found)}")
     write_summary(run.folder / "summary.json", found)
-    print(f"\nledger and summary: {run.folder}   again: python -m report {run.folder}")
+    page = run.folder / PAGE
+    # In a thread: drawing takes seconds, and a master answers its workers and browsers meanwhile.
+    gevent.get_hub().threadpool.apply(write_page, (page, found))
+    print(f"\npage: {page}   again, from the ledger: python -m report {run.folder}")
     return found
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from measure.ledger import open_run
 from measure.slo import Slo
-from report import invoice, side_by_side, terminal
+from report import invoice, markdown, side_by_side, terminal
 from report.baseline import Limit
 from report.gate import BAD_INPUT, gate, require_baseline
 from report.junit import write_junit
 from report.quantity import parse_amount
 from report.result import Result, result
+from report.whole_file import replace_file
 
 COMMANDS = {"compare": side_by_side.main, "cost": invoice.main}
 
@@ -37,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = result(open_run(options.run), slos)
         judged = gate(found, options.run, options.baseline, limits, at)
         print("\n\n".join(filter(None, (terminal.text(found), judged.text()))))
-        if options.plot:
-            _plot(options.plot, found)
+        _write_files(options, found, judged.text())
         if options.junit:
             write_junit(options.junit, judged)
     except (ValueError, OSError) as error:
@@ -53,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", type=Path, help="a run's directory, or one ledger (*.jsonl)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it: FILE.png or FILE.svg")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write it as one page")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="for a pull request")
+    parser.add_argument(
+        "--export", type=Path, metavar="DIR", help="tables as CSV and JSON, figures as SVG and PNG"
+    )
     parser.add_argument(
         "--slo", action="append", default=[], help='judged at each level: "ttft_p50<1s"; repeatable'
     )
@@ -69,11 +74,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _plot(path: Path, found: Result) -> None:
-    from report.plot import plot  # matplotlib takes a second to load
+def _write_files(options: argparse.Namespace, found: Result, against: str) -> None:
+    """What was asked for, each named as it is written; matplotlib takes a second to load."""
+    if options.plot:
+        from report.plot import plot
 
-    plot(path, found.ledger.header, found.steps)
-    print(f"\nplot: {path}")
+        plot(options.plot, found)
+        print(f"\nplot: {options.plot}")
+    if options.html:
+        from report.page import write_page
+
+        write_page(options.html, found, against)
+        print(f"\npage: {options.html}")
+    if options.markdown:
+        replace_file(options.markdown, markdown.summary(found, against).encode("utf-8", "replace"))
+        print(f"\nmarkdown: {options.markdown}")
+    if options.export:
+        from report.export import export
+
+        print(f"\n{len(export(options.export, found))} files: {options.export}")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,15 @@ def drawn(drawing: Drawing, found: Result, size_in: tuple[float, float] | None =
     return figure
 
 
+def watermark(figure: Figure, found: Result, size: float = 40) -> None:
+    """Says that a picture that may stand alone is simulated, where it is."""
+    if found.ledger.header.target.simulated:
+        figure.text(
+            0.5, 0.5, "simulated", fontsize=size, color=INK, alpha=0.055, rotation=28,
+            ha="center", va="center", weight="bold", zorder=10,
+        )  # fmt: skip
+
+
 def look() -> Any:
     """The context in which figures are drawn and saved."""
     return matplotlib.rc_context(STYLE)

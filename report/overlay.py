@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from report.canvas import FAINT, INK, STYLE
 from report.compare import Comparison
 from report.interval import Interval
 from report.notation import tpm_text
-from report.plot import FAINT, INK, STYLE, check_format
+from report.plot import check_format
 
 # Told apart without colour vision (Okabe and Ito 2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -31,17 +31,19 @@ _SIZE = re.compile(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"')
 _REFERENCE = re.compile(r'(\bid="|url\(#|href="#)')
 
 
-def write_page(path: Path, found: Result) -> None:
+def write_page(path: Path, found: Result, against: str = "") -> None:
     """Writes the file whole or not at all. Raises OSError."""
-    replace_file(path, page(found).encode("utf-8", "replace"))
+    replace_file(path, page(found, against).encode("utf-8", "replace"))
 
 
-def page(found: Result) -> str:
-    """The page's HTML."""
+def page(found: Result, against: str = "") -> str:
+    """The page's HTML; against: what a baseline said, a line each."""
     environment = Environment(
         loader=PackageLoader("report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("page.html").render(_contents(found))
+    return environment.get_template("page.html").render(
+        _contents(found), against=against.splitlines()
+    )
 
 
 def _contents(found: Result) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from measure.quantiles import claimable
 from report import fidelity, trust
@@ -204,7 +205,7 @@ def markdown(table: Table) -> str:
 
 
 def _piped(texts: Sequence[str]) -> str:
-    escaped = (text.replace("|", "\\|").replace("\n", " ") for text in texts)
+    escaped = (escape(" ".join(text.split()), quote=False).replace("|", "\\|") for text in texts)
     return f"| {' | '.join(escaped)} |"
 
 
