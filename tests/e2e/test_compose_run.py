@@ -35,14 +35,16 @@ PORTS = (8000, 8089, 5557, 9646, 9647)
 
 def words(command: list[str]) -> list[str]:
     """As Compose has them, with DEFAULTS in the place of the .env file, and addresses from here."""
-    return [local(_filled(word)) for word in command]
+    resolved = [_filled(word) for word in command]
+    if "--master-host" in resolved:
+        resolved[resolved.index("--master-host") + 1] = "127.0.0.1"
+    return resolved
 
 
-def local(text: str) -> str:
+def local(url: str) -> str:
     for service in SERVICES:
-        if text == service or text.startswith(f"http://{service}:"):
-            text = text.replace(service, "127.0.0.1")
-    return text
+        url = url.replace(f"http://{service}:", "http://127.0.0.1:")
+    return url
 
 
 def _filled(word: str) -> str:

@@ -38,7 +38,7 @@ pytestmark = [
 ]
 SPEED = 20
 TPM = 1_500_000  # 5.7 turns a wall second: what the default preset carries with room to spare
-TRAFFIC_S = 26.0
+TRAFFIC_S = 22.0
 WINDOW = "15s"
 RULES = [
     rule
