@@ -46,7 +46,6 @@ from locustfiles._run import Run
 from locustfiles._terms import Terms
 from measure.ledger import Target
 from measure.verdict import INVALID
-from report.result import Result
 from workload.amounts import parse_tpm
 from workload.profile import Profile
 from workload.profiles import load_profile
@@ -174,6 +173,8 @@ def _checked(
         raise OptionError(
             f"--tpm {options.tpm:g}: the ladder has --levels of its own; accepted: one of the two"
         )
+    if _searches(environment):
+        _gate.require_objectives(options)
     if options.run_name and folder.exists():
         raise OptionError(
             f"--run-name {options.run_name!r}: {folder} exists; accepted: a name not used before"
@@ -259,6 +260,11 @@ def _is_open(environment: Environment, options: Options) -> bool:
 def _offers_rates(environment: Environment) -> bool:
     """Whether the shape's levels are rates; any other shape is about users, as usual."""
     return bool(getattr(environment.shape_class, "open_mode", False))
+
+
+def _searches(environment: Environment) -> bool:
+    """Whether the shape looks for levels that miss their SLOs."""
+    return bool(getattr(environment.shape_class, "searches", False))
 
 
 def _start_worker(environment: Environment, runner: WorkerRunner) -> None:
@@ -387,10 +393,9 @@ def _finish(environment: Environment) -> None:
             if _state.page is not None:
                 _state.page.end(found)
             if found is not None:
-                environment.process_exit_code = _exit_code(run, found)
-
-
-def _exit_code(run: Run, found: Result) -> int | None:
-    """None: Locust's own, by whether a turn failed."""
-    judged = _gate.exit_code(run, found)
-    return INVALID_RUN if judged is None and found.verdict.grade == INVALID else judged
+                judged = None if _searches(environment) else _gate.exit_code(run, found)
+                invalid = found.verdict.grade == INVALID
+                # None: Locust's own, by whether a turn failed.
+                environment.process_exit_code = (
+                    INVALID_RUN if judged is None and invalid else judged
+                )
