@@ -108,19 +108,11 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
         _refuse(error, runner)
 
     def refuse(parsed: argparse.Namespace, host: str) -> None:
+        # Of a run that is on the form changes the users alone: what else it holds are the values of
+        # the command line, not those that the run was started with.
         if _state.run is None:
             options, profile = _checked(environment, parsed, host)
             _state.examined = _examine(options, profile)
-        elif (
-            environment.parsed_options is not None and parsed.tpm != environment.parsed_options.tpm
-        ):
-            change_tpm(parsed.tpm)  # of a run that is on the form changes users and rate
-
-    def change_tpm(text: str) -> str:
-        answer = _change_tpm(text)
-        assert environment.parsed_options is not None
-        environment.parsed_options.tpm = text  # what the form shows from now on
-        return answer
 
     _web_form.install(environment, refuse)
     parsed = environment.parsed_options
@@ -129,7 +121,7 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
             grafana_url = read_grafana_url(parsed)
         except OptionError as error:
             _refuse(error, runner)
-        _state.page = _live_page.install(environment, grafana_url, change_tpm)
+        _state.page = _live_page.install(environment, grafana_url, _change_tpm)
     if parsed is not None and parsed.headless and not isinstance(runner, WorkerRunner):
         try:
             options, profile = _checked(environment, parsed, environment.host)
