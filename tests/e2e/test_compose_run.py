@@ -1,7 +1,7 @@
 """The commands of docker-compose.yml, run here exactly as they stand there.
 
-Only names of services become 127.0.0.1. All share this machine's ports, so the worker starts first:
-port 9646 is its own, as in its container, and the master takes the next one.
+Only names of services become 127.0.0.1. In containers master and worker have a port 9646 each; here
+it is the worker's, and the master's page is on 9647.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def words(command: list[str]) -> list[str]:
     resolved = [_filled(word) for word in command]
     if "--master-host" in resolved:
         resolved[resolved.index("--master-host") + 1] = "127.0.0.1"
+    if "--master" in resolved:
+        resolved[resolved.index("--metrics-port") + 1] = "9647"
     return resolved
 
 
@@ -112,7 +114,7 @@ def services(tmp_path_factory: pytest.TempPathFactory, corpus_cache: Path) -> It
         pytest.fail(f"ports of docker-compose.yml are in use on this machine: {taken}")
     running = Services(tmp_path_factory.mktemp("compose"), corpus_cache)
     try:
-        for name in ("engine", "worker", "master"):
+        for name in ("engine", "master", "worker"):
             running.start(name)
             assert until(lambda name=name: running.healthy(name), START_TIMEOUT_S), running.log(
                 name
