@@ -31,6 +31,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 LADDER = "tpm_ladder.py"
 AGENTS = "coding_agents.py"
+INVALID_RUN = 4  # exit code
 START_TIMEOUT_S = 60.0  # guess: an engine is ready within 2 s on two idle cores
 RUN_TIMEOUT_S = 120.0  # guess: the longest run here takes 35 s
 # Before a headless run, of one token.
@@ -48,6 +49,12 @@ class Finished:
     @property
     def printed(self) -> str:
         return self.out + self.err
+
+    @property
+    def ran(self) -> bool:
+        """Whether a run got to its end without a failed turn. On a busy machine it may well be
+        INVALID, which its exit code must say; that is no matter of most tests."""
+        return self.code == (INVALID_RUN if "Verdict: INVALID" in self.out else 0)
 
 
 @dataclass(frozen=True, slots=True)

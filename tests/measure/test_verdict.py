@@ -1,0 +1,323 @@
+"""Every check of the verdict: passed, at its limits, and not checked without what it needs."""
+
+from dataclasses import replace
+
+import pytest
+
+from measure.ending import Ending
+from measure.fidelity import Row
+from measure.health import Health
+from measure.ledger import Ledger, Target
+from measure.record import UNSENT, Level
+from measure.tally import Tally
+from measure.verdict import INVALID, SUSPECT, VALID, Evidence, Verdict, judge
+from tests.records import failed_record, header, turn_record, unfinished_record
+from workload.fidelity import workload
+from workload.profiles import SEED
+
+LEVEL = Level(index=0, target_tpm=1e6, developers=None, started_at_s=0.0, ended_at_s=100.0)
+REAL = Target(url="http://127.0.0.1:8000", model="m", simulated=False)
+ENDING = Ending(
+    at_s=110.0,
+    salted=True,
+    workers=None,
+    workers_lost=0,
+    workers_unreported=0,
+    engine_lateness_p99_s=None,
+    engine_arrival_lateness_p99_s=None,
+)
+ROW = Row("prompt mean", "tokens", 88_000, "published", 90_000, 0.02, 0.05, "ok")
+
+
+def turns(count=20, **changes):
+    """Turns of a session each, due one after the other; of text that no cache holds beyond 900."""
+    return [turn_record(session=f"w0.u{n}.s0", cached_tokens=900, **changes) for n in range(count)]
+
+
+def health(**changes):
+    values = dict(
+        process="local",
+        at_s=50.0,
+        interval_s=10.0,
+        hub_lag_p99_s=0.001,
+        hub_lag_max_s=0.01,
+        cpu_share=0.2,
+        rss_bytes=1,
+    )
+    return Health(**(values | changes))
+
+
+CALM = (health(),)
+
+
+def verdict(
+    records=None,
+    *,
+    ending=ENDING,
+    intervals=CALM,
+    simulated=False,
+    speed=1.0,
+    steady=(True,),
+    rows=(ROW,),
+    promised=True,
+    torn_lines=0,
+) -> Verdict:
+    target = header().target if simulated else REAL
+    ledger = Ledger(
+        header(target=target, speed=speed),
+        turns() if records is None else records,
+        [LEVEL],
+        torn_lines,
+        list(intervals),
+        workload(SEED) if promised else None,
+        ending,
+    )
+    tally = Tally(ledger.records)
+    return judge(
+        Evidence(
+            ledger=ledger,
+            levels=[tally.summary((0.0, 100.0))],
+            whole=tally.summary((0.0, 1000.0)),
+            steady=steady,
+            workload=rows,
+        )
+    )
+
+
+def check(name, *arguments, **keywords):
+    return {c.name: c for c in verdict(*arguments, **keywords).checks}[name]
+
+
+def test_a_clean_run_is_valid_and_everything_was_checked():
+    found = verdict()
+    assert found.grade == VALID
+    assert found.reasons == [] and found.unchecked == []
+
+
+def test_the_verdict_is_the_worst_of_its_checks_and_names_the_worst_first():
+    late = turns(free_at_s=0.0, scheduled_at_s=9.5)
+    found = verdict(late, intervals=[health(hub_lag_max_s=5.0)])
+    assert found.grade == INVALID
+    assert [(c.grade, c.name) for c in found.reasons] == [
+        (INVALID, "hub stalls"),
+        (SUSPECT, "generator lateness"),
+    ]
+
+
+@pytest.mark.parametrize(("lateness_s", "grade"), [(0.2, VALID), (0.3, SUSPECT), (1.1, INVALID)])
+def test_lateness_with_a_developer_free_is_the_generators(lateness_s, grade):
+    late = turns(scheduled_at_s=10.0 - lateness_s, free_at_s=0.0)
+    assert check("generator lateness", late).grade == grade
+
+
+def test_lateness_for_want_of_a_developer_is_the_engines():
+    waited = turns(scheduled_at_s=0.0, free_at_s=9.99)
+    assert check("generator lateness", waited).grade == VALID
+
+
+def test_lateness_of_an_earlier_version_is_not_checked():
+    assert check("generator lateness", turns(free_at_s=None)).grade is None
+
+
+def test_kernel_stamps_need_no_hub():
+    assert check("first-token stamps", intervals=()).grade == VALID
+
+
+@pytest.mark.parametrize(("lag_s", "grade"), [(0.005, VALID), (0.02, SUSPECT), (0.06, INVALID)])
+def test_clock_stamps_are_as_good_as_the_hub_is_quick_against_ttft(lag_s, grade):
+    by_clock = turns(stamps="clock")  # TTFT 1 s
+    found = check("first-token stamps", by_clock, intervals=[health(hub_lag_p99_s=lag_s)])
+    assert found.grade == grade
+    assert found.figure == pytest.approx(lag_s)
+
+
+def test_clock_stamps_without_a_measured_hub_are_not_checked():
+    assert check("first-token stamps", turns(stamps="clock"), intervals=()).grade is None
+
+
+def test_read_lag_is_wall_time():
+    lagging = turns(stamp_lag_s=0.4)
+    assert check("read lag", lagging).grade == SUSPECT
+    assert check("read lag", lagging, speed=20.0, simulated=True).grade == VALID
+
+
+@pytest.mark.parametrize(("reads", "grade"), [(5, VALID), (6, SUSPECT), (26, INVALID)])
+def test_coalesced_reads_are_counted_against_the_chunks(reads, grade):
+    assert check("coalesced reads", turns(coalesced_reads=reads)).grade == grade
+
+
+@pytest.mark.parametrize(("stall_s", "grade"), [(0.5, VALID), (0.6, SUSPECT), (3.1, INVALID)])
+def test_the_longest_hub_stall_counts(stall_s, grade):
+    found = check("hub stalls", intervals=[health(), health(hub_lag_max_s=stall_s)])
+    assert found.grade == grade
+
+
+def test_a_stall_before_the_first_level_does_not_count():
+    before = health(at_s=5.0, hub_lag_max_s=9.0)  # began at -5 s
+    assert check("hub stalls", intervals=[before, health()]).grade == VALID
+    assert check("hub stalls", intervals=[before]).grade is None
+
+
+def test_the_busiest_process_is_judged_by_its_own_intervals():
+    busy = [health(process="worker-1", cpu_share=0.95)] * 3
+    found = check("CPU", intervals=[*[health(process="worker-0")] * 20, *busy])
+    assert found.grade == SUSPECT
+    assert "worker-1" in found.finding
+
+
+def test_a_single_busy_interval_among_many_does_not_count():
+    calm = [health(at_s=20.0 + n) for n in range(19)]
+    assert check("CPU", intervals=[*calm, health(cpu_share=1.0)]).grade == VALID
+
+
+@pytest.mark.parametrize("missing", ["workers_lost", "workers_unreported"])
+def test_a_lost_or_silent_worker_makes_the_run_invalid(missing):
+    ending = replace(ENDING, workers=4, **{missing: 1})
+    assert check("workers", ending=ending).grade == INVALID
+
+
+def test_a_run_without_an_end_does_not_know_its_workers():
+    found = check("workers", ending=None)
+    assert found.grade is None and "killed" in found.finding
+
+
+@pytest.mark.parametrize(
+    ("counted", "grade"), [(1000, VALID), (1019, VALID), (970, SUSPECT), (1120, INVALID)]
+)
+def test_token_drift_counts_either_way(counted, grade):
+    assert check("token drift", turns(prompt_tokens=counted)).grade == grade
+
+
+def test_short_replies_are_suspect():
+    assert check("output length", turns(output_tokens=89)).grade == SUSPECT
+    assert check("output length", turns(output_tokens=None)).grade is None
+
+
+def test_a_figure_of_the_workload_outside_its_tolerance_is_suspect_and_named():
+    off = replace(ROW, deviation=-0.08, verdict="off")
+    found = check("workload", rows=[ROW, off])
+    assert found.grade == SUSPECT
+    assert "prompt mean -8.0% (tolerance 5.0%)" in found.finding
+
+
+def test_another_workload_is_invalid():
+    assert check("workload", rows=[replace(ROW, deviation=0.3, verdict="off")]).grade == INVALID
+
+
+def test_a_workload_of_too_few_turns_or_without_a_promise_is_not_checked():
+    few = [replace(ROW, verdict="too few")]
+    assert "too few turns" in check("workload", rows=few).finding
+    assert "earlier version" in check("workload", rows=(), promised=False).finding
+
+
+def first_turns(cached, prompt=50_000, shared=20_000, count=20):
+    return [
+        turn_record(
+            session=f"w0.u{n}.s0",
+            prompt_tokens=prompt,
+            planned_prompt_tokens=prompt,
+            ideal_cached_tokens=shared,
+            cached_tokens=cached,
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cached", "grade"),
+    [(0, VALID), (19_968, VALID), (20_400, VALID), (20_900, SUSPECT), (30_000, INVALID)],
+)
+def test_hits_on_a_sessions_first_private_text_are_contamination(cached, grade):
+    assert check("cache contamination", first_turns(cached)).grade == grade
+
+
+def test_later_turns_may_hit_and_unsent_ones_say_nothing():
+    later = [replace(record, turn=1, cached_tokens=50_000) for record in first_turns(0)]
+    unsent = [replace(r, kind=UNSENT, cached_tokens=50_000) for r in first_turns(0)]
+    assert check("cache contamination", [*first_turns(0), *later, *unsent]).figure == 0.0
+    assert check("cache contamination", later).grade is None
+
+
+def test_contamination_of_a_warm_run_says_why():
+    warm = replace(ENDING, salted=False)
+    found = check("cache contamination", first_turns(30_000), ending=warm)
+    assert "--warm" in found.finding
+
+
+def test_a_level_with_too_few_turns_is_suspect():
+    assert check("samples", turns(10)).grade == SUSPECT
+    assert check("samples", turns(11)).grade == VALID
+
+
+def test_a_run_that_sent_nothing_is_invalid():
+    assert check("samples", []).grade == INVALID
+    assert verdict([]).grade == INVALID
+
+
+def test_a_run_in_which_every_turn_failed_is_measured_validly_but_thinly():
+    failed = [failed_record("http_5xx", session=f"w0.u{n}.s0") for n in range(50)]
+    assert check("samples", failed).grade == SUSPECT
+
+
+@pytest.mark.parametrize(("cut", "grade"), [(1, VALID), (2, SUSPECT), (120, INVALID)])
+def test_turns_without_a_first_token_at_the_end_are_censoring(cut, grade):
+    cut_off = [unfinished_record(session=f"w0.u{n}.s1") for n in range(cut)]
+    assert check("censoring", [*turns(100), *cut_off]).grade == grade
+
+
+def test_a_level_that_drifts_is_suspect_only_if_the_endpoint_kept_up():
+    assert check("steadiness", steady=[False]).grade == SUSPECT
+    overloaded = [*turns(20), *turns(20, scheduled_at_s=20.0, ended_at_s=500.0)]
+    assert check("steadiness", overloaded, steady=[False]).grade == VALID
+    assert check("steadiness", steady=[None]).grade is None
+
+
+def test_a_torn_line_is_suspect():
+    assert check("torn ledgers", torn_lines=1).grade == SUSPECT
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "grade"),
+    # TTFT p50 is 1 engine s, so 0.05 is suspect; at speed 20 that is 2.5 ms.
+    [(0.002, VALID), (0.003, SUSPECT), (0.006, INVALID), (None, None)],
+)
+def test_the_embedded_engines_own_lateness(wall_s, grade):
+    ending = replace(ENDING, engine_lateness_p99_s=wall_s)
+    found = check("engine lateness", simulated=True, speed=20.0, ending=ending)
+    assert found.grade == grade
+
+
+def test_the_lateness_of_a_real_engine_is_no_question():
+    assert "engine lateness" not in {c.name for c in verdict().checks}
+
+
+def test_what_is_not_known_is_never_passed():
+    bare = [
+        turn_record(
+            session=f"w0.u{n}.s0",
+            prompt_tokens=None,
+            cached_tokens=None,
+            output_tokens=None,
+            free_at_s=None,
+        )
+        for n in range(20)
+    ]
+    found = verdict(bare, ending=None, intervals=(), steady=[None], rows=(), promised=False)
+    assert {c.name for c in found.unchecked} == {
+        "generator lateness",
+        "hub stalls",
+        "CPU",
+        "workers",
+        "token drift",
+        "output length",
+        "workload",
+        "cache contamination",
+        "steadiness",
+    }
+    assert all(c.finding for c in found.unchecked)
+
+
+def test_every_check_says_what_it_is_where_its_limit_is_from_and_how_to_mend_it():
+    for c in verdict(simulated=True, ending=replace(ENDING, engine_lateness_p99_s=0.0)).checks:
+        assert c.finding and c.mend and c.limits.source and c.limits.unit
+        assert c.limits.suspect is not None or c.limits.invalid is not None
