@@ -34,7 +34,7 @@ const clock = text((v) => {
 const CHARTS = [
   {
     title: "TTFT", unit: () => `${known.unit}, by due time; dots are turns, dashes 1 s`,
-    format: three, log: true, dots: true,
+    format: three, log: true, dots: true, byDue: true,
     lines: [
       { label: "p50", field: "ttft_p50_s", color: "--blue", bold: true, percentile: 50 },
       { label: "p90", field: "ttft_p90_s", color: "--orange", percentile: 90 },
@@ -43,7 +43,7 @@ const CHARTS = [
   },
   {
     title: "Input TPM", unit: () => `over the last ${clock(rateWindows() * known.width)}`,
-    format: tokens,
+    format: tokens, byDue: true,
     lines: [
       { label: "target", field: "target_tpm", color: "--grey", dash: [6, 4] },
       { label: "offered", field: "offered_tpm", color: "--blue", rate: true },
@@ -53,7 +53,7 @@ const CHARTS = [
   },
   {
     title: "TPS per user", unit: () => "tokens per second of one answer, after its first chunk",
-    format: three,
+    format: three, byDue: true,
     lines: [
       { label: "p50", field: "tps_p50", color: "--blue", bold: true, percentile: 50 },
       { label: "p10", field: "tps_p10", color: "--orange", percentile: 90 },
@@ -76,7 +76,7 @@ const CHARTS = [
     ],
   },
   {
-    title: "Failures", unit: () => "turns that failed, by when they were due", format: whole, counts: true,
+    title: "Failures", unit: () => "turns that failed, by when they were due", format: whole, counts: true, byDue: true,
     lines: [{ label: "failed", field: "failed", color: "--pink", bars: true }],
   },
 ];
@@ -145,7 +145,7 @@ function options(chart, width) {
     ],
     series: [{ label: "at", value: (u, v) => clock(v) }, ...chart.lines.map((line) => series(chart, line))],
     hooks: {
-      drawClear: [drawLevels],
+      drawClear: chart.byDue ? [drawLevels, drawUnsettled] : [drawLevels],
       drawAxes: chart.dots ? [drawDots, drawSlo] : [],
     },
   };
@@ -188,18 +188,20 @@ function drawLevels(u) {
     ctx.fillStyle = style("--soft");
     if (ctx.measureText(label).width + 8 * ratio < right - left) ctx.fillText(label, left + 4 * ratio, bbox.top + 3 * ratio);
   }
-  drawUnsettled(u);
   ctx.restore();
 }
 
 // Turns that were due here are still under way: what is shown by due time will change.
-function drawUnsettled({ ctx, bbox, valToPos }) {
-  const left = clamp(valToPos(known.settled, "x", true), bbox);
-  const right = clamp(valToPos(known.now, "x", true), bbox);
+function drawUnsettled(u) {
+  const { ctx, bbox } = u;
+  const left = clamp(u.valToPos(known.settled, "x", true), bbox);
+  const right = clamp(u.valToPos(known.now, "x", true), bbox);
+  ctx.save();
   ctx.beginPath();
   ctx.rect(left, bbox.top, right - left, bbox.height);
   ctx.clip();
   ctx.beginPath();
+  ctx.setLineDash([]);
   for (let x = left - bbox.height; x < right; x += 8 * devicePixelRatio) {
     ctx.moveTo(x, bbox.top + bbox.height);
     ctx.lineTo(x + bbox.height, bbox.top);
@@ -207,6 +209,7 @@ function drawUnsettled({ ctx, bbox, valToPos }) {
   ctx.strokeStyle = style("--hatch");
   ctx.lineWidth = devicePixelRatio;
   ctx.stroke();
+  ctx.restore();
 }
 
 const clamp = (x, bbox) => Math.min(Math.max(x, bbox.left), bbox.left + bbox.width);
@@ -253,10 +256,17 @@ function makeCharts() {
   });
 }
 
+// Where the chart's main line ends: turns of the last windows may all be under way.
+function latest(chart, data) {
+  const main = data[1 + Math.max(0, chart.lines.findIndex((line) => line.bold))];
+  const at = main.findLastIndex((value) => value != null);
+  return at < 0 ? main.length - 1 : at;
+}
+
 function drawCharts() {
   if (!charts.length) makeCharts();
   for (const { chart, plot, unit, holder } of charts) {
-    const data = columns(chart), last = data[0].length - 1;
+    const data = columns(chart), last = latest(chart, data);
     plot.setData(data);
     if (plot.cursor.idx == null && last >= 0) plot.setLegend({ idx: last });
     unit.textContent = chart.unit();
