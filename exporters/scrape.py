@@ -63,9 +63,16 @@ class PageServer:
             return [piece.encode() for piece in self._page()]
         if path == "/sd" and self._pages is not None:
             start("200 OK", [("Content-Type", "application/json")])
-            return [discovery(self._pages())]
+            return [discovery(self._listed(self._pages(), environ.get("HTTP_HOST")))]
         start("404 Not Found", [("Content-Type", "text/plain")])
         return [b"/metrics\n"]
+
+    def _listed(self, pages: list[str], asked: str | None) -> list[str]:
+        """The own page is the first. A server on every interface cannot know by which address it
+        is reached, but who asks for the list has reached it: by the name in the Host header."""
+        if asked is None or self.host not in _WILDCARDS:
+            return pages
+        return [asked, *pages[1:]]
 
 
 def _listening(host: str, ports: Sequence[int], answer: Callable[..., Any]) -> WSGIServer:

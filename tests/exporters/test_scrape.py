@@ -72,6 +72,15 @@ def test_without_a_free_port_or_a_host_of_ours_there_is_an_error(taken):
         PageServer("192.0.2.1", 0, lambda: PIECES, None)
 
 
+def test_a_page_on_every_interface_is_listed_by_the_name_that_the_list_was_asked_by():
+    """`master:9646` in a network of containers; 127.0.0.1 would be Prometheus' own there."""
+    pages = ["127.0.0.1:9646", "10.0.0.7:9647"]
+    with closing(PageServer("0.0.0.0", 0, lambda: PIECES, lambda: pages)) as serving:
+        url = f"http://127.0.0.1:{serving.port}/sd"
+        body = fetch(url, headers={"Host": "master:9646"})[2]
+    assert json.loads(body)[0]["targets"] == ["master:9646", "10.0.0.7:9647"]
+
+
 def test_only_a_process_that_knows_all_pages_lists_them():
     with closing(server(pages=lambda: ["127.0.0.1:1", "10.0.0.7:9647"])) as knowing:
         status, kind, body = fetch(f"http://127.0.0.1:{knowing.port}/sd")
