@@ -139,10 +139,12 @@ def test_the_worker_sends_what_the_web_ui_starts(services: Services) -> None:
             return [page for group in orjson.loads(response.read()) for page in group["targets"]]
 
     assert until(lambda: len(listed()) == 2, START_TIMEOUT_S), services.log("worker")
+    assert listed()[0] == "127.0.0.1:9647" and listed()[1].endswith(":9646")
     answer = post(
         "swarm",
-        user_count="8",
-        spawn_rate="8",
+        user_count="4",
+        spawn_rate="4",
+        profile="small",
         host=local(DEFAULTS["TARGET"]),
         run_name="as-composed",
     )
