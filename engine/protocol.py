@@ -60,15 +60,20 @@ class Protocol(HttpToolsProtocol):
             self._overdue.cancel()
             self._overdue = None
 
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _time_out(self) -> None:
+        if self._answering:  # the head is of the next, pipelined request: its time has not come
+            return self._await_head()
         message = f"the request's head did not come within {self.head_timeout_s:g} s"
         self._refuse(ApiError(408, message, code="request_timeout"))
 
     def _refuse(self, error: ApiError) -> None:
         self._head_is_here()
-        if self.cycle is None or self.cycle.response_complete:
+        if not self._answering:  # else there is no place for it
             self._write(error)
-        # Amid the answer to an earlier, pipelined request there is no place for it.
         self.transport.close()
 
     def _write(self, error: ApiError) -> None:
