@@ -42,9 +42,10 @@ _LOSSES = Row(
         ),
         _count(
             "Records lost",
-            "Turns that a worker has sent to the master and the master has not got; the worker's "
-            "own ledger has them.",
-            or_zero("sum(tokenswarm_records_lost_total)"),
+            "Turns that a worker has sent and the master has not got, or refused because they are "
+            "of a run before its time. The worker's own ledger has them.",
+            f"({or_zero('sum(tokenswarm_records_lost_total)')}) + "
+            f"({or_zero('sum(tokenswarm_records_refused_total)')})",
             4,
             1,
         ),
@@ -71,7 +72,7 @@ _PUNCTUALITY = Row(
         Panel(
             title="Lateness p99",
             description="From when a turn was due to its first byte, by process. Above a fraction "
-            "of a second all developers are busy, or the generator is.",
+            "of a second all developers are busy, or the generator is late.",
             queries=(
                 Query(
                     expr=quantile(0.99, "tokenswarm_lateness_seconds", SENDERS, by="process"),
@@ -79,7 +80,23 @@ _PUNCTUALITY = Row(
                 ),
             ),
             unit="s",
-            span=8,
+            span=6,
+        ),
+        Panel(
+            title="Generator lateness p99",
+            description="The part of it that no developer's being busy explains, by process. Red "
+            "above 0.25 s: the figures are suspect.",
+            queries=(
+                Query(
+                    expr=quantile(
+                        0.99, "tokenswarm_generator_lateness_seconds", SENDERS, by="process"
+                    ),
+                    legend="{{process}}",
+                ),
+            ),
+            unit="s",
+            limit=0.25,
+            span=6,
         ),
         Panel(
             title="TTFT from schedule",
@@ -93,7 +110,7 @@ _PUNCTUALITY = Row(
                 Query(expr=quantile(0.5, "tokenswarm_ttft_seconds"), legend="from sent"),
             ),
             unit="s",
-            span=8,
+            span=6,
         ),
         Panel(
             title="Embedded engine's own lateness, p99",
@@ -104,7 +121,7 @@ _PUNCTUALITY = Row(
                 Query(expr=f"max(sim:arrival_lateness_p99_seconds{{{ENGINE}}})", legend="arrivals"),
             ),
             unit="s",
-            span=8,
+            span=6,
         ),
     ),
 )
@@ -121,6 +138,7 @@ _PROCESSES = Row(
                 Query(expr="tokenswarm_hub_lag_max_seconds", legend="max {{process}}"),
             ),
             unit="s",
+            limit=0.5,
             span=8,
         ),
         Panel(
