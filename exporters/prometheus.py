@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -346,6 +347,7 @@ class Page(Collector):
     def __init__(self, process: str, links: Callable[[], Links]) -> None:
         self._process = process
         self._links = links
+        self._version = version("tokenswarm")
         self._run: RunPage | None = None
         self._health: Health | None = None
         self.registry = CollectorRegistry(auto_describe=False)
@@ -367,6 +369,11 @@ class Page(Collector):
             yield from self._run.histograms()
 
     def collect(self) -> Iterator[Metric]:
+        build = GaugeMetricFamily(
+            "tokenswarm_build_info", "tokenswarm", labels=("process", "version")
+        )
+        build.add_metric((self._process, self._version), 1)
+        yield build
         yield from self._health_families()
         yield from self._link_families(self._links())
         if self._run is not None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from locust import runners as _patched  # noqa: F401  (gevent patches urllib's sockets, as in a run)
 
-import shutil
 import socket
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -18,44 +16,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporters.pushgateway import Pushgateway
 from tests.e2e.stack import free_port, until
+from tests.pushgateway import needs_gateway, running_gateway
 
 PAGE = ("# TYPE tokenswarm_speed gauge\n", 'tokenswarm_speed{process="local"} 20\n')
-BINARY = shutil.which("prometheus-pushgateway")
-
-needs_gateway = pytest.mark.skipif(BINARY is None, reason="prometheus-pushgateway is not installed")
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real one."""
     log: Path = tmp_path_factory.mktemp("gateway") / "log"
-    with started(free_port(), log) as url:
+    with running_gateway(free_port(), log) as url:
         yield url
-
-
-class started:
-    """A real Pushgateway while the block lasts."""
-
-    def __init__(self, port: int, log: Path) -> None:
-        self._url, self._log, self._port = f"http://127.0.0.1:{port}", log, port
-
-    def __enter__(self) -> str:
-        assert BINARY is not None
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                (BINARY, f"--web.listen-address=127.0.0.1:{self._port}"), stdout=log, stderr=log
-            )
-        assert until(lambda: answers(self._port), 20), self._log.read_text()
-        return self._url
-
-    def __exit__(self, *_error: object) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def pushed(url: str, **labels: str) -> list[float]:
@@ -95,13 +66,13 @@ def test_the_group_is_deleted_at_the_end_on_request_and_others_stay(gateway):
 @needs_gateway
 def test_a_gateway_that_dies_and_comes_back_is_said_twice_and_counted(tmp_path, caplog):
     port, log = free_port(), tmp_path / "log"
-    with started(port, log) as url:
+    with running_gateway(port, log) as url:
         pushing = Pushgateway(url, lambda: PAGE, delete=False, every_wall_s=0.05)
         pushing.start("run", "local")
         assert until(lambda: pushed(url), 10)
     assert until(lambda: pushing.failures >= 3, 10)
     assert caplog.text.count("traffic goes on") == 1
-    with started(port, log) as url:
+    with running_gateway(port, log) as url:
         assert until(lambda: pushed(url), 10)
         pushing.stop()
     assert caplog.text.count("succeed again") == 1
