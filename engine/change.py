@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, get_args
 
+from engine.hardware import GPUS
 from engine.kv_pool import Attention
 from engine.scheduler import Mode
 from engine.speculation import Meaning
@@ -73,6 +74,10 @@ def _share(name: str, text: str) -> float:
     return value
 
 
+def _tokens_or_none(name: str, text: str) -> int:
+    return 0 if text.strip() == "0" else parse_tokens(name, text)
+
+
 def _count(name: str, text: str) -> int:
     return int(text)
 
@@ -106,7 +111,9 @@ _PARAMETERS: dict[str, tuple[str, str, Parse]] = {
     "meaning": ("meaning", *_choice(Meaning)),
     "drafts": ("drafts", "NUMBER", _count),
     "kv-tokens": ("kv_tokens", "TOKENS", parse_tokens),
+    "host-kv-tokens": ("host_kv_tokens", "TOKENS|0", _tokens_or_none),
     "chunk-tokens": ("chunk_tokens", "TOKENS", parse_tokens),
+    "gpu": ("gpu", "|".join(GPUS), _one_of(*GPUS)),
     "gpus": ("gpus", "NUMBER", _count),
     "attention": ("attention", *_choice(Attention)),
     "ranks": ("ranks", "NUMBER", _count),

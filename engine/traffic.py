@@ -7,7 +7,7 @@ virtual seconds: `workload.session` says what is sent, `workload.tickets` who se
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
@@ -23,7 +23,7 @@ from engine.sequence import Sequence
 from workload.arrivals import Arrivals, TargetLine
 from workload.profile import Profile
 from workload.session import Session, Turn, sessions
-from workload.tickets import Place, TicketLine, mean_prompt_tokens, session_tpm
+from workload.tickets import Due, Place, TicketLine, mean_prompt_tokens, session_tpm
 
 # scripted: histories carry replies of the workload's own, as over HTTP, so a cache holds the last
 # prompt; echo: they carry the engine's reply, so it holds that as well.
@@ -86,11 +86,11 @@ class Developer:
     def __init__(self, profile: Profile, seed: int, number: int) -> None:
         self._sessions: Iterator[Session] = sessions(profile, seed, 0, number)
 
-    def next_session(self) -> tuple[Session, Turn]:
-        """The next session that has a first turn, with it."""
+    def next_work(self, now_s: float) -> Work:
+        """The next session that has a first turn."""
         for session in self._sessions:
             if (turn := session.next_turn()) is not None:
-                return session, turn
+                return Work(session, turn, now_s + turn.gap_s, developer=self)
         raise AssertionError("sessions are endless")
 
 
@@ -124,23 +124,31 @@ class Work:
         turn = self.turn
         if turn.kind in ("start", "compaction"):
             shared_tokens = self.session.profile.shared_prefix_tokens
-            self._segments = (Segment(("shared", shared_tokens), shared_tokens // BLOCK_TOKENS),)
+            self._segments = _extended((), ("shared", shared_tokens), shared_tokens)
             self._held_tokens = shared_tokens
         ideal_tokens = self._held_tokens
         name = (turn.session, turn.index)
-        prompt = (*self._segments, Segment(name, turn.prompt_tokens // BLOCK_TOKENS))
+        prompt = _extended(self._segments, name, turn.prompt_tokens)
         replied_tokens = turn.prompt_tokens + turn.reply_tokens
-        reply = Segment((*name, "reply"), replied_tokens // BLOCK_TOKENS)
+        whole = _extended(prompt, (*name, "reply"), replied_tokens)
         echoes = history == "echo"
-        self._segments = (*prompt, reply) if echoes else prompt
+        self._segments = whole if echoes else prompt
         self._held_tokens = replied_tokens if echoes else turn.prompt_tokens
         sequence = Sequence(
             id=sequence_id,
             prompt_tokens=turn.prompt_tokens,
             output_tokens=turn.output_tokens,
-            segments=(*prompt, reply),
+            segments=whole,
         )
         return sequence, ideal_tokens
+
+
+def _extended(segments: tuple[Segment, ...], key: Hashable, num_tokens: int) -> tuple[Segment, ...]:
+    """With another piece up to `num_tokens`; unchanged where it fills no block."""
+    end = num_tokens // BLOCK_TOKENS
+    return (
+        (*segments, Segment(key, end)) if end > (segments[-1].end if segments else 0) else segments
+    )
 
 
 class Traffic:
@@ -180,7 +188,8 @@ class Traffic:
     def begin(self, developers: int) -> None:
         """They come at second 0, each somewhere in a session."""
         for number in range(developers):
-            self._begin(Developer(self._profile, self._seed, number))
+            work = Developer(self._profile, self._seed, number).next_work(0.0)
+            self._wait(work, "unstarted", 0.0)
 
     def rest(self, now_s: float) -> None:
         """Nothing more is sent; turns under way go on."""
@@ -208,10 +217,6 @@ class Traffic:
     def at(self, at_s: float, action: Callable[[float], None]) -> None:
         """Puts an action on the agenda; it is called with its time."""
         heappush(self._agenda, (at_s, next(self._order), action))
-
-    def _begin(self, developer: Developer) -> None:
-        session, turn = developer.next_session()
-        self._wait(Work(session, turn, turn.gap_s, developer=developer), "unstarted", 0.0)
 
     def _wait(self, work: Work, place: Place, now_s: float) -> None:
         """Sends the work's turn when its pause is over."""
@@ -269,10 +274,8 @@ class Traffic:
             if not parent.agents_at_work:
                 parent.ready_at_s = max(parent.ready_at_s, now_s)
                 self._wait(parent, "ready", now_s)
-        elif (developer := work.developer) is not None:
-            session, turn = developer.next_session()
-            fresh = Work(session, turn, now_s + turn.gap_s, developer=developer)
-            self._wait(fresh, "idle", now_s)
+        elif work.developer is not None:
+            self._wait(work.developer.next_work(now_s), "idle", now_s)
 
     def _send_agents(self, parent: Work, now_s: float) -> None:
         """The turn that comes next waits for its sub-agents, who work side by side."""
@@ -301,7 +304,7 @@ class OpenTraffic(Traffic):
         self._line = TargetLine()
         mean_tokens = mean_prompt_tokens(profile)
         self._arrivals = Arrivals(self._line, mean_tokens, cv=arrival_cv, rng=rng)
-        self._tickets: TicketLine[tuple[Work, Place]] = TicketLine(
+        self._tickets: TicketLine[Work | Developer] = TicketLine(
             self._line, self._arrivals, session_tpm(profile)
         )
         self._last_due_s = 0.0
@@ -330,23 +333,30 @@ class OpenTraffic(Traffic):
     def _next_due_s(self) -> float:
         return max(self._last_due_s, self._arrivals.next_due_s())
 
+    def begin(self, developers: int) -> None:
+        """So many may have a session open at once; each begins when it gets a ticket."""
+        for number in range(developers):
+            self._tickets.join("unstarted", Developer(self._profile, self._seed, number))
+
     def _wait(self, work: Work, place: Place, now_s: float) -> None:
-        if place != "ready":
-            self._join(work, place, now_s)
-        else:
+        if place == "ready":
             self.at(work.ready_at_s, partial(self._join, work, place))
+        else:
+            self._join(work, place, now_s)
 
     def _join(self, work: Work, place: Place, now_s: float) -> None:
-        self._tickets.join(place, (work, place))
+        self._tickets.join(place, work)
         self._deal(now_s)
 
     def _deal(self, now_s: float) -> None:
-        for (work, place), due in self._tickets.deal():
-            if place == "unstarted" and not due.grows and work.developer is not None:
-                # After the first, every session is a new one.
-                session, turn = work.developer.next_session()
-                work = Work(session, turn, now_s, developer=work.developer)
+        for waiter, due in self._tickets.deal():
+            work = waiter if isinstance(waiter, Work) else self._first_work(waiter, due, now_s)
             self._send(work, due.at_s, now_s)
+
+    def _first_work(self, developer: Developer, due: Due, now_s: float) -> Work:
+        """Met in mid-life, or, after that session, in a new one."""
+        work = developer.next_work(now_s)
+        return work if due.grows else developer.next_work(now_s)
 
     def _took(self, prompt_tokens: int) -> None:
         self._arrivals.took(prompt_tokens)

@@ -53,8 +53,9 @@ def test_ttft_at_batch_1_is_the_closed_form(name, prompt_tokens):
     preset = PRESETS[name]
     c = preset.cost
     expected_s, done = preset.ttft_fixed_s, 0
+    chunk_tokens = preset.policy.chunk_tokens // preset.policy.ranks
     while done < prompt_tokens:
-        n = min(preset.policy.chunk_tokens, prompt_tokens - done)
+        n = min(chunk_tokens, prompt_tokens - done)
         expected_s += (c.t0_s + n * (c.a1_s + c.a2_s * (done + n / 2))) / c.s_pf
         done += n
     sequence = Sequence(id=0, prompt_tokens=prompt_tokens, output_tokens=10)
