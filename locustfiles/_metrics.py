@@ -5,6 +5,7 @@ from __future__ import annotations
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+import errno
 import logging
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from exporters.prometheus import Links, Origin, Page, RunPage, Workers
 from exporters.pushgateway import Pushgateway
 from exporters.scrape import PageServer, TargetsFile, reachable
 from exporters.turns import TurnFeed
-from locustfiles._options import MetricsOptions, read_metrics_options
+from locustfiles._options import MetricsOptions, OptionError, read_metrics_options
 from locustfiles._run import Run
 from workload.tickets import mean_prompt_tokens
 
@@ -100,6 +101,11 @@ class Metrics:
         try:
             self._server = PageServer(options.host, options.port, self._page.pieces, pages)
         except OSError as error:
+            if not is_worker and error.errno != errno.EADDRINUSE:
+                raise OptionError(
+                    f"--metrics-host {options.host!r} --metrics-port {options.port}: {error}; "
+                    "accepted: an address of this machine, and a port that may be opened"
+                ) from error
             logger.warning(
                 "--metrics-host %s --metrics-port %d: %s; traffic goes on without a page",
                 *(options.host, options.port, error),

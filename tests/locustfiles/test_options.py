@@ -164,6 +164,15 @@ def test_any_text_is_a_positive_amount_or_a_refusal_that_repeats_it(text):
         ("--gpus", "-1"),
         ("--run-name", "../elsewhere"),
         ("--run-name", "a b"),
+        ("--metrics-port", "65536"),
+        ("--metrics-port", "-1"),
+        ("--metrics-port", "http"),
+        ("--metrics-targets", "targets.json"),
+        ("--pushgateway", "gateway:9091"),
+        ("--pushgateway", "ftp://gateway"),
+        ("--pushgateway", "http://"),
+        ("--pushgateway", "http://gateway:99999"),
+        ("--pushgateway", "http://gateway/?a=b"),
     ],
 )
 def test_a_bad_option_names_itself_its_value_and_what_is_accepted(option, value):
@@ -175,6 +184,26 @@ def test_a_bad_option_names_itself_its_value_and_what_is_accepted(option, value)
     assert said.startswith(option)
     assert named in said.partition("accepted")[0]
     assert "accepted" in said
+
+
+def test_a_file_of_targets_in_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(OptionError, match=r"--metrics-targets '.*/no/t.json': accepted is a file"):
+        read("--metrics-port=0", f"--metrics-targets={tmp_path}/no/t.json")
+
+
+def test_a_password_for_the_gateway_is_refused_and_not_printed():
+    with pytest.raises(OptionError, match=r"--pushgateway 'http://...@gateway:9091': ") as refusal:
+        read("--pushgateway=http://user:secret@gateway:9091")
+    assert "secret" not in str(refusal.value)
+
+
+def test_pages_and_pushes_are_off_unless_they_are_asked_for(tmp_path):
+    off = read().metrics
+    assert (off.port, off.host, off.targets, off.pushgateway) == (None, "127.0.0.1", None, None)
+    path = tmp_path / "targets.json"
+    on = read("--metrics-port=9646", f"--metrics-targets={path}", "--pushgateway=https://g/push")
+    assert (on.metrics.port, on.metrics.targets) == (9646, path)
+    assert (on.metrics.pushgateway, on.metrics.pushgateway_delete) == ("https://g/push", False)
 
 
 @pytest.mark.parametrize("host", [None, ""])
