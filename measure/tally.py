@@ -131,7 +131,7 @@ class Tally:
         ends = Counter(r.outcome for r in turns)
         alive = [r for r in turns if not r.failed]
         ok = [r for r in turns if r.outcome == "ok"]
-        decoded = [r for r in alive if r.decode_tps is not None]
+        speeds = [(r, tps) for r in alive if (tps := r.decode_tps) is not None]
         missed = self._inferred_misses(answered)
         hit_share = _hit_share(answered, missed)
         achieved_tpm = _tpm(answered, end_s - start_s)
@@ -153,8 +153,8 @@ class Tally:
             ttft_s=Spread.of(r.ttft_s for r in alive),
             visible_ttft_s=Spread.of(r.visible_ttft_s for r in alive),
             ttft_from_schedule_s=Spread.of(r.ttft_from_schedule_s for r in alive),
-            decode_tps=Spread.of(r.decode_tps for r in decoded),
-            tpot_s=Spread.of(r.tpot_s for r in decoded),
+            decode_tps=Spread.of(tps for _, tps in speeds),
+            tpot_s=Spread.of(1 / tps for _, tps in speeds),
             e2e_s=Spread.of(r.e2e_s for r in ok),
             lateness_s=Spread.of(r.lateness_s for r in turns),
             generator_lateness_s=Spread.of(r.generator_lateness_s for r in turns),
@@ -172,7 +172,7 @@ class Tally:
             token_drift=_drift(turns, attrgetter("planned_prompt_tokens")),
             tokenizer_drift=_drift(turns, attrgetter("text_tokens")),
             estimated_first_chunk_share=_share(
-                sum(r.first_chunk_is_estimated for r in decoded), len(decoded)
+                sum(r.first_chunk_is_estimated for r, _ in speeds), len(speeds)
             ),
             stamp_lag_s=Spread.of(r.stamp_lag_s for r in turns if r.stamps == "kernel"),
             coalesced_share=_share(

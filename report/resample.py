@@ -26,9 +26,9 @@ SEED = 20250101  # the same ledger gives the same intervals
 # Fewer draws say nothing about a 2.5% tail (guess: t with 4 degrees of freedom is still tame).
 LEAST_CLUSTERS = 5
 # Beyond this, sessions are drawn in random groups: the degrees of freedom are plenty.
-MOST_CLUSTERS = 2000
+MOST_CLUSTERS = 1000
 # Values a quantile tells apart in resamples; the estimate itself is exact.
-MOST_BINS = 2048
+MOST_BINS = 1024
 LEAST_DEFINED_SHARE = 0.95  # of the resamples (guess)
 Weights = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ import numpy as np
 from measure.columns import Codes, Columns, Flags, Floats
 from measure.ledger import Ledger
 from measure.record import TurnRecord
-from measure.slo import TIMINGS, Slo, meets
+from measure.slo import PERCENTS, TIMINGS, Slo, meets
 from measure.tally import SECONDS_PER_MINUTE
 from report.resample import SEED, Clusters, Estimate, blocks, present, quantiles, ratio
 from report.steps import Step
@@ -77,10 +77,15 @@ class LevelSample:
         self.answered = run.columns.answered_in(step.window)
         rng = np.random.default_rng((SEED, step.level.index))
         self._blocks = Clusters.drawn(np.empty(0, dtype=np.int64), BLOCKS, rng)
+        self._timings: dict[str, dict[int, Estimate]] = {}
 
     def timing(self, metric: str, percents: Sequence[int]) -> list[Estimate]:
         """Percentiles of a timing of measure.slo, over the turns scheduled in the window."""
-        return self.timing_of(self.scheduled, metric, percents)
+        known = self._timings.get(metric)
+        if known is None:
+            found = self.timing_of(self.scheduled, metric, PERCENTS)
+            known = self._timings[metric] = dict(zip(PERCENTS, found, strict=True))
+        return [known[percent] for percent in percents]
 
     def timing_of(self, rows: Codes, metric: str, percents: Sequence[int]) -> list[Estimate]:
         values, lost = self.run.timing(metric)
