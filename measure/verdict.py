@@ -143,8 +143,9 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def kept_up(summary: Summary) -> bool:
-    """Whether the endpoint answered what was offered."""
-    return (summary.achieved_tpm or 0) >= KEPT_UP_SHARE * (summary.offered_tpm or 0)
+    """Whether the endpoint answered what was offered; not where nothing was."""
+    offered_tpm = summary.offered_tpm or 0
+    return 0 < offered_tpm * KEPT_UP_SHARE <= (summary.achieved_tpm or 0)
 
 
 def _generator_lateness(evidence: Evidence) -> Check:
@@ -305,7 +306,7 @@ def _token_drift(evidence: Evidence) -> Check:
             unit="share",
             source="suspect: what a rate is held to; invalid: guess",
         ),
-        f"the server counts {'' if drift is None else f'{drift:+.1%}'} prompt tokens against plan",
+        f"{_more(drift)} prompt tokens were counted by the server than planned",
         "name the model's own --tokenizer",
         unchecked="the server reports no prompt tokens",
     )
@@ -323,7 +324,7 @@ def _output_length(evidence: Evidence) -> Check:
         "output length",
         None if length is None else abs(length),
         Limits(suspect=0.1, invalid=None, unit="share", source="guess"),
-        f"replies have {'' if length is None else f'{length:+.1%}'} tokens against what was asked",
+        f"{_more(length)} tokens were in the replies than asked for",
         "hold the model to the length: --min-tokens, or --extra-body with ignore_eos",
         unchecked="the server reports no output tokens",
     )
@@ -503,6 +504,10 @@ def _no_health(evidence: Evidence) -> str:
     if evidence.ledger.health:
         return "no measurement of the generator falls into a level"
     return f"the ledger holds no measurement of the generator: too short a run, or {BEFORE}"
+
+
+def _more(difference: float | None) -> str:
+    return "fewer" if (difference or 0) < 0 else "more"
 
 
 def _known(values: Iterable[float | None]) -> list[float]:

@@ -54,13 +54,23 @@ def _carries(found: Result, capacity: Capacity) -> str:
         share = "" if per_gpu is None else f" ({tpm_text(per_gpu)} per GPU)"
         low, high = capacity.tpm.low, capacity.tpm.high
         between = "" if low is None else f", 95% interval {tpm_text(low)} to {tpm_text(high)}"
-        return f"carries {tpm_text(capacity.tpm.value)} input TPM{share} with {under}{between}."
+        carried = tpm_text(capacity.tpm.value)
+        return f"carries {carried} input TPM{share} with {under}{between}{_doubt(capacity)}."
     if capacity.bound == "above":
         carried = tpm_text(capacity.met_at_tpm)
-        return f"carries {carried} input TPM or more with {under}: no level tried missed it."
+        return (
+            f"carries {carried} input TPM or more with {under}: no level tried missed it"
+            f"{_doubt(capacity)}."
+        )
     if capacity.bound == "below":
-        return f"misses {under} at every level tried, from {tpm_text(capacity.missed_at_tpm)} on."
+        lowest = tpm_text(capacity.missed_at_tpm)
+        return f"misses {under} at every level tried, from {lowest} on{_doubt(capacity)}."
     return f"has no known capacity with {under}: {capacity.reason or 'too little was measured'}."
+
+
+def _doubt(capacity: Capacity) -> str:
+    """Where too few turns decide it."""
+    return "" if capacity.claimed else f"; too few turns to claim it ({capacity.reason})"
 
 
 def _at(found: Result, point: CurvePoint) -> str:

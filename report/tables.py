@@ -105,9 +105,9 @@ def levels(found: Result) -> Table:
             *([_per_gpu(found, point)] if gpus else []),
             Cell(f"{point.summary.requests:,}", point.summary.requests),
             Cell(f"{point.summary.failed:,}", point.summary.failed),
-            Cell.of(point.ttft_p50_s, number_text, _mark(point, 50)),
-            Cell.of(point.ttft_p90_s, number_text, _mark(point, 90)),
-            Cell.of(point.ttft_p99_s, number_text, _mark(point, 99)),
+            _ttft(point, 50, point.ttft_p50_s),
+            _ttft(point, 90, point.ttft_p90_s),
+            _ttft(point, 99, point.ttft_p99_s),
             Cell.of(point.decode_tps_p50, number_text),
             Cell.of(point.goodput, share_text),
             Cell.of(point.hit_share, share_text),
@@ -226,9 +226,10 @@ def _per_gpu(found: Result, point: CurvePoint) -> Cell:
     return Cell(tpm_text(tpm.value), tpm.value, tpm.low, tpm.high)
 
 
-def _mark(point: CurvePoint, percent: int) -> str:
-    """Where there are too few turns to claim the percentile."""
-    return "" if claimable(percent / 100, point.summary.ttft_s.count) else TOO_FEW
+def _ttft(point: CurvePoint, percent: int, ttft_s: Interval) -> Cell:
+    """Marked where there are too few turns to claim the percentile."""
+    few = ttft_s.value is not None and not claimable(percent / 100, point.summary.ttft_s.count)
+    return Cell.of(ttft_s, number_text, TOO_FEW if few else "")
 
 
 def _steady(point: CurvePoint) -> Cell:

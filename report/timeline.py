@@ -85,8 +85,8 @@ def _dots(
 
 
 def _traffic(axes: Axes, found: Result) -> None:
-    columns, end_s = found.columns, max(found.whole.window[1], 1e-6)
-    edges = np.linspace(0, end_s, BINS + 1)
+    columns = found.columns
+    edges = np.linspace(0, _end_s(found), BINS + 1)
     per_bin = SECONDS_PER_MINUTE / (edges[1] - edges[0])
     everything = np.ones(len(columns.answered), dtype=bool)
     for at_s, of, colour, label in (
@@ -128,7 +128,12 @@ def _levels(above: Axes, below: Axes, found: Result) -> None:
                 asked_text(step.level), ((start_s + step.window[1]) / 120, 0.985),
                 xycoords=("data", "axes fraction"), ha="center", va="top", color=FAINT, fontsize=10,
             )  # fmt: skip
-    above.set_xlim(0, max(found.whole.window[1], 1e-6) / 60)
+    above.set_xlim(0, _end_s(found) / 60)
+
+
+def _end_s(found: Result) -> float:
+    """Of the last turn or the last level, whichever is later."""
+    return max(1e-6, found.whole.window[1], *(step.window[1] for step in found.steps))
 
 
 def _alt(found: Result) -> str:
