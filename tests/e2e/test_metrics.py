@@ -64,6 +64,11 @@ def answered_tokens(ledger: Ledger) -> int:
     return sum(r.prompt_tokens or 0 for r in ledger.records if r.outcome == "ok")
 
 
+@pytest.fixture(scope="module")
+def engine(stack: Stack) -> str:
+    return stack.engine(*SPEED)
+
+
 @pytest.fixture
 def taken() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -71,9 +76,9 @@ def taken() -> Iterator[int]:
 
 
 def test_a_port_in_use_and_a_gateway_that_is_down_stop_no_traffic_in_run_after_run(
-    stack: Stack, tmp_path: Path, taken: int
+    stack: Stack, engine: str, tmp_path: Path, taken: int
 ) -> None:
-    url, web, targets = stack.engine(*SPEED), free_port(), tmp_path / "targets.json"
+    url, web, targets = engine, free_port(), tmp_path / "targets.json"
     started = stack.start_locust(
         *(AGENTS, "--host", url, "--web-host", "127.0.0.1", "--web-port", str(web)),
         *("--metrics-port", str(taken), "--metrics-targets", str(targets)),
@@ -120,14 +125,14 @@ def _post(web: int, path: str, **form: str) -> None:
 
 @needs_gateway
 def test_what_forked_workers_push_adds_up_to_what_the_master_pushes(
-    stack: Stack, tmp_path: Path
+    stack: Stack, engine: str, tmp_path: Path
 ) -> None:
     with running_gateway(free_port(), tmp_path / "gateway") as gateway:
-        _push_and_add_up(stack, tmp_path / "targets.json", gateway)
+        _push_and_add_up(stack, engine, tmp_path / "targets.json", gateway)
 
 
-def _push_and_add_up(stack: Stack, targets: Path, gateway: str) -> None:
-    url, port = stack.engine(*SPEED), str(free_port())
+def _push_and_add_up(stack: Stack, url: str, targets: Path, gateway: str) -> None:
+    port = str(free_port())
     started = stack.start_locust(
         *(AGENTS, "--headless", "--host", url, "-u", "16", "-r", "16", "-t", "10s"),
         *("--processes", "2", "--master-bind-port", port, "--master-port", port),
@@ -160,8 +165,10 @@ def _push_and_add_up(stack: Stack, targets: Path, gateway: str) -> None:
     assert ledger.health == read_run(stack.runs / "pushed").health
 
 
-def test_lost_workers_and_masters_are_shown_while_the_traffic_goes_on(stack: Stack) -> None:
-    url, port, metrics_port = stack.engine(*SPEED), str(free_port()), free_port()
+def test_lost_workers_and_masters_are_shown_while_the_traffic_goes_on(
+    stack: Stack, engine: str
+) -> None:
+    url, port, metrics_port = engine, str(free_port()), free_port()
     master = _master(stack, url, port, metrics_port, "orphaned")
     workers = [stack.start_locust(AGENTS, "--worker", "--master-port", port) for _ in range(2)]
     page = f"http://127.0.0.1:{metrics_port}"
