@@ -133,6 +133,7 @@ function options(chart, width) {
   const axis = { stroke: ink, grid, ticks: { stroke: style("--rule"), width: 1, size: 4 }, font: "12px system-ui, sans-serif" };
   return {
     width, height: CHART_HEIGHT,
+    padding: [18, 12, null, null], // the levels' names stand above
     cursor: { sync: { key: "coding-agents" }, drag: { x: true, y: false }, points: { size: 6 } },
     legend: { markers: { width: 0, fill: (u, n) => (n ? style(chart.lines[n - 1].color) : "transparent") } },
     scales: {
@@ -186,7 +187,7 @@ function drawLevels(u) {
     ctx.fillRect(left, bbox.top, right - left, bbox.height);
     const label = `#${level.index} ${level.target_tpm == null ? `${level.developers} devs` : tokens(level.target_tpm)}`;
     ctx.fillStyle = style("--soft");
-    if (ctx.measureText(label).width + 8 * ratio < right - left) ctx.fillText(label, left + 4 * ratio, bbox.top + 3 * ratio);
+    if (ctx.measureText(label).width + 8 * ratio < right - left) ctx.fillText(label, left + 4 * ratio, bbox.top - 14 * ratio);
   }
   ctx.restore();
 }
@@ -340,9 +341,10 @@ function drawVerdict({ verdict, live }) {
   $("verdict-grade").textContent = verdict.grade;
   $("verdict-grade").className = `chip ${verdict.grade.toLowerCase()}`;
   $("verdict-note").textContent = verdict.note;
-  $("verdict-reasons").replaceChildren(...verdict.reasons.map((reason) => element("li", reason)));
-  $("verdict-open").hidden = !verdict.open.length;
-  $("verdict-open-list").replaceChildren(...verdict.open.map((sentence) => element("li", sentence)));
+  for (const [id, sentences] of [["verdict-reasons", verdict.reasons], ["verdict-open", verdict.open]]) {
+    $(id).hidden = !sentences.length;
+    $(id).querySelector("ul").replaceChildren(...sentences.map((sentence) => element("li", sentence)));
+  }
 }
 
 function draw(answer) {
