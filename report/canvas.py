@@ -59,7 +59,7 @@ STYLE: dict[Any, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "legend.frameon": False,
-    "legend.fontsize": 10,
+    "legend.fontsize": 10.5,
     "svg.fonttype": "none",
     "svg.hashsalt": "tokenswarm",  # the same run gives the same file
 }
@@ -137,7 +137,7 @@ def number(axes: Axes, known: Series, *, above: bool = False) -> None:
         if y.value is not None:
             axes.annotate(
                 str(point.level.index), (x, y.value), xytext=(5, 5 if above else -12),
-                textcoords="offset points", fontsize=9, color=FAINT,
+                textcoords="offset points", fontsize=10, color=FAINT,
             )  # fmt: skip
 
 
