@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = ROOT / "deploy" / "prometheus"
 LOCUSTFILE = "locustfiles/coding_agents.py"
 START_LIMIT_S = 60.0  # guess: everything is ready within 5 s on two idle cores
-STOP_LIMIT_S = 30.0  # turns under way may end; then it is killed
+STOP_LIMIT_S = 10.0  # then it is killed
+LAST_TURNS_S = 150.0  # of the master: --stop-timeout is 120 s, then it writes the results
 # Addresses in the shipped configuration, which are names of containers.
 MASTER, ENGINE, PUSHGATEWAY = "master:9646", "engine:8000", "pushgateway:9091"
 
@@ -51,38 +52,49 @@ class Stack:
 
     def stop(self) -> None:
         """The master first: it ends the run, collects its workers' last turns, asks the engine how
-        late it was and writes the results. Then the rest."""
-        for name in sorted(self.processes, key=lambda name: name != "master"):
-            _end(self.processes[name])
+        late it was and writes the results. Then the rest; at once on another Ctrl-C."""
+        with suppress(KeyboardInterrupt):
+            for name in sorted(self.processes, key=lambda name: name != "master"):
+                _end(self.processes[name], LAST_TURNS_S if name == "master" else STOP_LIMIT_S)
+        for process in self.processes.values():
+            _end(process, 0.0)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], limit_s: float) -> None:
+    """Asks it to, and kills its group when it has not after limit_s."""
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(limit_s)
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops like Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # stops like Ctrl-C
     stack = Stack()
     with tempfile.TemporaryDirectory(prefix="tokenswarm-live-") as folder:
         try:
             _start(stack, options, Path(folder))
-            while stack.processes:
-                if (news := stack.gone()) is not None:
-                    print(f"live: {news}; the others go on", flush=True)
-                time.sleep(0.5)
+            _watch(stack)
             return 1
         except KeyboardInterrupt:
-            print("live: stopping", flush=True)
+            print("live: stopping when the turns under way have ended; Ctrl-C: at once", flush=True)
             return 0
         finally:
             stack.stop()
+
+
+def _watch(stack: Stack) -> None:
+    """Until the last process has ended, which none should."""
+    while stack.processes:
+        if (news := stack.gone()) is not None:
+            print(f"live: {news}; the others go on", flush=True)
+        time.sleep(0.5)
 
 
 def _start(stack: Stack, options: argparse.Namespace, folder: Path) -> None:
