@@ -13,7 +13,7 @@ from report.resample import Estimate, interval
 from report.sample import LevelSample
 
 # A median that moves by less is of no consequence (guess).
-DRIFT = 1.25
+DRIFT = 1.5
 # Of the offered tokens; the few turns at a window's edges are within it (guess).
 BACKLOG_SHARE = 0.05
 

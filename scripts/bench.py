@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bench_client
 import bench_exporter
+import bench_report
 import bench_start
 import bench_workload
 from tabulate import tabulate
@@ -15,7 +16,7 @@ from tabulate import tabulate
 def main() -> None:
     rows = [
         (bench.__name__.removeprefix("bench_"), *row)
-        for bench in (bench_workload, bench_client, bench_exporter, bench_start)
+        for bench in (bench_workload, bench_client, bench_report, bench_exporter, bench_start)
         for row in bench.main()
     ]
     print()

@@ -64,7 +64,7 @@ def test_many_turns_are_binned_in_resamples_and_exact_in_the_estimate():
     assert found.tolist() == pytest.approx(np.quantile(values, SHARES).tolist())
     for row, turns in enumerate(repeats(codes, clusters)[:10]):
         expected = np.quantile(values[turns], SHARES)
-        assert replicates[row] == pytest.approx(expected, rel=0.01)  # its own error is 3%
+        assert replicates[row] == pytest.approx(expected, rel=0.03)  # its own error
 
 
 def test_thousands_of_sessions_are_drawn_in_groups_that_stay_together():
