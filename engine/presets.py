@@ -41,8 +41,8 @@ class Preset:
     """Everything that makes one simulated engine.
 
     software: whose tables `cost` comes from; None for the roofline, which has none.
-    attention: how the derived part of the pool is laid out (`kv_pool`); the tables are
-        tensor-parallel either way.
+    memory: what the pool on other GPUs is derived from (`kv_pool`); None for the roofline, whose
+        pool is the physical limit. The tables are tensor-parallel whatever the attention here.
     host: a second tier of the prefix cache in host memory; None for none.
     """
 
@@ -51,7 +51,7 @@ class Preset:
     cost: Cost
     kv_tokens: int
     software: str | None = None
-    attention: Attention = "tensor_parallel"
+    memory: Memory | None = None
     policy: Policy = Policy()
     speculation: Speculation = EAGLE3
     prefix_cache: bool = True
@@ -65,23 +65,25 @@ class Preset:
     def on_gpus(self, gpus: int) -> Preset:
         """The same engine on another number of GPUs. Estimated.
 
-        The tables of that number with the speed factors kept; the pool moves by the difference
-        of the derived pools (`kv_pool.pool_tokens`), so that what it holds beyond them stays.
-        Raises ValueError where no table exists or the weights do not fit.
+        The tables of that number with the speed factors kept, the pool derived anew, a rank for
+        each GPU if ranks have their own caches. Raises ValueError where no table exists or the
+        weights do not fit.
         """
-        if isinstance(self.cost, Roofline):
-            kv_tokens = most_tokens(self.cost.model, self.cost.gpu, gpus)
-        else:
-            kv_tokens = self._moved_pool(gpus, self.attention)
-        cost = self._cost(gpus, self.speculation)
-        return replace(self, gpus=gpus, cost=cost, kv_tokens=kv_tokens)
+        ranks = gpus if self.policy.ranks > 1 else 1
+        return replace(
+            self,
+            gpus=gpus,
+            cost=self._cost(gpus, self.speculation),
+            kv_tokens=self._pool(gpus, self.memory),
+            policy=replace(self.policy, ranks=ranks),
+        )
 
     def with_attention(self, attention: Attention) -> Preset:
         """The pool under another layout of attention; step times stay. Estimated."""
-        if isinstance(self.cost, Roofline):
-            raise ValueError("attention: the roofline's pool holds nothing twice already")
-        kv_tokens = self._moved_pool(self.gpus, attention)
-        return replace(self, attention=attention, kv_tokens=kv_tokens)
+        if self.memory is None:
+            raise ValueError(f"attention: the pool of {self.name} is the limit of any layout")
+        memory = replace(self.memory, attention=attention)
+        return replace(self, memory=memory, kv_tokens=self._pool(self.gpus, memory))
 
     def with_speculation(self, speculation: Speculation) -> Preset:
         """Other drafts: the decode table of that number. Raises ValueError without one."""
@@ -121,18 +123,19 @@ class Preset:
         table = fitted(self.software, gpus).coefficients(drafts)
         return replace(table, s_pf=self.cost.s_pf, s_dc=self.cost.s_dc)
 
-    def _moved_pool(self, gpus: int, attention: Attention) -> int:
-        before = pool_tokens(KIMI_K2_5, B200, self.gpus, Memory(attention=self.attention))
-        after = pool_tokens(KIMI_K2_5, B200, gpus, Memory(attention=attention))
-        return max(after, self.kv_tokens + after - before)
+    def _pool(self, gpus: int, memory: Memory | None) -> int:
+        gpu = self.cost.gpu if isinstance(self.cost, Roofline) else B200
+        if memory is None:
+            return most_tokens(KIMI_K2_5, gpu, gpus)
+        return pool_tokens(KIMI_K2_5, gpu, gpus, memory)
 
 
 _TRTLLM_TP4 = fitted("TensorRT-LLM", 4).coefficients(EAGLE3.num_drafts)
 _SGLANG_TP8 = fitted("SGLang", 8).coefficients(EAGLE3.num_drafts)
 
 # From memory: tensor-parallel on four GPUs; SGLang's data-parallel attention on eight.
-_FOUR_GPU_POOL = pool_tokens(KIMI_K2_5, B200, 4, Memory(attention="tensor_parallel"))
-_DP8_POOL = pool_tokens(KIMI_K2_5, B200, 8, Memory(attention="data_parallel", fraction_of="total"))
+_TENSOR_PARALLEL = Memory(attention="tensor_parallel")
+_DATA_PARALLEL = Memory(attention="data_parallel", fraction_of="total")
 # Guess: that there is a tier. Its size hardly matters: 281 GB hold twice what 2.5M TPM reuse.
 _HOST_TOKENS = 8_000_000
 
@@ -144,14 +147,16 @@ _FITTED = (
         gpus=4,
         software="TensorRT-LLM",  # the nearest tables there are
         cost=replace(_TRTLLM_TP4, s_pf=0.883, s_dc=1.042),
-        kv_tokens=_FOUR_GPU_POOL,
+        memory=_TENSOR_PARALLEL,
+        kv_tokens=pool_tokens(KIMI_K2_5, B200, 4, _TENSOR_PARALLEL),
     ).with_host_tier(_HOST_TOKENS),
     Preset(
         name="trtllm-like",
         gpus=4,
         software="TensorRT-LLM",
         cost=replace(_TRTLLM_TP4, s_pf=0.729),
-        kv_tokens=_FOUR_GPU_POOL,
+        memory=_TENSOR_PARALLEL,
+        kv_tokens=pool_tokens(KIMI_K2_5, B200, 4, _TENSOR_PARALLEL),
     ).with_host_tier(_HOST_TOKENS),
     # One prefix cache a rank, and a router that does not know which: SGLang's data-parallel
     # attention in one instance (sgl-project/sglang issues 26611, 31170). Its chunk is shared out
@@ -162,16 +167,15 @@ _FITTED = (
         gpus=8,
         software="SGLang",
         cost=replace(_SGLANG_TP8, s_pf=1.0),
-        attention="data_parallel",
         policy=Policy(mode="mixed", chunk_tokens=16_384, ranks=8),
-        kv_tokens=_DP8_POOL,
+        memory=_DATA_PARALLEL,
+        kv_tokens=pool_tokens(KIMI_K2_5, B200, 8, _DATA_PARALLEL),
     ),
 )
 _ROOFLINE = Preset(
     name="roofline",
     gpus=4,
     cost=Roofline(model=KIMI_K2_5, gpu=B200, gpus=4, drafts=EAGLE3.num_drafts),
-    attention="data_parallel",  # KV is nowhere twice
     policy=Policy(max_running=256),  # no limit of the hardware's
     kv_tokens=most_tokens(KIMI_K2_5, B200, 4),
     ttft_fixed_s=0.0,

@@ -24,8 +24,8 @@ class WhatIf:
     decode_attention_speed: the decode kernel's attention is x times as fast: T_kv / x.
     prefill_attention_speed: the same for prefill: a2 / x.
     acceptance, drafts, meaning: `Speculation.of`; drafts 0 turns speculation off.
-    gpus, attention: `Preset.on_gpus`, `Preset.with_attention`; the pool moves with them, unless
-        kv_tokens says how large it is.
+    gpus, attention: `Preset.on_gpus`, `Preset.with_attention`; the pool follows from them,
+        unless kv_tokens says how large it is.
     gpu: a name in `hardware.GPUS`; the roofline only, tables are for B200.
     host_kv_tokens: `Preset.with_host_tier`.
     """
@@ -69,7 +69,7 @@ class WhatIf:
             preset = preset.on_gpus(self.gpus)
         if self.gpu is not None:
             preset = self._on_other_gpu(preset, self.gpu)
-        if self.attention is not None and self.attention != preset.attention:
+        if self.attention is not None:
             preset = preset.with_attention(self.attention)
         if self.host_kv_tokens is not None:
             preset = preset.with_host_tier(self.host_kv_tokens)

@@ -37,7 +37,7 @@ def test_no_change_is_the_same_preset():
         (WhatIf(chunk_tokens=2048), {"policy"}),
         (WhatIf(gpus=8), {"gpus", "cost", "kv_tokens"}),
         (WhatIf(gpus=8, kv_tokens=TRTLLM.kv_tokens), {"gpus", "cost"}),
-        (WhatIf(attention="data_parallel"), {"attention", "kv_tokens"}),
+        (WhatIf(attention="data_parallel"), {"memory", "kv_tokens"}),
         (WhatIf(prefix_cache=False), {"prefix_cache"}),
         (WhatIf(host_kv_tokens=9_000_000), {"host"}),
     ],
@@ -64,10 +64,15 @@ def test_eight_gpus_take_their_own_tables_and_keep_the_speed_factors():
     changed = WhatIf(gpus=8).apply(TRTLLM)
     table = fitted("TensorRT-LLM", 8).coefficients(3)
     assert changed.cost == replace(table, s_pf=TRTLLM.cost.s_pf, s_dc=TRTLLM.cost.s_dc)
-    memory = Memory(attention=TRTLLM.attention)
-    four, eight = (pool_tokens(KIMI_K2_5, B200, gpus, memory) for gpus in (4, 8))
-    assert changed.kv_tokens - TRTLLM.kv_tokens == eight - four
+    memory = Memory(attention="tensor_parallel")
+    assert changed.kv_tokens == pool_tokens(KIMI_K2_5, B200, 8, memory)
     assert WhatIf(gpus=4).apply(changed) == TRTLLM
+
+
+def test_data_parallel_ranks_are_as_many_as_the_gpus():
+    four = WhatIf(gpus=4).apply(PRESETS["sglang-like"])
+    assert (four.policy.ranks, PRESETS["sglang-like"].policy.ranks) == (4, 8)
+    assert WhatIf(gpus=8).apply(four) == PRESETS["sglang-like"]
 
 
 def test_the_roofline_grows_with_its_gpus_and_has_no_faster_kernels():
