@@ -440,7 +440,7 @@ def _steadiness(evidence: Evidence) -> Check:
             suspect=0,
             invalid=None,
             unit="levels",
-            source="TTFT drifted by more than 1.25, or 5% of the work piled up (guesses)",
+            source="TTFT moved by more than a quarter, or 5% of the work piled up (guesses)",
         ),
         f"not steady, although the endpoint kept up: {_listed(drifting)}"
         if drifting

@@ -24,7 +24,7 @@ def _drawing(of: str, xlabel: str, *, log: bool) -> Callable[[Figure, Result], N
         numbers = found.sent.numbers(of)
         promised = found.ledger.workload.laws.get(of) if found.ledger.workload else None
         if numbers is not None and len(numbers):
-            label = f"sent ({len(numbers):,} turns)"
+            label = f"sent ({len(numbers):,})"
             _cumulative(axes, numbers, TTFT_COLOURS[90], label, linewidth=4, alpha=0.65)
         if of == "output" and (replied := _replied(found)):
             _cumulative(axes, replied, SPEED, "replied", linewidth=1.6, linestyle="--")
@@ -88,7 +88,8 @@ DISTRIBUTIONS = (
     Drawing(
         "prompts",
         "Prompt length",
-        "Thick: sent. Thin: promised by the profile. They should lie on each other.",
+        "Thick: sent, in brackets how many turns. Thin: promised by the profile. They should lie on "
+        "each other.",
         _drawing("prompt", "prompt tokens", log=False),
         _said("prompt"),
         SMALL,

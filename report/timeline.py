@@ -60,7 +60,7 @@ def _turns(axes: Axes, found: Result) -> None:
     ]
     failed = [(r.scheduled_at_s, 0.02) for r in chosen if r.failed]
     _dots(axes, shown, ".", TTFT_COLOURS[90], "turn")
-    _dots(axes, cut, "^", FAINT, "cut off by the end: waited at least")
+    _dots(axes, cut, "^", FAINT, "cut off, so far")
     if failed:
         low = [(at_s / 60, height) for at_s, height in failed]
         axes.plot(
@@ -147,8 +147,8 @@ def _alt(found: Result) -> str:
 TIMELINE = Drawing(
     "timeline",
     "The run, turn by turn",
-    "Each dot is a turn, at the time it came due. Grey: a level's warm-up, left out of its "
-    "figures.",
+    "Each dot is a turn, at the time it came due. Triangles: turns cut off by the end of the run, "
+    "at what they had waited so far. Grey: a level's warm-up, left out of its figures.",
     draw,
     _alt,
     WIDE,
