@@ -56,9 +56,11 @@ def examine(client: ChatClient, options: Options, profile: Profile) -> tuple[Tar
     return target, float(info.get("speed", 1.0))
 
 
-def simulation(client: ChatClient, options: Options) -> dict[str, Any]:
-    """What the embedded engine says of itself. Raises EndpointError where it does not."""
-    status, info = _json(client, options, "/sim/info")
+def simulation(client: ChatClient, options: Options, last_s: float | None = None) -> dict[str, Any]:
+    """What the embedded engine says of itself. last_s: its lateness over so many wall seconds,
+    else since its start. Raises EndpointError where it does not."""
+    path = "/sim/info" if last_s is None else f"/sim/info?last_s={last_s:.3f}"
+    status, info = _json(client, options, path)
     complete = isinstance(info.get("engine"), str) and _positive(info.get("speed")) is not None
     if status != 200 or info.get("simulated") is not True or not complete:
         raise EndpointError(

@@ -52,9 +52,11 @@ def show(run: Run) -> Result | None:
 
 
 def _engine(run: Run) -> dict[str, Any]:
-    """What the embedded engine says of itself, empty where it no longer answers."""
+    """What the embedded engine says of itself and of this run's stretch of time, empty where it no
+    longer answers."""
+    wall_s = run.clock.wall_s(run.clock.now_s())
     try:
         with closing(run.client()) as client:
-            return simulation(client, run.options)
+            return simulation(client, run.options, last_s=max(0.0, wall_s))
     except EndpointError:
         return {}
