@@ -88,8 +88,8 @@ DISTRIBUTIONS = (
     Drawing(
         "prompts",
         "Prompt length",
-        "Thick: sent, in brackets how many turns. Thin: promised by the profile. They should lie on "
-        "each other.",
+        "Thick: sent, in brackets how many turns. Thin: promised by the profile. They should "
+        "lie on each other.",
         _drawing("prompt", "prompt tokens", log=False),
         _said("prompt"),
         SMALL,
