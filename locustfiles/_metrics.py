@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from exporters.cluster import MasterLink
 from exporters.health import HealthSampler
-from exporters.prometheus import Links, Origin, Page, RunPage, Workers
+from exporters.prometheus import Links, Page, Workers
 from exporters.pushgateway import Pushgateway
+from exporters.run_page import Origin, RunPage
 from exporters.scrape import PageServer, TargetsFile, reachable
 from exporters.turns import TurnFeed
 from locustfiles._options import MetricsOptions, OptionError, read_metrics_options

@@ -19,7 +19,8 @@ import gevent
 from tabulate import tabulate
 
 from exporters.health import PROBE_S, HealthSampler
-from exporters.prometheus import Links, Origin, Page, RunPage
+from exporters.prometheus import Links, Page
+from exporters.run_page import Origin, RunPage
 from exporters.scrape import PageServer
 from exporters.turns import IDLE, TurnFeed
 from measure.fingerprint import Fingerprint

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporters.histogram import Histogram, grid
-from exporters.prometheus import FINE, SPEEDS_TPS, TIMES_S, TPOT_S
+from exporters.run_histograms import FINE, SPEEDS_TPS, TIMES_S, TPOT_S
 from measure.quantiles import quantile
 
 TOLERANCE = 0.05  # issue 4

@@ -12,7 +12,9 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from exporters.prometheus import LEVELS_KEPT, Links, Origin, Page, RunPage, Workers, short_target
+from exporters.prometheus import Links, Page, Workers
+from exporters.run_histograms import LEVELS_KEPT
+from exporters.run_page import Origin, RunPage, short_target
 from exporters.turns import IDLE
 from measure.health import Health
 from measure.ledger import Header
@@ -204,6 +206,7 @@ def test_a_target_is_its_engine_or_its_host_and_never_the_url():
     assert short_target(header()) == "sim:trtllm-like"
     named = replace(target, engine=None, url="https://llm.example.com:8443/v1")
     assert short_target(header(target=named)) == "llm.example.com"
+    assert short_target(header(target=replace(named, url="http://[::1]:8000/v1"))) == "::1"
     view = View(made=header(target=replace(named, simulated=False, gpus=None)))
     assert view.value("speed", target="llm.example.com", simulated="false") is not None
     assert view.value("gpus") is None
