@@ -6,6 +6,7 @@ Each row comes from one of the bench files beside this one; run those alone for 
 from __future__ import annotations
 
 import bench_client
+import bench_engine
 import bench_exporter
 import bench_report
 import bench_start
@@ -16,7 +17,14 @@ from tabulate import tabulate
 def main() -> None:
     rows = [
         (bench.__name__.removeprefix("bench_"), *row)
-        for bench in (bench_workload, bench_client, bench_report, bench_exporter, bench_start)
+        for bench in (
+            bench_workload,
+            bench_client,
+            bench_engine,
+            bench_report,
+            bench_exporter,
+            bench_start,
+        )
         for row in bench.main()
     ]
     print()
