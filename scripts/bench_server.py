@@ -34,7 +34,7 @@ MESSAGE_TOKENS = 186
 MESSAGE_PIECES = 154  # of the tape; measured: 186 tokens and 807 bytes with the rest
 LONG_MESSAGES = 500  # 93k tokens, 404 KB
 NEW_TOKENS = 8_000
-COSTED_REQUESTS = 200
+BATCHES, BATCH_REQUESTS = 6, 60
 RATE_S = 5.0
 SESSIONS = 120
 SESSION_MESSAGES = 485  # 90k tokens
@@ -140,14 +140,18 @@ def messages(number: int) -> list[bytes]:
 
 
 async def cpu_per_request_s(server: Server, new_tokens: int) -> float:
-    """CPU of one 400 KB request: a turn of a session whose older text is known, one token back."""
+    """CPU of one 400 KB request: a turn of a session whose older text is known, one token back.
+    The best of some batches: other processes on the machine only add to it."""
     async with server.connected() as client:
         history = messages(LONG_MESSAGES - new_tokens // MESSAGE_TOKENS)
         await client.ask(history, 1)
-        before_s = server.cpu_s()
-        for _ in range(COSTED_REQUESTS):
-            await client.ask(history + messages(new_tokens // MESSAGE_TOKENS), 1)
-        return (server.cpu_s() - before_s) / COSTED_REQUESTS
+        spent_s = []
+        for _ in range(BATCHES):
+            before_s = server.cpu_s()
+            for _ in range(BATCH_REQUESTS):
+                await client.ask(history + messages(new_tokens // MESSAGE_TOKENS), 1)
+            spent_s.append((server.cpu_s() - before_s) / BATCH_REQUESTS)
+        return min(spent_s)
 
 
 async def requests_per_s(server: Server) -> float:
