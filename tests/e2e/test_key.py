@@ -1,5 +1,10 @@
 """The API key goes to the endpoint, and nowhere else."""
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
+
 import pytest
 
 from measure.ledger import read_run
@@ -26,3 +31,45 @@ def test_no_file_and_no_output_holds_the_key(stack: Stack, forked: bool) -> None
     # The engine's and Locust's output, the report, the run: every file of this stack.
     for path in stack.runs.parent.rglob("*"):
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_the_key_does_not_travel_between_master_and_workers(stack: Stack) -> None:
+    url = stack.engine("--speed", "20", key=KEY)
+    name, port = "wire", str(free_port())
+    run = ("--host", url, "--run-name", name, "--levels", "2M", "--hold", "40s", "--drain", "60s")
+    master = stack.start_locust(
+        *(LADDER, "--headless", "--master", "--master-bind-port", port, "--expect-workers", "1"),
+        *run,
+        key=KEY,
+    )
+    with listened_to(int(port)) as (listening_port, wire):
+        stack.start_locust(LADDER, "--worker", "--master-port", str(listening_port), key=KEY)
+        finished = master.wait()
+    assert finished.ran, finished.printed.replace(KEY, "<KEY>")
+    assert read_run(stack.runs / name).records
+    heard = bytes(wire)
+    assert b"tokenswarm_terms" in heard and b"scheduled_at_s" in heard  # both ways, in the clear
+    assert KEY.encode() not in heard
+
+
+@contextmanager
+def listened_to(port: int) -> Iterator[tuple[int, bytearray]]:
+    """A port that leads to `port`, and everything that passes through it, both ways."""
+    heard = bytearray()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def pass_on(source: socket.socket, target: socket.socket) -> None:
+            with suppress(OSError):  # the other direction has closed it
+                while data := source.recv(65536):
+                    heard.extend(data)
+                    target.sendall(data)
+            target.close()
+
+        def accept() -> None:
+            near, _ = server.accept()
+            far = socket.create_connection(("127.0.0.1", port))
+            for ends in ((near, far), (far, near)):
+                Thread(target=pass_on, args=ends, daemon=True).start()
+
+        Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1], heard
