@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.e2e.browser import launch
 
 WIDTHS = {"desktop": 1280, "phone": 390}
+PAPER = 688  # A4 less its margins, in pixels of 1/96 inch
 
 LOOK = """() => {
   const visible = node => node.getClientRects().length > 0;
@@ -70,8 +71,10 @@ def main(html: Path, folder: Path) -> None:
         url = html.resolve().as_uri()
         seen = {name: read(browser, url, width) for name, width in WIDTHS.items()}
         seen["dark"] = read(browser, url, WIDTHS["desktop"], "dark")
-        page = browser.new_page()
+        page = browser.new_page(viewport={"width": PAPER, "height": 900})
+        page.emulate_media(media="print")
         page.goto(url)
+        seen["paper"] = page.evaluate(LOOK)
         page.pdf(path=folder / "printed.pdf", prefer_css_page_size=True, print_background=True)
         browser.close()
     (folder / "seen.json").write_text(json.dumps(seen))

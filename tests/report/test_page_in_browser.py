@@ -89,7 +89,9 @@ def test_it_is_dark_in_the_dark(seen: dict[str, Any]) -> None:
     assert _brightness(seen["dark"]["back"]) < 60 < 180 < _brightness(seen["dark"]["ink"])
 
 
-def test_it_can_be_printed(folder: Path) -> None:
+def test_it_can_be_printed(folder: Path, seen: dict[str, Any]) -> None:
+    """Tables too: paper cannot be scrolled."""
+    assert seen["paper"]["content_width"] <= seen["paper"]["window_width"]
     printed = (folder / "printed.pdf").read_bytes()
     assert printed.startswith(b"%PDF") and len(printed) > 50_000
 
