@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from measure.ledger import read_run
-from tests.e2e.stack import ROOT, START_TIMEOUT_S, metrics, until
+from tests.e2e.stack import ROOT, RUN_TIMEOUT_S, START_TIMEOUT_S, metrics, until
 
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 # `locust` and `python` are those of the environment that the tests run in, as in the image.
@@ -151,9 +151,11 @@ def test_the_worker_sends_what_the_web_ui_starts(services: Services) -> None:
     assert answer["success"], answer
     folder = services.folder / "runs" / "as-composed"
     ledger = folder / "worker-0.jsonl"
-    assert until(lambda: ledger.exists() and ledger.read_bytes().count(b'"turn"') > 3, 30.0)
+    assert until(lambda: ledger.exists() and ledger.read_bytes().count(b"\n") > 4, RUN_TIMEOUT_S), (
+        services.log("worker")
+    )
     post("stop")
-    assert until(lambda: (folder / "summary.json").exists(), 30.0), services.log("master")
+    assert until((folder / "summary.json").exists, RUN_TIMEOUT_S), services.log("master")
     records = read_run(folder).records
     assert {record.outcome for record in records} <= {"ok", "cancelled", "unfinished"}
     assert "Traceback" not in services.log("worker") + services.log("master")
