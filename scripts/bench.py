@@ -9,6 +9,7 @@ import bench_client
 import bench_engine
 import bench_exporter
 import bench_report
+import bench_server
 import bench_start
 import bench_workload
 from tabulate import tabulate
@@ -24,6 +25,7 @@ def main() -> None:
             bench_report,
             bench_exporter,
             bench_start,
+            bench_server,
         )
         for row in bench.main()
     ]
