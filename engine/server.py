@@ -41,7 +41,6 @@ Headers = tuple[tuple[bytes, bytes], ...]
 Respond = Callable[[Event, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 16 * 1024 * 1024  # 20 times a 200k-token prompt; guess
-BODY_TIMEOUT_S = 60  # between two reads, as nginx's client_body_timeout
 RETRY_AFTER_S = 1  # guess
 DEFAULT_MAX_TOKENS = 256  # guess; OpenAI's own default is the rest of the context
 # New text beyond this is tokenised in a thread: about 1 ms of work, 10 times the hop's cost.
@@ -70,6 +69,7 @@ class Settings:
     context_tokens: int = 262_144
     api_key: str | None = None
     reasoning_effort: str = "none"
+    body_timeout_s: float = 60.0  # between two reads of a request; nginx's client_body_timeout
 
     @property
     def max_tokens(self) -> int:
@@ -166,7 +166,7 @@ class EngineApp:
 
     async def _chat(self, scope: Event, receive: Receive, send: Send) -> None:
         arrived_at_s = self._clock.now_s()
-        request = parse_request(await _read_body(receive))
+        request = parse_request(await _read_body(receive, self._settings.body_timeout_s))
         if request.model != self._settings.model:
             raise self._no_such_model(request.model)
         prompt = await self._read_prompt(request)
@@ -343,13 +343,13 @@ class EngineApp:
         await send({"type": "http.response.body", "body": body})
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive, timeout_s: float) -> bytes:
     """Raises ApiError: 413 above MAX_BODY_BYTES (the server discards what still comes), 408 where
-    it does not come."""
+    nothing comes for `timeout_s`."""
     parts: list[bytes] = []
     size = 0
     while True:
-        event = await _next(receive)
+        event = await _next(receive, timeout_s)
         if event["type"] == "http.disconnect":
             raise _ClientGone
         parts.append(event.get("body", b""))
@@ -360,12 +360,12 @@ async def _read_body(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
-async def _next(receive: Receive) -> Event:
+async def _next(receive: Receive, timeout_s: float) -> Event:
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             return await receive()
     except TimeoutError:
-        message = f"no more of the body came for {BODY_TIMEOUT_S} s"
+        message = f"no more of the body came for {timeout_s:g} s"
         raise ApiError(408, message, code="request_timeout") from None
 
 

@@ -32,8 +32,12 @@ class Client:
         await self._exchange("GET", path, b"")
         return b"".join(self.written)
 
-    async def _exchange(self, method: str, path: str, body: bytes) -> None:
-        incoming = [{"type": "http.request", "body": body}]
+    async def post_half(self) -> None:
+        """The rest of the body never comes."""
+        await self._exchange("POST", "/v1/chat/completions", b"{", more_body=True)
+
+    async def _exchange(self, method: str, path: str, body: bytes, more_body: bool = False) -> None:
+        incoming = [{"type": "http.request", "body": body, "more_body": more_body}]
 
         async def receive():
             if incoming:
@@ -48,7 +52,7 @@ class Client:
             await self._reads()
             self.written.append(event["body"])
 
-        scope = {"type": "http", "method": method, "path": path, "headers": []}
+        scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
         await self._app(scope, receive, send)
 
 
@@ -62,7 +66,8 @@ async def never() -> None:
 
 def with_app(scenario: Callable[[EngineApp], Awaitable[None]]) -> None:
     async def run() -> None:
-        app = EngineApp(Settings(preset=PRESETS["trtllm-like"], model="m", speed=100), COUNTER)
+        preset = PRESETS["trtllm-like"]
+        app = EngineApp(Settings(preset=preset, model="m", speed=100, body_timeout_s=0.05), COUNTER)
         started, stop = asyncio.Event(), asyncio.Event()
         events = iter([at_once, stop.wait])
 
@@ -117,6 +122,16 @@ def test_a_client_that_hangs_up_in_the_queue_or_mid_stream_leaves_nothing_behind
         assert await value(app, "vllm:num_requests_waiting") == 0
         assert await value(app, "vllm:num_requests_running") == 0
         assert await value(app, "vllm:kv_cache_usage_perc") == 0
+
+    with_app(scenario)
+
+
+def test_a_body_that_stops_coming_is_given_up():
+    async def scenario(app: EngineApp) -> None:
+        client = Client(app, at_once)
+        await client.post_half()
+        assert client.status == 408
+        assert json.loads(client.written[0])["error"]["code"] == "request_timeout"
 
     with_app(scenario)
 
