@@ -200,3 +200,51 @@ def test_a_master_waits_until_every_worker_has_reported_its_end():
         ("tokenswarm_stop", "a"),
         ("tokenswarm_stop", "b"),
     }
+
+
+def test_a_worker_that_goes_away_in_mid_run_is_lost():
+    link, runner, _ = linked("a", "b")
+    for client_id in ("a", "b"):
+        link.take(client_id, report())
+    runner.worker_ids.remove("b")
+    link.take("a", report())
+    assert (link.workers_seen, link.workers_lost) == (2, 1)
+    runner.worker_ids.append("b")  # its heartbeats are back, its traffic was missing all the same
+    link.take("a", report())
+    assert link.workers_lost == 1
+
+
+def test_the_only_worker_is_lost_too():
+    link, runner, _ = linked("a")
+    link.take("a", report())
+    runner.worker_ids.remove("a")
+    link.stop_workers(limit_s=1)
+    assert (link.workers_lost, link.workers_unreported) == (1, 0)
+
+
+def test_workers_that_stop_when_they_are_asked_to_are_not_lost():
+    link, runner, _ = linked("a", "b")
+    for client_id in ("a", "b"):
+        link.take(client_id, report())
+    gevent.spawn_later(0.05, link.take, "a", report(ended=True))
+    gevent.spawn_later(0.1, runner.worker_ids.remove, "a")
+    gevent.spawn_later(0.15, link.take, "b", report(ended=True))
+    link.stop_workers(limit_s=10)
+    assert (link.workers_lost, link.workers_unreported) == (0, 0)
+
+
+def test_a_worker_that_stays_silent_at_the_end_is_unreported():
+    link, _, _ = linked("a", "b")
+    link.take("a", report())
+    link.take("b", report(ended=True))
+    link.stop_workers(limit_s=0.2)
+    assert (link.workers_lost, link.workers_unreported) == (0, 1)
+
+
+def test_the_next_run_begins_with_nobody_lost():
+    link, runner, _ = linked("a", "b")
+    link.take("b", report())
+    runner.worker_ids.remove("b")
+    link.take("a", report())
+    link.expect("next")
+    assert (link.workers_seen, link.workers_lost) == (0, 0)

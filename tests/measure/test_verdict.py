@@ -1,6 +1,7 @@
 """Every check of the verdict: passed, at its limits, and not checked without what it needs."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -321,3 +322,19 @@ def test_every_check_says_what_it_is_where_its_limit_is_from_and_how_to_mend_it(
     for c in verdict(simulated=True, ending=replace(ENDING, engine_lateness_p99_s=0.0)).checks:
         assert c.finding and c.mend and c.limits.source and c.limits.unit
         assert c.limits.suspect is not None or c.limits.invalid is not None
+
+
+def test_the_page_of_the_docs_lists_every_check_with_its_limits():
+    lines = (Path(__file__).parents[2] / "docs" / "verdict.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
+    listed = {row[0]: row[2:4] for row in rows[2:]}
+    checks = verdict(simulated=True, speed=1.0).checks
+    assert list(listed) == [c.name for c in checks]
+    for c in checks:
+        for limit, text in zip((c.limits.suspect, c.limits.invalid), listed[c.name], strict=True):
+            if limit is None:
+                assert text == "", c.name
+            elif not text.startswith("5% of the lowest"):
+                number = text.removesuffix(" engine s").removesuffix(" s")
+                value = float(number[:-1]) / 100 if number.endswith("%") else float(number)
+                assert value == pytest.approx(limit), c.name
