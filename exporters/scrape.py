@@ -43,11 +43,11 @@ class PageServer:
         ports_tried: int = PORTS_TRIED,
     ) -> None:
         """port: this one or the next that is free; 0: any. pages: for /sd, None: not served."""
+        self._host = host
         self._page = page
         self._pages = pages
         candidates = range(port, port + ports_tried) if port else (0,)
         self._server = _listening(host, candidates, self._answer)
-        self.host = host
         self.port: int = self._server.server_port
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ class PageServer:
     def _listed(self, pages: list[str], asked: str | None) -> list[str]:
         """The own page is the first. A server on every interface cannot know by which address it
         is reached, but who asks for the list has reached it: by the name in the Host header."""
-        if asked is None or self.host not in _WILDCARDS:
+        if asked is None or self._host not in _WILDCARDS:
             return pages
         return [asked, *pages[1:]]
 
@@ -92,13 +92,20 @@ def _listening(host: str, ports: Sequence[int], answer: Callable[..., Any]) -> W
 
 def reachable(host: str, port: int, towards: str) -> str:
     """host:port as another machine reaches it: a wildcard host becomes the address of the
-    interface that leads `towards`."""
+    interface that leads `towards`, or this machine's name where nothing does."""
     if host in _WILDCARDS:
+        host = _own_address(towards)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _own_address(towards: str) -> str:
+    try:
         family, _, _, _, address = socket.getaddrinfo(towards, 9, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(address)  # sends nothing
-            host = probe.getsockname()[0]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            return str(probe.getsockname()[0])
+    except OSError:
+        return socket.gethostname()
 
 
 def discovery(pages: list[str]) -> bytes:

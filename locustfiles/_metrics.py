@@ -45,20 +45,12 @@ class Metrics:
         self._link = link
         self._page = Page(self._process(), self._links)
         self._server: PageServer | None = None
+        self.address: str | None = None  # of this process's page, as host:port, where it has one
         self._targets: TargetsFile | None = None
         self._gateways: dict[str, Pushgateway] = {}
         self._watch: _Watch | None = None
         assert environment.parsed_options is not None
         self._serve(read_metrics_options(environment.parsed_options))
-
-    @property
-    def address(self) -> str | None:
-        """Of this process's page, as host:port; None where it has none."""
-        if self._server is None:
-            return None
-        runner = self._environment.runner
-        towards = runner.master_host if isinstance(runner, WorkerRunner) else "localhost"
-        return reachable(self._server.host, self._server.port, towards)
 
     def start(self, run: Run) -> None:
         """A run begins: the series of the one before are gone."""
@@ -97,7 +89,8 @@ class Metrics:
         """Traffic goes on where no page can be served."""
         if options.port is None or self._server is not None:
             return
-        is_worker = isinstance(self._environment.runner, WorkerRunner)
+        runner = self._environment.runner
+        is_worker = isinstance(runner, WorkerRunner)
         pages = None if is_worker else self._pages
         try:
             self._server = PageServer(options.host, options.port, self._page.pieces, pages)
@@ -112,6 +105,8 @@ class Metrics:
                 *(options.host, options.port, error),
             )
             return
+        towards = runner.master_host if isinstance(runner, WorkerRunner) else "localhost"
+        self.address = reachable(options.host, self._server.port, towards)
         logger.info("metrics: http://%s/metrics", self.address)
         if options.targets is not None and not is_worker:
             self._targets = TargetsFile(options.targets, self._pages)

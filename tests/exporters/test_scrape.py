@@ -108,6 +108,7 @@ def test_a_client_that_hangs_up_or_talks_nonsense_stops_nobody():
 
 def test_a_wildcard_becomes_the_address_that_leads_to_the_master():
     assert reachable("0.0.0.0", 9646, "127.0.0.1") == "127.0.0.1:9646"
+    assert reachable("0.0.0.0", 9646, "no.such.host.invalid") == f"{socket.gethostname()}:9646"
     assert reachable("192.0.2.9", 9646, "127.0.0.1") == "192.0.2.9:9646"
     assert reachable("::1", 9646, "127.0.0.1") == "[::1]:9646"
 
