@@ -135,6 +135,10 @@ class CodingDeveloper(User):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
+        # Locust makes its users even where the test could not be started; these leave at once.
+        self._has_run = _wiring.is_on()
+        if not self._has_run:
+            return
         self._run = _wiring.current_run()
         number = self._run.next_developer()
         self._developer = Developer(self._run, environment)
@@ -145,6 +149,10 @@ class CodingDeveloper(User):
         self._due = Due(0.0)
         self._place: Place = "unstarted"
         self._in_session = False
+
+    def on_start(self) -> None:
+        if not self._has_run:
+            raise gevent.GreenletExit
 
     def wait_time(self) -> float:
         """Until the next turn is due. All waiting happens here, so that a stop comes between
@@ -176,6 +184,8 @@ class CodingDeveloper(User):
             self._developer.finish_subagents(self._work)
 
     def on_stop(self) -> None:
+        if not self._has_run:
+            return
         self._be_in_session(False)
         self._developer.client.close()
 

@@ -83,6 +83,11 @@ def current_run() -> Run:
     return _state.run
 
 
+def is_on() -> bool:
+    """Whether there is a current run: not where the test could not be started."""
+    return _state.run is not None
+
+
 def current_levels() -> Levels:
     """The levels of the run that is on, on a master or in a process alone; else RuntimeError."""
     if _state.levels is None:

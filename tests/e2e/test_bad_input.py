@@ -43,6 +43,7 @@ def _refused(stack: Stack, finished: Finished, *said: str) -> None:
         (("--extra-body", "{x"), ("--extra-body '{x'", "object")),
         (("--ca-file", "nosuch.pem"), ("--ca-file 'nosuch.pem'", "PEM")),
         (("--corpus", "nosuch"), ("--corpus 'nosuch'", "folder")),
+        (("--grafana-url", "javascript:x"), ("--grafana-url 'javascript:x'", "http://")),
         (("--run-name", "../up"), ("--run-name '../up'", "letters")),
         (("--run-name", ".."), ("--run-name '..'", "letters")),
         (("--metrics-port", "x"), ("--metrics-port 'x'", "65535")),
@@ -144,3 +145,14 @@ def test_an_engine_port_in_use_is_named(stack: Stack, locked: str) -> None:
     assert finished.code == BAD_SETTING
     (line,) = finished.err.splitlines()
     assert f"--port {port}" in line and "in use" in line and "--port 0" in line
+
+
+def test_a_test_that_cannot_start_says_why_once_without_a_traceback(
+    stack: Stack, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    runs = ("--runs", str(tmp_path / "file" / "runs"))
+    finished = stack.locust(LADDER, "--host", stack.engine("--speed", "20"), *runs)
+    assert finished.code == 2
+    assert finished.printed.count("the test cannot start") == 1
+    assert "Traceback" not in finished.printed
