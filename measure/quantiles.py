@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.ma  # noqa: F401  (np.quantile would load it at its first call, 40 ms in mid-run)
+from numpy.typing import NDArray
 
 # A tail may be claimed when, with this confidence, at least this many samples lie beyond the true
 # quantile. The second-largest sample as an upper bound of p99 needs 662 (DESIGN.md: "about 660").
@@ -68,13 +69,18 @@ class Spread:
     @classmethod
     def of(cls, samples: Iterable[float | None]) -> Spread:
         """Over the known samples: None (unknown) is left out, not counted as 0."""
-        known = [sample for sample in samples if sample is not None]
-        if not known:
+        return cls.of_known(np.array(list(samples), dtype=np.float64))  # None becomes NaN
+
+    @classmethod
+    def of_known(cls, samples: NDArray[np.float64]) -> Spread:
+        """`of`, with NaN for unknown."""
+        known = samples[~np.isnan(samples)]
+        if not len(known):
             return cls(count=0, mean=None, p10=None, p50=None, p90=None, p99=None)
-        p10, p50, p90, p99 = np.quantile(np.asarray(known, dtype=np.float64), (0.1, 0.5, 0.9, 0.99))
+        p10, p50, p90, p99 = np.quantile(known, (0.1, 0.5, 0.9, 0.99))
         return cls(
             count=len(known),
-            mean=math.fsum(known) / len(known),
+            mean=math.fsum(known.tolist()) / len(known),
             p10=float(p10),
             p50=float(p50),
             p90=float(p90),

@@ -14,13 +14,14 @@ reports some, an ok turn with prompt tokens and no cached tokens is an *inferred
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import attrgetter
 
+import numpy as np
+
+from measure.columns import CODES, Codes, Columns, Floats
 from measure.quantiles import Spread
-from measure.record import UNSENT, TurnRecord
+from measure.record import FAILURE_KINDS, OUTCOMES, TurnRecord
 
 SECONDS_PER_MINUTE = 60.0
 ANSWERED = ("ok", "cancelled")
@@ -90,6 +91,7 @@ class Tally:
 
     def __init__(self, records: Iterable[TurnRecord] = ()) -> None:
         self._records = list(records)
+        self._columns: Columns | None = None  # of the records so far
 
     def __len__(self) -> int:
         return len(self._records)
@@ -113,72 +115,68 @@ class Tally:
             r for r in self._records if start_s <= r.ended_at_s < end_s and r.outcome in ANSWERED
         ]
 
-    def _inferred_misses(self, answered: Sequence[TurnRecord]) -> list[TurnRecord]:
-        """Of a server that reports cached tokens at all, the ok turns that report none. Not the
-        cancelled: only the usage at the end of an answer holds cached tokens."""
-        if all(r.cached_tokens is None for r in self._records):
-            return []
-        return [
-            r
-            for r in answered
-            if r.outcome == "ok" and r.cached_tokens is None and r.prompt_tokens is not None
-        ]
-
     def summary(self, window: tuple[float, float]) -> Summary:
         """Sum up the window (start_s, end_s); every definition stands in `Summary`."""
-        start_s, end_s = window
-        turns, answered = self.scheduled(window), self.answered(window)
-        ends = Counter(r.outcome for r in turns)
-        alive = [r for r in turns if not r.failed]
-        ok = [r for r in turns if r.outcome == "ok"]
-        speeds = [(r, tps) for r in alive if (tps := r.decode_tps) is not None]
-        missed = self._inferred_misses(answered)
-        hit_share = _hit_share(answered, missed)
-        achieved_tpm = _tpm(answered, end_s - start_s)
-        cached_tpm = None if hit_share is None or achieved_tpm is None else achieved_tpm * hit_share
-        return Summary(
-            window=window,
-            offered_tpm=_tpm(turns, end_s - start_s),
-            achieved_tpm=achieved_tpm,
-            cached_tpm=cached_tpm,
-            uncached_tpm=_difference(achieved_tpm, cached_tpm),
-            requests=len(turns),
-            ok=ends["ok"],
-            cancelled=ends["cancelled"],
-            unfinished=ends["unfinished"],
-            without_first_token=sum(
-                r.outcome == "unfinished" and r.first_token_at_s is None for r in turns
-            ),
-            failures=dict(sorted(Counter(r.outcome for r in turns if r.failed).items())),
-            ttft_s=Spread.of(r.ttft_s for r in alive),
-            visible_ttft_s=Spread.of(r.visible_ttft_s for r in alive),
-            ttft_from_schedule_s=Spread.of(r.ttft_from_schedule_s for r in alive),
-            decode_tps=Spread.of(tps for _, tps in speeds),
-            tpot_s=Spread.of(1 / tps for _, tps in speeds),
-            e2e_s=Spread.of(r.e2e_s for r in ok),
-            lateness_s=Spread.of(r.lateness_s for r in turns),
-            generator_lateness_s=Spread.of(r.generator_lateness_s for r in turns),
-            prompt_tokens=Spread.of(prompt_tokens(r) for r in turns if r.kind != UNSENT),
-            output_tokens=Spread.of(r.output_tokens for r in ok),
-            new_tokens=Spread.of(
-                r.planned_prompt_tokens - r.ideal_cached_tokens for r in turns if r.kind != UNSENT
-            ),
-            hit_share=hit_share,
-            inferred_misses=len(missed),
-            ideal_hit_share=_share(
-                sum(r.ideal_cached_tokens for r in answered),
-                sum(r.planned_prompt_tokens for r in answered),
-            ),
-            token_drift=_drift(turns, attrgetter("planned_prompt_tokens")),
-            tokenizer_drift=_drift(turns, attrgetter("text_tokens")),
-            estimated_first_chunk_share=_share(
-                sum(r.first_chunk_is_estimated for r, _ in speeds), len(speeds)
-            ),
-            stamp_lag_s=Spread.of(r.stamp_lag_s for r in turns if r.stamps == "kernel"),
-            coalesced_share=_share(
-                sum(r.coalesced_reads for r in turns), sum(r.output_chunks for r in turns)
-            ),
-        )
+        return _summary(self.columns, window)
+
+    @property
+    def columns(self) -> Columns:
+        if self._columns is None or len(self._columns.outcome) != len(self._records):
+            self._columns = Columns.of(self._records)
+        return self._columns
+
+
+def _summary(of: Columns, window: tuple[float, float]) -> Summary:
+    turns, answered = of.scheduled_in(window), of.answered_in(window)
+    length_s = window[1] - window[0]
+    ok = turns[of.outcome[turns] == CODES["ok"]]
+    sent = turns[of.sent[turns]]
+    tps = of.decode_tps[turns]
+    hit_share = _hit_share(of, answered)
+    achieved_tpm = _tpm(of, answered, length_s)
+    cached_tpm = None if hit_share is None or achieved_tpm is None else achieved_tpm * hit_share
+    ends = dict(zip(OUTCOMES, np.bincount(of.outcome[turns], minlength=len(OUTCOMES)), strict=True))
+    timed = turns[~np.isnan(tps)]
+    return Summary(
+        window=window,
+        offered_tpm=_tpm(of, turns, length_s),
+        achieved_tpm=achieved_tpm,
+        cached_tpm=cached_tpm,
+        uncached_tpm=_difference(achieved_tpm, cached_tpm),
+        requests=len(turns),
+        ok=int(ends["ok"]),
+        cancelled=int(ends["cancelled"]),
+        unfinished=int(ends["unfinished"]),
+        without_first_token=int(
+            np.sum(
+                (of.outcome[turns] == CODES["unfinished"]) & np.isnan(of.first_token_at_s[turns])
+            )
+        ),
+        failures={kind: int(ends[kind]) for kind in sorted(FAILURE_KINDS) if ends[kind]},
+        ttft_s=Spread.of_known(of.ttft_s[turns]),
+        visible_ttft_s=Spread.of_known(of.visible_ttft_s[turns]),
+        ttft_from_schedule_s=Spread.of_known(of.ttft_from_schedule_s[turns]),
+        decode_tps=Spread.of_known(tps),
+        tpot_s=Spread.of_known(1 / tps),
+        e2e_s=Spread.of_known(of.ended_at_s[ok] - of.sent_at_s[ok]),
+        lateness_s=Spread.of_known(of.lateness_s[turns]),
+        generator_lateness_s=Spread.of_known(of.generator_lateness_s[turns]),
+        prompt_tokens=Spread.of_known(of.prompt_tokens[sent]),
+        output_tokens=Spread.of_known(of.output_tokens[ok]),
+        new_tokens=Spread.of_known(of.planned_prompt_tokens[sent] - of.ideal_cached_tokens[sent]),
+        hit_share=hit_share,
+        inferred_misses=int(of.inferred_miss[answered].sum()),
+        ideal_hit_share=_share(
+            of.ideal_cached_tokens[answered].sum(), of.planned_prompt_tokens[answered].sum()
+        ),
+        token_drift=_drift(of, turns, of.planned_prompt_tokens),
+        tokenizer_drift=_drift(of, turns, of.text_tokens),
+        estimated_first_chunk_share=_share(
+            np.isnan(of.first_chunk_tokens[timed]).sum(), len(timed)
+        ),
+        stamp_lag_s=Spread.of_known(of.stamp_lag_s[turns[of.kernel_stamps[turns]]]),
+        coalesced_share=_share(of.coalesced_reads[turns].sum(), of.output_chunks[turns].sum()),
+    )
 
 
 def prompt_tokens(record: TurnRecord) -> int:
@@ -188,25 +186,21 @@ def prompt_tokens(record: TurnRecord) -> int:
     return record.prompt_tokens
 
 
-def _tpm(turns: Sequence[TurnRecord], length_s: float) -> float | None:
+def _tpm(of: Columns, turns: Codes, length_s: float) -> float | None:
     if length_s <= 0:
         return None
-    return sum(map(prompt_tokens, turns)) * SECONDS_PER_MINUTE / length_s
+    return float(of.prompt_tokens[turns].sum() * SECONDS_PER_MINUTE / length_s)
 
 
-def _hit_share(turns: Sequence[TurnRecord], missed: Sequence[TurnRecord]) -> float | None:
-    cached, prompt = 0, sum(r.prompt_tokens or 0 for r in missed)
-    for record in turns:
-        if record.cached_tokens is not None and record.prompt_tokens is not None:
-            cached += record.cached_tokens
-            prompt += record.prompt_tokens
-    return _share(cached, prompt)
+def _hit_share(of: Columns, turns: Codes) -> float | None:
+    counted = turns[~np.isnan(of.cached_tokens[turns])]
+    return _share(of.cached_tokens[counted].sum(), of.reported_prompt_tokens[counted].sum())
 
 
-def _drift(turns: Sequence[TurnRecord], expected: Callable[[TurnRecord], int]) -> float | None:
+def _drift(of: Columns, turns: Codes, expected: Floats) -> float | None:
     """Reported prompt tokens over the expected ones, less one, of turns that report."""
-    reporting = [record for record in turns if record.prompt_tokens is not None]
-    share = _share(sum(r.prompt_tokens or 0 for r in reporting), sum(map(expected, reporting)))
+    reporting = turns[~np.isnan(of.reported_prompt_tokens[turns])]
+    share = _share(of.reported_prompt_tokens[reporting].sum(), expected[reporting].sum())
     return None if share is None else share - 1
 
 
@@ -214,5 +208,5 @@ def _difference(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _share(part: float, whole: float) -> float | None:
+    return float(part) / float(whole) if whole else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from measure.ledger import Header, Ledger
 from measure.slo import Slo
+from measure.tally import Tally
 from report.capacity import Capacity, capacities
 from report.interval import Interval
 from report.knee import Bound, Knee, knee
@@ -34,12 +35,19 @@ class Curve:
         return tpm.scaled(1 / gpus) if gpus else Interval()
 
 
-def curve(ledger: Ledger, steps: Sequence[Step], slos: Sequence[Slo] = ()) -> Curve:
+def curve(
+    ledger: Ledger,
+    steps: Sequence[Step],
+    slos: Sequence[Slo] = (),
+    *,
+    tally: Tally | None = None,
+) -> Curve:
     """The curve of a run, from its ledger and the steps of report.steps.
 
-    slos: what goodput is counted by and capacity is found for.
+    slos: what goodput is counted by and capacity is found for; tally: of the ledger's records,
+    where there is one already.
     """
-    run = RunSample(ledger)
+    run = RunSample(ledger, columns=None if tally is None else tally.columns)
     levels = [LevelSample(run, step) for step in steps]
     return Curve(
         header=ledger.header,

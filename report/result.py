@@ -9,7 +9,7 @@ from measure.columns import Columns
 from measure.fidelity import Row, Sample
 from measure.ledger import Ledger
 from measure.slo import Slo
-from measure.tally import Summary
+from measure.tally import Summary, Tally
 from measure.verdict import Evidence, Verdict, judge
 from report import fidelity
 from report.curve import Curve, curve
@@ -36,9 +36,10 @@ class Result:
 
 
 def result(ledger: Ledger, slos: Sequence[Slo] = ()) -> Result:
-    levels, whole = steps(ledger), whole_run(ledger)
+    tally = Tally(ledger.records)
+    levels, whole = steps(ledger, tally=tally), whole_run(ledger, tally=tally)
     objectives = tuple(slos) or (Slo.parse(DEFAULT_OBJECTIVE),)
-    bends = curve(ledger, levels, objectives)
+    bends = curve(ledger, levels, objectives, tally=tally)
     sent = fidelity.sent(ledger, levels)
     rows = fidelity.rows(ledger, sent)
     evidence = Evidence(

@@ -23,10 +23,13 @@ SESSIONS_DRAWN, BLOCKS_DRAWN = 0, 1  # places in the replicates of an Estimate
 class RunSample:
     """A run: its sessions are drawn once for all levels, since a session may last through two."""
 
-    def __init__(self, ledger: Ledger, sessions: Clusters | None = None) -> None:
-        """sessions: drawn together with those of another run, for a paired comparison."""
+    def __init__(
+        self, ledger: Ledger, sessions: Clusters | None = None, columns: Columns | None = None
+    ) -> None:
+        """sessions: drawn together with those of another run, for a paired comparison; columns:
+        of the ledger's records, where they are there already."""
         self.records = ledger.records
-        self.columns = Columns.of(ledger.records)
+        self.columns = columns or Columns.of(ledger.records)
         self.sessions = sessions or Clusters.drawn(
             self.columns.session, len(self.columns.sessions), np.random.default_rng(SEED)
         )

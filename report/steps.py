@@ -20,16 +20,19 @@ class Step:
     summary: Summary
 
 
-def steps(ledger: Ledger, warm_up_share: float = WARM_UP_SHARE) -> list[Step]:
+def steps(
+    ledger: Ledger, warm_up_share: float = WARM_UP_SHARE, *, tally: Tally | None = None
+) -> list[Step]:
     """One step for each level, in order; a run without levels is one level from second 0.
 
     window = started_at + warm_up_share * length … ended_at. A level without an end (the run was
     killed) lasts until the next begins, the last one until the last turn ended.
+    tally: of the ledger's records, where there is one already.
     Raises ValueError for a warm-up share outside 0 <= share < 1.
     """
     if not 0 <= warm_up_share < 1:
         raise ValueError(f"warm-up share {warm_up_share} is not at least 0 and below 1")
-    tally = Tally(ledger.records)
+    tally = tally or Tally(ledger.records)
     found = []
     for level, end_s in _ended(ledger):
         start_s = level.started_at_s + warm_up_share * (end_s - level.started_at_s)
@@ -37,10 +40,10 @@ def steps(ledger: Ledger, warm_up_share: float = WARM_UP_SHARE) -> list[Step]:
     return found
 
 
-def whole_run(ledger: Ledger) -> Summary:
+def whole_run(ledger: Ledger, *, tally: Tally | None = None) -> Summary:
     """Every turn of the run, warm-ups and drain included."""
     first_s = min((record.scheduled_at_s for record in ledger.records), default=0.0)
-    return Tally(ledger.records).summary((min(first_s, 0.0), _end_s(ledger.records)))
+    return (tally or Tally(ledger.records)).summary((min(first_s, 0.0), _end_s(ledger.records)))
 
 
 def _ended(ledger: Ledger) -> list[tuple[Level, float]]:
