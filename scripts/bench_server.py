@@ -61,6 +61,8 @@ STRESS = replace(
     policy=Policy(chunk_tokens=1_000_000, max_running=SESSIONS),
     kv_tokens=20_000_000,
 )
+# A pool (guess) for all 24 sessions: steps are many and short.
+ROOMY = replace(PRESETS["trtllm-like"], kv_tokens=3_000_000)
 
 
 def run_engine(ports: Connection, preset: Preset, speed: float) -> None:
@@ -154,8 +156,9 @@ async def cpu_per_request_s(server: Server, new_tokens: int) -> float:
         return min(spent_s)
 
 
-async def requests_per_s(server: Server) -> float:
-    """400 KB requests, 16 tokens back, four at a time; the engine on one core."""
+async def requests_per_s(server: Server) -> tuple[float, float]:
+    """400 KB requests, 16 tokens back, four at a time, the engine on one core: (per second, per
+    second of its CPU). The first is lower where others use that core too."""
     server.process.cpu_affinity([psutil.cpu_count() - 1])
     until_s = time.monotonic() + RATE_S
 
@@ -168,9 +171,9 @@ async def requests_per_s(server: Server) -> float:
                 asked += 1
             return asked
 
-    started_s = time.monotonic()
-    asked = await asyncio.gather(*(ask_on() for _ in range(4)))
-    return sum(asked) / (time.monotonic() - started_s)
+    started_s, before_s = time.monotonic(), server.cpu_s()
+    asked = sum(await asyncio.gather(*(ask_on() for _ in range(4))))
+    return asked / (time.monotonic() - started_s), asked / (server.cpu_s() - before_s)
 
 
 async def stream_back_to_back(server: Server) -> tuple[float, float, float]:
@@ -235,17 +238,19 @@ def main() -> list[tuple[str, float, str]]:
     with engine(FREE) as server:
         known_s = asyncio.run(cpu_per_request_s(server, MESSAGE_TOKENS))
         new_s = asyncio.run(cpu_per_request_s(server, NEW_TOKENS))
-        rate = asyncio.run(requests_per_s(server))
+        rate, rate_of_cpu = asyncio.run(requests_per_s(server))
     rows.append(("CPU of a 400 KB request, 0.2k new tokens", known_s * 1e3, "ms", "<= 2.5"))
     rows.append(("CPU of a 400 KB request, 8k new tokens", new_s * 1e3, "ms", "<= 2.5"))
-    rows.append(("400 KB requests on one core, engine of no cost", rate, "1/s", ">= 100"))
+    what = "400 KB requests, engine of no cost, one core"
+    rows.append((what, rate, "1/s", ">= 100, quiet machine"))
+    rows.append((f"{what}: per second of its CPU", rate_of_cpu, "1/s", ">= 100"))
     with engine(STRESS) as server:
         share, rss_mb, streaming = asyncio.run(stream_back_to_back(server))
     what = f"{SESSIONS} sessions of 90k tokens, speed 1"
     rows.append((f"{what}: CPU", share * 100, "% of a core", "<= 10"))
     rows.append((f"{what}: memory", rss_mb, "MB", "<= 300"))
     rows.append((f"{what}: streaming at once, mean", streaming, "", ""))
-    with engine(PRESETS["trtllm-like"], SPEED) as server:
+    with engine(ROOMY, SPEED) as server:
         late_s, share = asyncio.run(lateness_s(server))
     what = f"{DEVELOPERS} developers, speed {SPEED:g}"
     rows.append((f"{what}: step lateness p99", late_s * 1e3, "ms", "<= 5, quiet machine"))
