@@ -135,6 +135,7 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
             _gate.require_comparable(
                 options, profile, corpus, open_mode=_is_open(environment, options)
             )
+            _run.promised(profile)  # kept; --run-time counts from before test_start
         except (ValueError, OSError, _preflight.EndpointError) as error:
             _refuse(error, runner)
 

@@ -10,6 +10,7 @@ import pytest
 from measure.ledger import Ledger, read, read_run
 from tests.e2e.stack import (
     AGENTS,
+    INVALID_RUN,
     LADDER,
     PREFLIGHT_REQUESTS,
     RUN_TIMEOUT_S,
@@ -102,6 +103,14 @@ def test_a_killed_worker_leaves_its_finished_turns(killed: KilledWorker) -> None
     for path in killed.folder.glob("worker-*.jsonl"):
         assert _turns(read(path)) <= united
     assert "killed" in killed.finished.out and "Traceback" not in killed.finished.printed
+
+
+def test_a_killed_worker_makes_the_run_invalid(killed: KilledWorker) -> None:
+    ending = read_run(killed.folder).ending
+    assert ending is not None
+    assert (ending.workers, ending.workers_lost, ending.workers_unreported) == (2, 1, 0)
+    assert "INVALID  workers" in killed.finished.out
+    assert killed.finished.code == INVALID_RUN
 
 
 def test_a_killed_worker_does_not_end_the_run(killed: KilledWorker) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from measure.ledger import Ledger, read_run
+from measure.ledger import Ledger, open_run, read_run
 from measure.record import Level, TurnRecord
+from report.result import result
 from tests.e2e.stack import (
     LADDER,
     PREFLIGHT_REQUESTS,
@@ -162,6 +163,27 @@ def test_the_summary_counts_what_the_ledger_holds(run: Run) -> None:
     assert summary["header"]["target"]["simulated"] is True
     assert len(summary["levels"]) == 2
     assert summary["whole_run"]["requests"] == len(run.ledger.records)
+
+
+def test_the_run_is_judged_the_same_by_its_end_and_by_its_ledger(run: Run) -> None:
+    stored = orjson.loads((run.folder / "summary.json").read_bytes())["verdict"]
+    assert f"Verdict: {stored['grade']}" in run.finished.out
+    again = result(open_run(run.folder)).verdict
+    assert again.grade == stored["grade"]
+    assert [(c.name, c.grade) for c in again.checks] == [
+        (c["name"], c["grade"]) for c in stored["checks"]
+    ]
+
+
+def test_everything_that_a_run_of_one_process_can_know_of_itself_was_checked(run: Run) -> None:
+    verdict = result(open_run(run.folder)).verdict
+    assert {check.name for check in verdict.unchecked} <= {"steadiness", "workload"}  # few turns
+
+
+def test_the_page_is_in_the_runs_folder(run: Run) -> None:
+    html = (run.folder / "report.html").read_text()
+    assert html.lstrip().startswith("<!doctype html>") and "SIMULATED" in html
+    assert str(run.folder / "report.html") in run.finished.out
 
 
 def test_nothing_went_wrong_on_the_way(run: Run) -> None:
