@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.e2e.browser import launch, start_run
-from tests.e2e.stack import AGENTS, ROOT, Stack, free_port, until
+from tests.e2e.stack import AGENTS, ROOT, START_TIMEOUT_S, Stack, free_port, listens, until
 
 IMAGES = ROOT / "docs" / "images"
 RATES = ("0.8M", "1.2M", "1.6M")
@@ -45,7 +45,7 @@ def _start(stack: Stack) -> str:
     options = ("--web-host", "127.0.0.1", "--web-port", str(port))
     link = ("--grafana-url", "http://127.0.0.1:3000")
     locust = stack.start_locust(AGENTS, "--host", stack.engine("--speed", "20"), *options, *link)
-    assert until(lambda: "Starting web interface" in locust.err.read_text(), 60.0)
+    assert until(lambda: listens(port), START_TIMEOUT_S), locust.err.read_text()
     return f"http://127.0.0.1:{port}"
 
 

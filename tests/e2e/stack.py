@@ -141,6 +141,13 @@ def free_port() -> int:
         return port
 
 
+def listens(port: int) -> bool:
+    """Whether anybody does, on loopback."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
 def metrics(url: str) -> dict[str, float]:
     """What a server says at /metrics: sums over the labels, by sample name."""
     with urllib.request.urlopen(f"{url}/metrics", timeout=10) as response:

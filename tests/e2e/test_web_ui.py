@@ -19,7 +19,7 @@ import pytest
 from measure.ledger import Ledger, read_run
 from report.steps import steps
 from report.table import row
-from tests.e2e.stack import AGENTS, ROOT, Stack, free_port, until
+from tests.e2e.stack import AGENTS, ROOT, START_TIMEOUT_S, Stack, free_port, listens, until
 
 KEY = "secret-key-5d1c"
 VISIT_TIMEOUT_S = 180  # guess: takes 35 s on two idle cores
@@ -37,7 +37,7 @@ def web_ui(stack: Stack) -> str:
     url = f"http://127.0.0.1:{port}"
     options = ("--web-host", "127.0.0.1", "--web-port", str(port), "--loglevel", "DEBUG")
     locust = stack.start_locust(AGENTS, "--host", engine, *options, key=KEY)
-    assert until(lambda: "Starting web interface" in locust.err.read_text(), 60.0)
+    assert until(lambda: listens(port), START_TIMEOUT_S), locust.err.read_text()
     return url
 
 
@@ -131,3 +131,14 @@ def test_the_api_key_is_on_no_page_and_in_no_file(
             assert KEY.encode() not in response.read(), page
     for path in (*stack.runs.parent.rglob("*"), *visit.rglob("*")):
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_the_start_form_has_what_a_run_needs_and_nothing_that_opens_files(web_ui: str) -> None:
+    with urllib.request.urlopen(f"{web_ui}/", timeout=10) as response:
+        page = response.read().decode()
+    options = json.loads(page.partition("window.templateArgs = ")[2].partition("\n")[0])
+    shown = options["extra_options"]
+    assert {"tpm", "ramp", "seed", "model", "gpus", "run_name"} <= shown.keys()
+    assert all(option["help_text"] for option in shown.values())
+    hidden = {"runs", "corpus", "ca_file", "insecure", "trust_remote_code", "extra_body"}
+    assert not hidden & shown.keys()

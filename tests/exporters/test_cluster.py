@@ -159,6 +159,14 @@ def test_the_load_is_that_of_all_workers_and_tokens_of_a_lost_one_stay():
     assert link.load() == load(2, open_sessions=3, waiting_tickets=1, sent_prompt_tokens=200)
 
 
+def test_turns_have_ended_as_far_as_with_the_slowest_worker():
+    link, _, _ = linked("a", "b")
+    link.take("a", report(load=asdict(load(settled_s=30.0))))
+    assert link.load() == load(settled_s=0.0)  # of b nothing is known
+    link.take("b", report(load=asdict(load(settled_s=12.0))))
+    assert link.load() == load(settled_s=12.0)
+
+
 def test_a_workers_health_reaches_the_masters_feed():
     link, _, _ = linked("a")
     seen = []
