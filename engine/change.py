@@ -42,6 +42,10 @@ def _grown(profile: Profile, growth_tokens: int | None) -> Profile:
     """New tokens per turn scaled to this mean, the shape kept."""
     if growth_tokens is None:
         return profile
+    if growth_tokens >= profile.max_prompt_tokens:
+        raise ValueError(
+            f"growth-tokens: accepted are less than the longest prompt ({profile.max_prompt_tokens})"
+        )
     factor = growth_tokens / profile.growth_tokens.mean
     return replace(profile, growth_tokens=profile.growth_tokens.scaled(factor))
 
@@ -79,7 +83,10 @@ def _tokens_or_none(name: str, text: str) -> int:
 
 
 def _count(name: str, text: str) -> int:
-    return int(text)
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
 
 
 def _one_of(*accepted: str) -> Parse:

@@ -87,7 +87,9 @@ def _what_if(options: argparse.Namespace) -> int:
     """A preset, and the same with each change."""
     profile = load_profile(options.profile)
     (load,) = _loads(options)
-    (name,) = _presets(options.preset)
+    name, *others = _presets(options.preset)
+    if others:
+        raise OptionError(f"--preset {options.preset!r}: accepted is one preset")
     base = Case(label=name, preset=PRESETS[name], profile=profile, load=load)
     cases = [base, *(changed(base, text) for text in options.change)]
     points = _simulate(cases, options)
