@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from measure.tally import SECONDS_PER_MINUTE, Summary
+from measure.verdict import kept_up
 from report.cost import Bill, Price, Request, Team, list_bill
 from report.notation import share_text, tpm_text, usd_text
 from report.prices import SHIPPED, read_prices
@@ -24,16 +26,31 @@ COLUMNS = (
 
 
 def request_of(found: Result) -> Request | None:
-    """The mean request of the run; None where nobody knows how long replies were."""
-    whole = found.whole
-    if not whole.prompt_tokens.mean or whole.output_tokens.mean is None:
+    """The mean request of the levels that the endpoint kept up with, of the whole run where there
+    is none: an overloaded cache holds less. None where nobody knows how long replies were."""
+    levels = [step.summary for step in found.steps if kept_up(step.summary)] or [found.whole]
+    input_tokens = _mean((s.prompt_tokens.mean, s.prompt_tokens.count) for s in levels)
+    output_tokens = _mean((s.output_tokens.mean, s.output_tokens.count) for s in levels)
+    hit_share = _mean((s.hit_share, _answered_tokens(s)) for s in levels)
+    if not input_tokens or output_tokens is None:
         return None
-    cached = None if whole.hit_share is None else whole.hit_share * whole.prompt_tokens.mean
     return Request(
-        input_tokens=whole.prompt_tokens.mean,
-        cached_tokens=cached,
-        output_tokens=whole.output_tokens.mean,
+        input_tokens=input_tokens,
+        cached_tokens=None if hit_share is None else hit_share * input_tokens,
+        output_tokens=output_tokens,
     )
+
+
+def _mean(weighted: Iterable[tuple[float | None, float]]) -> float | None:
+    """Of the known values, each with its weight."""
+    known = [(value, weight) for value, weight in weighted if value is not None and weight]
+    weight = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / weight if weight else None
+
+
+def _answered_tokens(summary: Summary) -> float:
+    start_s, end_s = summary.window
+    return (summary.achieved_tpm or 0.0) * (end_s - start_s) / SECONDS_PER_MINUTE
 
 
 def bills(found: Result) -> Table:
@@ -57,8 +74,8 @@ def sentences(found: Result) -> list[str]:
         return []
     hit = None if request.cached_tokens is None else request.cached_tokens / request.input_tokens
     return [
-        f"A mean request of this run: {request.input_tokens:,.0f} tokens in, {share_text(hit)} of "
-        f"them cached, {request.output_tokens:,.0f} out. A team: {TEAM.developers} developers, "
+        f"A mean request of the levels it kept up with: {request.input_tokens:,.0f} tokens in, "
+        f"{share_text(hit)} of them cached, {request.output_tokens:,.0f} out. A team: {TEAM.developers} developers, "
         f"{tpm_text(TEAM.tpm)} input TPM, {TEAM.hours_per_day:g} h a day, "
         f"{TEAM.days_per_year:g} days a year. US dollars at list prices; rented GPUs: "
         "python -m report cost.",
