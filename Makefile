@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo live test lint bench setup clean
+.PHONY: demo live compare test lint bench setup clean
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -17,6 +17,9 @@ demo: $(READY)
 
 live: $(READY)
 	$(BIN)/python scripts/live.py
+
+compare: $(READY)
+	$(BIN)/python -m engine compare
 
 test: $(READY)
 	scripts/system_packages.sh

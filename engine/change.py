@@ -44,7 +44,7 @@ def _grown(profile: Profile, growth_tokens: int | None) -> Profile:
         return profile
     if growth_tokens >= profile.max_prompt_tokens:
         raise ValueError(
-            f"growth-tokens: accepted are less than the longest prompt ({profile.max_prompt_tokens})"
+            f"growth-tokens: accepted are less than the longest prompt, {profile.max_prompt_tokens}"
         )
     factor = growth_tokens / profile.growth_tokens.mean
     return replace(profile, growth_tokens=profile.growth_tokens.scaled(factor))

@@ -61,8 +61,10 @@ def draw_curve(points: Sequence[Point], path: Path) -> None:
             _band(hits, run, "hit_share", colour, marker, label, 0.01)
         _mark_published(ttft, [run[0] for run in series], developers)
         ttft.set(title="Time to first token, p50", ylabel="seconds (log)", yscale="log")
-        _log_seconds(ttft)
-        speed.set(title="Decode speed per user, p50", ylabel="tokens per second")
+        _log_numbers(ttft)
+        speed.set(title="Decode speed per user, p50", ylabel="tokens per second (log)")
+        speed.set_yscale("log")
+        _log_numbers(speed)
         throughput.set(title="Achieved TPM", ylabel="millions")
         hits.set(title="Prefix-cache hit share", ylabel="% of prompt tokens")
         hits.set_ylim(0, 101)
@@ -72,8 +74,7 @@ def draw_curve(points: Sequence[Point], path: Path) -> None:
             axis.set_xlabel("developers" if developers else "offered input TPM, millions")
             axis.set_xlim(left=0)
             axis.tick_params(which="both", length=0, pad=5)
-        for axis in (speed, throughput):
-            axis.set_ylim(bottom=0)
+        throughput.set_ylim(bottom=0)
         handles, labels = speed.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
         figure.savefig(path, dpi=130)
@@ -110,7 +111,7 @@ def _figure(size: tuple[float, float], title: str, points: Sequence[Point]) -> F
     figure = Figure(figsize=size, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr, call-arg]
     heading = tables.heading(points)
-    figure.suptitle(f"{title}\n", x=0.012, ha="left", fontsize=14, weight="bold")
+    figure.suptitle(f"{title}\n\n", x=0.012, ha="left", fontsize=14, weight="bold")
     figure.text(0.012, 1 - 0.42 / size[1], heading, fontsize=8.5, color=FAINT, va="top")
     figure.text(
         *(0.5, 0.5, "simulated"),
@@ -180,7 +181,7 @@ def _whisker(axis: Axes, row: int, ratio: Estimate, better_low: bool) -> None:
     )  # fmt: skip
 
 
-def _log_seconds(axis: Axes) -> None:
+def _log_numbers(axis: Axes) -> None:
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
