@@ -77,8 +77,8 @@ def sentences(found: Result) -> list[str]:
         f"A mean request of the levels it kept up with: {request.input_tokens:,.0f} tokens in, "
         f"{share_text(hit)} of them cached, {request.output_tokens:,.0f} out. "
         f"A team: {TEAM.developers} developers, {tpm_text(TEAM.tpm)} input TPM, "
-        f"{TEAM.hours_per_day:g} h a day, {TEAM.days_per_year:g} days a year. US dollars at list prices; rented GPUs: "
-        "python -m report cost.",
+        f"{TEAM.hours_per_day:g} h a day, {TEAM.days_per_year:g} days a year. "
+        "US dollars at list prices; rented GPUs: python -m report cost.",
         *(f"{price.model}: as of {price.as_of.isoformat()}, {price.source}" for price in prices()),
     ]
 

@@ -1,0 +1,51 @@
+from dataclasses import replace
+
+from measure.ledger import Ledger
+from measure.slo import Slo
+from report.headline import details, headline
+from report.notation import slo_text
+from report.result import result
+from tests.records import header
+from tests.runs import ladder_run
+
+LADDER = ladder_run(targets_tpm=(1e6, 2e6, 3.5e6))
+
+
+def test_the_capacity_is_said_with_its_objective_its_share_per_gpu_and_its_interval():
+    said = headline(result(LADDER, [Slo.parse("ttft_p50<5s")]))
+    assert said.startswith("SIMULATED sim:trtllm-like carries 2.")
+    assert "M input TPM (5" in said and "k per GPU) with TTFT p50 < 5 s, 95% interval " in said
+
+
+def test_a_real_endpoint_is_named_by_model_and_engine():
+    target = replace(header().target, simulated=False, engine="vllm", model="kimi")
+    said = headline(result(replace(LADDER, header=header(target=target))))
+    assert said.startswith("kimi on vllm ")
+
+
+def test_without_gpus_there_is_no_share_per_gpu():
+    target = replace(header().target, gpus=None)
+    assert "per GPU" not in headline(result(replace(LADDER, header=header(target=target))))
+
+
+def test_an_objective_that_nobody_asked_for_is_named_as_such():
+    assert "No objective was asked for; TTFT p50 < 1 s stands in." in details(result(LADDER))
+    asked = details(result(LADDER, [Slo.parse("ttft_p50<5s")]))
+    assert not [said for said in asked if "stands in" in said]
+
+
+def test_an_invalid_run_is_not_to_be_used():
+    assert details(result(Ledger(header())))[0].startswith("Do not use these numbers")
+
+
+def test_objectives_are_written_in_words():
+    texts = ("ttft_p50<1s", "ttft_p99<=500ms", "tps_p50>40", "failures<0.5%", "tpm>=2.5M")
+    assert [slo_text(Slo.parse(text)) for text in texts] == [
+        "TTFT p50 < 1 s",
+        "TTFT p99 <= 0.5 s",
+        "TPS p50 > 40",
+        "failures < 0.5%",
+        "TPM >= 2.50M",
+    ]
+    assert slo_text(Slo.parse("failures<10%")) == "failures < 10%"
+    assert slo_text(Slo.parse("ttft_from_schedule_p90<2s")) == "TTFT from schedule p90 < 2 s"
