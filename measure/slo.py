@@ -173,6 +173,8 @@ def meets(turns: Sequence[TurnRecord], slos: Sequence[Slo]) -> list[bool] | None
     for slo in timings:
         if alive and all(TIMINGS[slo.metric].turn(record) is None for record in alive):
             return None
+    if not timings:
+        return [r.outcome in ANSWERED for r in turns] or None
     return [
         r.outcome in ANSWERED and all(_turn_meets(r, slo) for slo in timings) for r in turns
     ] or None

@@ -59,5 +59,5 @@ def result(ledger: Ledger, slos: Sequence[Slo] = ()) -> Result:
         verdict=judge(evidence),
         slos=tuple(slos),
         objectives=objectives,
-        columns=Columns.of(ledger.records),
+        columns=tally.columns,
     )

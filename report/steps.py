@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from measure.columns import Columns
 from measure.ledger import Ledger
-from measure.record import Level, TurnRecord
+from measure.record import Level
 from measure.tally import Summary, Tally
 
 WARM_UP_SHARE = 0.3  # of a level's length; ENGINE.md, "Real time, HTTP, time compression", rule 5
@@ -34,7 +34,7 @@ def steps(
         raise ValueError(f"warm-up share {warm_up_share} is not at least 0 and below 1")
     tally = tally or Tally(ledger.records)
     found = []
-    for level, end_s in _ended(ledger):
+    for level, end_s in _ended(ledger, tally.columns):
         start_s = level.started_at_s + warm_up_share * (end_s - level.started_at_s)
         found.append(Step(level, (start_s, end_s), tally.summary((start_s, end_s))))
     return found
@@ -42,21 +42,22 @@ def steps(
 
 def whole_run(ledger: Ledger, *, tally: Tally | None = None) -> Summary:
     """Every turn of the run, warm-ups and drain included."""
-    first_s = min((record.scheduled_at_s for record in ledger.records), default=0.0)
-    return (tally or Tally(ledger.records)).summary((min(first_s, 0.0), _end_s(ledger.records)))
+    tally = tally or Tally(ledger.records)
+    first_s = tally.columns.scheduled_at_s.min(initial=0.0)
+    return tally.summary((float(first_s), _end_s(tally.columns)))
 
 
-def _ended(ledger: Ledger) -> list[tuple[Level, float]]:
+def _ended(ledger: Ledger, columns: Columns) -> list[tuple[Level, float]]:
     levels = ledger.levels or [Level(index=0, target_tpm=None, developers=None, started_at_s=0.0)]
     begins = [level.started_at_s for level in levels[1:]]
-    fallbacks = [*begins, max(_end_s(ledger.records), levels[-1].started_at_s)]
+    fallbacks = [*begins, max(_end_s(columns), levels[-1].started_at_s)]
     return [
         (level, fallback_s if level.ended_at_s is None else level.ended_at_s)
         for level, fallback_s in zip(levels, fallbacks, strict=True)
     ]
 
 
-def _end_s(records: Sequence[TurnRecord]) -> float:
+def _end_s(columns: Columns) -> float:
     """Just after the last thing that happened: a window is half open and must hold it."""
-    last_s = max((max(r.scheduled_at_s, r.ended_at_s) for r in records), default=0.0)
+    last_s = max(at_s.max(initial=0.0) for at_s in (columns.scheduled_at_s, columns.ended_at_s))
     return math.nextafter(last_s, math.inf)
