@@ -97,7 +97,7 @@ def draw_what_ifs(base: Point, changes: Sequence[Point], path: Path) -> None:
                     _whisker(axis, row, ratio, better_low=name == "ttft_p50_s")
             axis.axvline(1, color=BASE, linewidth=1)
             axis.set(title=what, xscale="log")
-            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
             axis.xaxis.set_minor_formatter(NullFormatter())
             axis.tick_params(which="both", length=0, pad=5)
@@ -176,7 +176,7 @@ def _whisker(axis: Axes, row: int, ratio: Estimate, better_low: bool) -> None:
         axis.plot([ratio.low, ratio.high], [row, row], color=colour, linewidth=3, alpha=0.4)
     axis.plot(ratio.value, row, "o", color=colour, markersize=6)
     axis.annotate(
-        f"{ratio.value:.2f}", (ratio.value, row), xytext=(0, 6), textcoords="offset points",
+        f"{ratio.value:.3g}", (ratio.value, row), xytext=(0, 6), textcoords="offset points",
         ha="center", fontsize=8, color=INK,
     )  # fmt: skip
 
