@@ -8,10 +8,12 @@ from locust.env import Environment
 
 import csv
 import io
+import sys
 import time
 from dataclasses import replace
 from typing import Any
 
+import gevent
 import pytest
 from flask.testing import FlaskClient
 
@@ -23,6 +25,12 @@ from measure.record import Level
 from tests.records import failed_record, turn_record
 
 ROUTES = ("", "page.js", "page.css", "uPlot.iife.min.js", "data", "turns.csv", "levels.csv")
+
+
+@pytest.fixture(autouse=True)
+def _no_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locust's web UI reads this process's command line, which is pytest's."""
+    monkeypatch.setattr(sys, "argv", ["locust"])
 
 
 class Developer(User):
@@ -90,10 +98,12 @@ def test_a_page_is_told_only_what_is_new_and_everything_of_a_new_run():
     tab, client = site()
     live, run = shown()
     tab.begin(run)
+    gevent.sleep(0)  # the sampler has looked, at 100 s
     live.level(Level(index=0, target_tpm=1e6, developers=None, started_at_s=0.0))
     live.add(turn_record())
     first = client.get("/coding-agents/data").json
-    assert len(first["live"]["windows"]) == len(first["live"]["dots"]) == 1
+    assert [window["turns"] for window in first["live"]["windows"]] == [1, 0, 0]
+    assert len(first["live"]["dots"]) == 1
     known = {"run": "first", "since": first["live"]["serial"], "seen": first["live"]["now_s"]}
     again = client.get("/coding-agents/data", query_string=known).json
     assert again["live"]["windows"] == again["live"]["dots"] == []
