@@ -24,24 +24,30 @@ from tabulate import tabulate
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the made-up runs are those of the tests
 
-from measure.ledger import TURN_FIELDS, Header, LedgerWriter  # noqa: E402
-from measure.record import TurnRecord  # noqa: E402
+from engine import offline  # noqa: E402
+from engine.presets import PRESETS  # noqa: E402
+from measure.ledger import TURN_FIELDS, Header, Ledger, LedgerWriter  # noqa: E402
+from measure.record import Level, TurnRecord  # noqa: E402
 from report.baseline import Limit, regressions  # noqa: E402
 from report.compare import Run  # noqa: E402
 from report.resample import Clusters, interval, quantiles  # noqa: E402
 from tests.known_truth import known_run, queue_ttft_s  # noqa: E402
+from tests.records import header, turn_record  # noqa: E402
 from tests.runs import ladder_run  # noqa: E402
+from workload.profiles import load_profile  # noqa: E402
 
 TURNS = 1_000_000
 SESSION_TURNS = 7
 MEAN_CHUNKS = 450  # WORKLOAD: mean output tokens, one a chunk
-RUNS = 400  # of each coverage
-PAIRS = 200  # of each rate of the gate
+RUNS = 200  # of each coverage
+ENGINE = "trtllm-like"
+ENGINES = 16  # runs of it
+PAIRS = 100  # of each rate of the gate
 Row = tuple[str, float, str]
 
 
 def main(turns: int = TURNS) -> list[Row]:
-    return [*_speed(turns), *_coverage(), *_gate()]
+    return [*_speed(turns), *_coverage(), *_gate(), *_gate_on_an_engine()]
 
 
 def _speed(turns: int) -> Iterator[Row]:
@@ -57,8 +63,9 @@ def _speed(turns: int) -> Iterator[Row]:
         )
         name = f"python -m report, {turns:,} turns with chunk times"
         yield name, time.perf_counter() - began, "s"
-        peak_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        yield f"{name}: peak memory", peak_kb / 1e6, "GB"
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        yield f"{name}: CPU", used.ru_utime + used.ru_stime, "s"
+        yield f"{name}: peak memory", used.ru_maxrss / 1e6, "GB"
 
 
 def _write(path: Path, turns: int) -> None:
@@ -82,10 +89,10 @@ def _write(path: Path, turns: int) -> None:
             out.write(between + head + gaps[number % len(gaps)] + tail)
 
 
-def _line(path: Path, header: Header, record: TurnRecord) -> tuple[bytes, bytes]:
+def _line(path: Path, first: Header, record: TurnRecord) -> tuple[bytes, bytes]:
     """What stands in a turn's line after its session, before and after its chunk gaps."""
     scratch = path.with_suffix(".scratch")
-    with LedgerWriter(scratch, header) as writer:
+    with LedgerWriter(scratch, first) as writer:
         writer.write(TurnRecord(**{name: _plain(getattr(record, name)) for name in TURN_FIELDS}))
     line = scratch.read_bytes().splitlines(keepends=True)[1]
     scratch.unlink()
@@ -144,6 +151,49 @@ def _fails(limit: Limit, turns: int, slower: float, pair: int) -> bool:
     now = known_run([1e6], lambda tpm: slower * queue_ttft_s(tpm), turns=turns, seed=2 * pair + 1)
     (found,) = regressions(Run(Path("now"), now), Run(Path("main"), base), [limit])
     return bool(found.fails)
+
+
+def _gate_on_an_engine() -> Iterator[Row]:
+    """False alarms on a simulated engine, whose turns share a queue: every pair is of one engine
+    under one load, with other sessions."""
+    limits = [Limit.parse("ttft_p50=10%"), Limit.parse("tps_p50=10%")]
+    for tpm in (1.5e6, 2.2e6):
+        for hold_s in (480.0, 1500.0):
+            runs = [Run(Path(str(seed)), _simulated(tpm, hold_s, seed)) for seed in range(ENGINES)]
+            pairs = [
+                (runs[at], runs[(at + apart) % ENGINES])
+                for apart in (1, 3, 5)
+                for at in range(ENGINES)
+            ]
+            judged = [regressions(now, base, limits) for base, now in pairs]
+            for at, limit in enumerate(limits):
+                failed = sum(bool(found[at].fails) for found in judged)
+                yield (
+                    f"gate fails, {limit.text}, unchanged {ENGINE} (simulated), {tpm / 1e6:g}M TPM "
+                    f"for {hold_s / 60:g} min, of {len(pairs)} pairs",
+                    failed,
+                    "",
+                )
+
+
+def _simulated(tpm: float, hold_s: float, seed: int) -> Ledger:
+    load = offline.Load(levels_tpm=(tpm,), hold_s=hold_s)
+    run = offline.run(PRESETS[ENGINE], load_profile("seed"), load, seed=seed)
+    level = Level(index=0, target_tpm=tpm, developers=None, started_at_s=0.0, ended_at_s=hold_s)
+    return Ledger(header(), [_seen(turn) for turn in run.turns if turn.outcome == "ok"], [level])
+
+
+def _seen(turn: offline.SimulatedTurn) -> TurnRecord:
+    stamps = ("scheduled_at_s", "sent_at_s", "first_token_at_s", "ended_at_s")
+    counts = ("prompt_tokens", "cached_tokens", "output_tokens", "output_chunks")
+    names = ("session", "turn", *stamps, *counts)
+    values = {name: getattr(turn, name) for name in names}
+    return turn_record(
+        **values,
+        last_token_at_s=turn.ended_at_s,
+        planned_prompt_tokens=turn.prompt_tokens,
+        first_chunk_tokens=None,
+    )
 
 
 if __name__ == "__main__":

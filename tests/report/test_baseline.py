@@ -129,3 +129,13 @@ def test_an_unchanged_endpoint_rarely_fails_and_a_slower_one_often_does():
 
     assert sum(fails(1.0, 2 * pair) for pair in range(50)) <= 4
     assert sum(fails(1.6, 2 * pair) for pair in range(50)) >= 33
+
+
+def test_a_baseline_that_had_not_settled_cannot_fail_a_run():
+    """Close to saturation runs of one engine differ by more than their turns tell."""
+    base = known_run(LEVEL, sigma=0.1)
+    for row, record in enumerate(base.records):
+        if record.scheduled_at_s > 390:  # the second half of the window
+            base.records[row] = replace(record, first_token_at_s=record.first_token_at_s + 1.0)
+    found = held("ttft_p50=10%", base, known_run(LEVEL, slower(9), sigma=0.1))
+    assert (found.fails, found.reason) == (None, "the baseline had not settled at this level")
