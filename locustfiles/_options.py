@@ -97,7 +97,8 @@ def add_arguments(parser: Any) -> None:
     """Adds tokenswarm's options; each has an environment variable TOKENSWARM_<NAME>."""
     # --profile is Locust's own option, a label for grouping runs: ours is that label's meaning.
     profile = os.environ.get("TOKENSWARM_PROFILE", "seed")
-    parser.set_defaults(profile=profile, stop_timeout="120")
+    # Who reaches the web UI may type in a host, and the key goes there: Locust's default is everyone.
+    parser.set_defaults(profile=profile, stop_timeout="120", web_host="127.0.0.1")
 
     def add(name: str, *, in_form: bool = True, **settings: Any) -> None:
         """in_form: a start form of the web UI has it. Not what opens files or switches checks off,

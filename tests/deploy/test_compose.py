@@ -100,12 +100,22 @@ def test_only_master_and_workers_get_the_key_and_only_by_environment(services):
 
 
 @pytest.mark.parametrize("name", ["master", "worker"])
+def test_turns_may_end_and_results_be_written_before_the_kill(services, name):
+    stop_timeout_s = float(parsed_locust(services[name]["command"]).stop_timeout)
+    minutes, seconds = re.fullmatch(r"(\d+)m(\d+)s", services[name]["stop_grace_period"]).groups()
+    assert 60 * int(minutes) + int(seconds) >= stop_timeout_s + 30
+    assert services[name]["init"] is True
+
+
+@pytest.mark.parametrize("name", ["master", "worker"])
 def test_locusts_parser_accepts_the_commands(services, name):
     options = parsed_locust(services[name]["command"])
     assert getattr(options, name) is True
     assert options.metrics_host == "0.0.0.0"
     if name == "worker":
         assert options.master_host == "master"
+    else:
+        assert options.web_host == "0.0.0.0"  # of the container; published on loopback only
 
 
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="no prometheus installed")

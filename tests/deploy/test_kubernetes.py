@@ -101,6 +101,9 @@ def test_the_key_is_empty_here_and_comes_from_the_secret_alone():
 def test_pods_run_as_a_user_and_images_are_pinned(name):
     pod = of_kind("Deployment")[name]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    own = container(name)["securityContext"]
+    assert own == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     assert re.search(r":v?\d+\.\d+\.\d+$", container(name)["image"])
     if name != "prometheus":
         assert pod["securityContext"]["runAsUser"] == 10001
@@ -117,7 +120,8 @@ def test_volumes_are_mounted_where_the_programs_look():
     assert mounts == {"configuration": "/etc/prometheus", "series": "/prometheus"}
 
 
-def test_a_worker_may_end_its_turns_before_it_is_killed():
-    spec = of_kind("Deployment")["worker"]["spec"]["template"]["spec"]
-    worker = parsed_locust(container("worker")["args"])
-    assert spec["terminationGracePeriodSeconds"] > float(worker.stop_timeout)
+@pytest.mark.parametrize("name", ["master", "worker"])
+def test_turns_may_end_and_results_be_written_before_the_kill(name):
+    spec = of_kind("Deployment")[name]["spec"]["template"]["spec"]
+    stop_timeout_s = float(parsed_locust(container(name)["args"]).stop_timeout)
+    assert spec["terminationGracePeriodSeconds"] >= stop_timeout_s + 30
