@@ -5,6 +5,7 @@ from __future__ import annotations
 from measure.verdict import INVALID, kept_up
 from report.capacity import Capacity
 from report.curve import CurvePoint
+from report.interval import Interval
 from report.notation import interval_text, number_text, second_name, slo_text, tpm_text
 from report.result import Result
 
@@ -26,7 +27,7 @@ def details(found: Result) -> list[str]:
     """What qualifies the headline, a sentence each."""
     said = [NOT_VALID] if found.verdict.grade == INVALID else []
     highest = max(
-        (p for p in found.curve.points if kept_up(p.summary) and p.ttft_p50_s.value is not None),
+        (p for p in found.curve.points if _was_calm(p) and p.ttft_p50_s.value is not None),
         key=lambda p: p.offered_tpm.value or 0.0,
         default=None,
     )
@@ -37,6 +38,10 @@ def details(found: Result) -> list[str]:
     if not found.slos and found.curve.capacities:
         said.append(f"No objective was asked for; {slo_text(found.objectives[0])} stands in.")
     return said
+
+
+def _was_calm(point: CurvePoint) -> bool:
+    return kept_up(point.summary) and point.steadiness.steady is not False
 
 
 def name(found: Result) -> str:
@@ -52,8 +57,7 @@ def _carries(found: Result, capacity: Capacity) -> str:
     if capacity.bound == "within" and capacity.tpm.value is not None:
         per_gpu = found.curve.per_gpu(capacity.tpm).value
         share = "" if per_gpu is None else f" ({tpm_text(per_gpu)} per GPU)"
-        low, high = capacity.tpm.low, capacity.tpm.high
-        between = "" if low is None else f", 95% interval {tpm_text(low)} to {tpm_text(high)}"
+        between = _between(capacity.tpm)
         carried = tpm_text(capacity.tpm.value)
         return f"carries {carried} input TPM{share} with {under}{between}{_doubt(capacity)}."
     if capacity.bound == "above":
@@ -68,6 +72,16 @@ def _carries(found: Result, capacity: Capacity) -> str:
     return f"has no known capacity with {under}: {capacity.reason or 'too little was measured'}."
 
 
+def _between(tpm: Interval) -> str:
+    """An end without a bound lies beyond the levels tried, as far as the run can tell."""
+    if tpm.low is None and tpm.high is None:
+        return ", 95% interval open at both ends"
+    if tpm.low is None or tpm.high is None:
+        bound = f"up to {tpm_text(tpm.high)}" if tpm.low is None else f"from {tpm_text(tpm.low)} on"
+        return f", 95% interval {bound}"
+    return f", 95% interval {tpm_text(tpm.low)} to {tpm_text(tpm.high)}"
+
+
 def _doubt(capacity: Capacity) -> str:
     """Where too few turns decide it."""
     return "" if capacity.claimed else f"; too few turns to claim it ({capacity.reason})"
@@ -80,8 +94,8 @@ def _at(found: Result, point: CurvePoint) -> str:
     if point.decode_tps_p50.value is not None:
         speed = f", a developer sees {number_text(point.decode_tps_p50.value)} tokens per second"
     return (
-        f"At {tpm_text(point.offered_tpm.value)}, the highest level it kept up with, TTFT p50 is "
-        f"{ttft} {seconds}{speed}."
+        f"At {tpm_text(point.offered_tpm.value)}, the highest level it kept up with steadily, TTFT p50 "
+        f"is {ttft} {seconds}{speed}."
     )
 
 

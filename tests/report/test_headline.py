@@ -1,8 +1,11 @@
 from dataclasses import replace
 
+import pytest
+
 from measure.ledger import Ledger
 from measure.slo import Slo
 from report.headline import details, headline
+from report.interval import Interval
 from report.notation import slo_text
 from report.result import result
 from tests.records import header
@@ -49,3 +52,20 @@ def test_objectives_are_written_in_words():
     ]
     assert slo_text(Slo.parse("failures<10%")) == "failures < 10%"
     assert slo_text(Slo.parse("ttft_from_schedule_p90<2s")) == "TTFT from schedule p90 < 2 s"
+
+
+@pytest.mark.parametrize(
+    ("tpm", "said"),
+    [
+        (Interval(2e6, 1.5e6, 2.5e6), "95% interval 1.50M to 2.50M."),
+        (Interval(2e6, 1.5e6, None), "95% interval from 1.50M on."),
+        (Interval(2e6, None, 2.5e6), "95% interval up to 2.50M."),
+        (Interval(2e6), "95% interval open at both ends."),
+    ],
+)
+def test_an_end_without_a_bound_is_said_to_be_open(tpm, said):
+    found = result(LADDER, [Slo.parse("ttft_p50<5s")])
+    capacity = replace(found.curve.capacities[-1], tpm=tpm, bound="within", claimed=True)
+    assert headline(replace(found, curve=replace(found.curve, capacities=(capacity,)))).endswith(
+        said
+    )
