@@ -94,8 +94,8 @@ def _at(found: Result, point: CurvePoint) -> str:
     if point.decode_tps_p50.value is not None:
         speed = f", a developer sees {number_text(point.decode_tps_p50.value)} tokens per second"
     return (
-        f"At {tpm_text(point.offered_tpm.value)}, the highest level it kept up with steadily, TTFT p50 "
-        f"is {ttft} {seconds}{speed}."
+        f"At {tpm_text(point.offered_tpm.value)}, the highest level it kept up with steadily, "
+        f"TTFT p50 is {ttft} {seconds}{speed}."
     )
 
 
