@@ -128,10 +128,10 @@ def test_bad_input_names_itself_and_what_is_accepted(command, said, capsys):
 
 
 def test_the_presets_meet_the_study_on_a_few_seeds():
-    """`make compare` shows it with 24 seeds of 40 minutes; here 8 of 20, which scatter by 10 %."""
-    load = Load(levels_tpm=(TPM,), hold_s=1_200, ramp_s=360)
+    """`make compare` shows it with 24 seeds; the median of 5 scatters by 7, 11 and 15 %."""
+    load = Load(levels_tpm=(TPM,), hold_s=2_400, ramp_s=720)
     cases = [Case(label=n, preset=PRESETS[n], profile=SEED, load=load) for n in PUBLISHED]
-    together, trtllm, sglang = sweep(cases, range(1, 9), processes=2)
+    together, trtllm, sglang = sweep(cases, range(1, 6), processes=2)
     for point, allowed in ((together, 0.2), (trtllm, 0.25), (sglang, 0.4)):
         published = PUBLISHED[point.case.label].ttft_p50_s
         assert value(point, "ttft_p50_s") == pytest.approx(published, rel=allowed)
