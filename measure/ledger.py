@@ -34,6 +34,7 @@ from measure.record import Level, TurnRecord
 
 FORMAT = 1
 GAP_DECIMALS = 4  # 0.1 ms
+READ_BYTES = 1 << 20  # a line is 4 kB: the usual buffer holds two
 GAPS = b'"chunk_gaps_s":['
 TURN_FIELDS = tuple(field.name for field in fields(TurnRecord))
 T = TypeVar("T")
@@ -128,7 +129,7 @@ def read(path: Path, *, chunk_gaps: bool = True) -> Ledger:
 
     Raises LedgerError that names the file and the line, OSError where it cannot be opened.
     """
-    with path.open("rb") as lines:
+    with path.open("rb", buffering=READ_BYTES) as lines:
         contents = _Contents(_read_header(path, next(lines, b"")), chunk_gaps)
         for number, line in enumerate(lines, 2):
             entry = _decode(line if chunk_gaps else _without_gaps(line))
