@@ -4,7 +4,7 @@ same order, on any number of processes."""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -77,7 +77,7 @@ def sweep(
     ]
 
 
-def _figures_of(jobs: Sequence[tuple[Case, int]], workers: int):  # type: ignore[no-untyped-def]
+def _figures_of(jobs: Sequence[tuple[Case, int]], workers: int) -> Iterator[Figures]:
     if workers <= 1:
         yield from map(_run, jobs)
         return

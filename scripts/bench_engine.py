@@ -1,6 +1,6 @@
 """What the engine costs offline, in virtual time: CPU per simulated minute, steps per second.
 
-    python scripts/bench_engine.py
+python scripts/bench_engine.py
 """
 
 from __future__ import annotations
