@@ -13,10 +13,12 @@ Whole records, not sketches: 2.5M TPM is 28 turns a minute, so the master's perc
 from __future__ import annotations
 
 from locust.env import Environment
+from locust.exception import RPCError
 from locust.runners import MasterRunner, WorkerRunner
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -232,7 +234,8 @@ def install_on_worker(
     on_target: Callable[[float | None, int | None, float], None],
 ) -> None:
     """Ships the feed's turns to the master, takes its targets, on_target(tpm, level, ramp_s), and
-    stops when it says so."""
+    stops when it says so. A worker that is told to leave (SIGTERM, Ctrl-C) ends its turns and ships
+    them first."""
     assert isinstance(environment.runner, WorkerRunner)
     link, runner = WorkerLink(status), environment.runner
     feed.subscribe(link.add, on_health=link.add_health)
@@ -244,7 +247,16 @@ def install_on_worker(
         link.serial = msg.data["serial"]
         on_target(msg.data["tpm"], msg.data["level"], msg.data["ramp_s"])
 
+    def leave(**_kw: Any) -> None:
+        if not status().ended:
+            runner.stop()
+            with suppress(RPCError):  # the master is gone: the worker's ledger has them
+                runner._send_stats()
+
     environment.events.report_to_master.add_listener(report)
+    # The last listener is the first to be called: before Locust's own, which says goodbye. What
+    # comes after that, the master refuses.
+    environment.events.quitting.add_listener(leave)
     environment.runner.register_message(_TARGET, take)
     environment.runner.register_message(_STOP, lambda **_kw: runner.stop(), concurrent=True)
 

@@ -73,6 +73,21 @@ def test_workers_started_by_hand_and_master_agree(stack: Stack) -> None:
     assert "SIMULATED" in finished.out and "Traceback" not in finished.printed
 
 
+def test_a_worker_that_is_told_to_leave_hands_over_its_last_turns(stack: Stack) -> None:
+    """As Docker and Kubernetes do it, with turns under way."""
+    url = stack.engine(*SPEED)
+    master, (leaver, other) = _cluster(stack, "left", url)
+    folder = stack.runs / "left"
+    assert until(lambda: _all_have_sent(folder, 2), RUN_TIMEOUT_S), master.err.read_text()
+    leaver.process.send_signal(signal.SIGTERM)
+    assert leaver.wait().code == 0
+    finished = master.wait()
+    assert other.wait().code == 0
+    sent = [turn for path in folder.glob("worker-*.jsonl") for turn in _listed(read(path))]
+    assert sorted(_listed(read(folder / "ledger.jsonl"))) == sorted(sent)
+    assert "INVALID  workers: 1 worker of 2 workers" in finished.out
+
+
 @dataclass(frozen=True)
 class KilledWorker:
     """A run that lost one of its two workers in the first level."""
@@ -87,11 +102,7 @@ def killed(stack: Stack) -> KilledWorker:
     master, (victim, survivor) = _cluster(stack, "killed", url)
     folder = stack.runs / "killed"
 
-    def both_have_sent() -> bool:
-        ledgers = [path.read_bytes() for path in folder.glob("worker-*.jsonl")]
-        return len(ledgers) == 2 and all(ledger.count(b"\n") > 3 for ledger in ledgers)
-
-    assert until(both_have_sent, RUN_TIMEOUT_S), master.err.read_text()
+    assert until(lambda: _all_have_sent(folder, 2), RUN_TIMEOUT_S), master.err.read_text()
     os.killpg(victim.process.pid, signal.SIGKILL)
     finished = master.wait()
     survivor.wait()
@@ -135,6 +146,11 @@ def _cluster(stack: Stack, name: str, url: str) -> tuple[Started, tuple[Started,
     )
     worker = ("--worker", "--master-port", port)
     return master, (stack.start_locust(LADDER, *worker), stack.start_locust(LADDER, *worker))
+
+
+def _all_have_sent(folder: Path, workers: int) -> bool:
+    ledgers = [path.read_bytes() for path in folder.glob("worker-*.jsonl")]
+    return len(ledgers) == workers and all(ledger.count(b"\n") > 3 for ledger in ledgers)
 
 
 def _agree(folder: Path, url: str) -> None:
