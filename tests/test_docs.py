@@ -115,8 +115,8 @@ def test_locust_commands_are_accepted_by_the_real_parser_and_options(tmp_path):
 @pytest.mark.parametrize("module", ["workload", "report", "engine"])
 def test_options_of_python_commands_exist(module):
     for words in commands_of("python", "-m", module):
-        offline = [word for word in words[3:4] if word in OFFLINE]
-        shown = run("-m", module, *offline, "--help")
+        subcommand = [word for word in words[3:4] if word in (*OFFLINE, "compare", "cost")]
+        shown = run("-m", module, *subcommand, "--help")
         assert shown.returncode == 0, shown.stderr
         known = set(re.findall(r"--[a-z][a-z-]+", shown.stdout))
         assert {word for word in words if word[:2] == "--"} <= known
@@ -130,7 +130,23 @@ def test_the_workload_command_runs_as_shown():
 
 
 def test_the_report_commands_run_as_shown(tmp_path):
-    folder = tmp_path / "runs" / "demo"
+    for name in ("demo", "trtllm", "sglang"):
+        write_made_up_run(tmp_path / "runs" / name)
+    for words in commands_of("python", "-m", "report"):
+        shown = run(*words[1:], cwd=tmp_path)
+        judged = "--slo" in words and words[3] != "cost"
+        assert shown.returncode in ((0, 1, 3) if judged else (0,)), shown.stderr
+        assert "SIMULATED" in shown.stdout
+        for at, word in enumerate(words):
+            if word == "--slo":
+                assert Slo.parse(words[at + 1]).text in shown.stdout
+            if word in ("--plot", "--html", "--markdown"):
+                assert (tmp_path / words[at + 1]).is_file()
+            if word == "--export":
+                assert list((tmp_path / words[at + 1]).glob("*.csv"))
+
+
+def write_made_up_run(folder: Path) -> None:
     folder.mkdir(parents=True)
     made_up = ladder_run()
     with LedgerWriter(folder / "ledger.jsonl", made_up.header) as writer:
@@ -138,15 +154,6 @@ def test_the_report_commands_run_as_shown(tmp_path):
             writer.write_level(level)
         for record in made_up.records:
             writer.write(record)
-    for words in commands_of("python", "-m", "report"):
-        shown = run(*words[1:], cwd=tmp_path)
-        assert shown.returncode in ((0, 1, 3) if "--slo" in words else (0,)), shown.stderr
-        assert "SIMULATED" in shown.stdout
-        for at, word in enumerate(words):
-            if word == "--slo":
-                assert Slo.parse(words[at + 1]).text in shown.stdout
-            if word == "--plot":
-                assert (tmp_path / words[at + 1]).is_file()
 
 
 def test_the_profile_file_is_accepted():
@@ -185,7 +192,9 @@ def test_every_path_that_a_page_names_exists(page):
     text = page.read_text()
     links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
     missing = [link for link in links if not (page.parent / link).exists()]
-    folders = "workload|client|measure|exporters|locustfiles|report|engine|tests|scripts|docs"
+    folders = (
+        "workload|client|measure|exporters|locustfiles|report|engine|deploy|tests|scripts|docs"
+    )
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", text)
     missing += [path for path in named if not (ROOT / path).exists()]
     assert not missing
