@@ -178,6 +178,7 @@ class MasterLink:
     @property
     def workers_lost(self) -> int:
         """That missed their heartbeats or went away before the run was stopped."""
+        self._notice_the_lost()  # where none is left to report
         return len(self._lost)
 
     @property

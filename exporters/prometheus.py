@@ -20,7 +20,7 @@ from measure.health import Health
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
     """A master's view of its workers. by_state: how many are ready, spawning, running, missing;
-    lost: heartbeats that stopped, since the start; without_page: connected, and not to be scraped;
+    lost: of the run, gone before its end; without_page: connected, and not to be scraped;
     refused_records: turn records of a run that this master does not know."""
 
     by_state: Mapping[str, int]
@@ -107,7 +107,7 @@ class Page(Collector):
             states.add_metric((self._process, state), count)
         yield states
         yield self._family(
-            CounterMetricFamily, "workers_lost", "Workers whose heartbeats stopped", workers.lost
+            CounterMetricFamily, "workers_lost", "Workers of the run that are gone", workers.lost
         )
         yield self._family(
             GaugeMetricFamily,

@@ -1,7 +1,8 @@
 """Dashboard: the engine's own /metrics beside what its clients saw.
 
 The names are those of vLLM (and the embedded engine), SGLang and TensorRT-LLM (`trtllm-serve` at
-/prometheus/metrics), read in their sources: vllm/v1/metrics/loggers.py, sglang/srt/metrics,
+/prometheus/metrics), read in their sources: vllm/v1/metrics/loggers.py and
+vllm/v1/spec_decode/metrics.py, sglang/srt/observability/metrics_collector.py,
 tensorrt_llm/metrics/collector.py.
 """
 
@@ -123,7 +124,7 @@ _INSIDE = Row(
         Panel(
             title="KV cache in use",
             description="Share of the KV pool. Near 1 requests wait or are preempted. vLLM "
-            "kv_cache_usage_perc (gpu_cache_usage_perc before 0.10), SGLang token_usage, "
+            "kv_cache_usage_perc (gpu_cache_usage_perc before 0.9), SGLang token_usage, "
             "TensorRT-LLM kv_cache_utilization.",
             queries=(
                 Query(

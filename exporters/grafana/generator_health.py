@@ -35,7 +35,7 @@ _LOSSES = Row(
         ),
         _count(
             "Workers lost",
-            "Workers whose heartbeats stopped since the master began. Their sessions are gone.",
+            "Workers of the run whose heartbeats stopped or that left. Their sessions are gone.",
             or_zero("sum(tokenswarm_workers_lost_total)"),
             4,
             1,

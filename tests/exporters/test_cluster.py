@@ -230,6 +230,13 @@ def test_the_only_worker_is_lost_too():
     assert (link.workers_lost, link.workers_unreported) == (1, 0)
 
 
+def test_the_last_worker_is_missed_although_none_is_left_to_report():
+    link, runner, _ = linked("a")
+    link.take("a", report())
+    runner.worker_ids.remove("a")
+    assert link.workers_lost == 1
+
+
 def test_workers_that_stop_when_they_are_asked_to_are_not_lost():
     link, runner, _ = linked("a", "b")
     for client_id in ("a", "b"):
