@@ -1,7 +1,7 @@
 """The commands of docker-compose.yml, run here exactly as they stand there.
 
-Only names of services become 127.0.0.1. In containers master and worker have a port 9646 each; here
-it is the worker's, and the master's page is on 9647.
+Names of services become 127.0.0.1, and ports become free ones of this machine, in the commands as
+in the health checks: containers have an address each.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +24,43 @@ import pytest
 import yaml
 
 from measure.ledger import read_run
-from tests.e2e.stack import ROOT, RUN_TIMEOUT_S, START_TIMEOUT_S, metrics, until
+from tests.e2e.stack import ROOT, RUN_TIMEOUT_S, START_TIMEOUT_S, free_port, metrics, until
 
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 # `locust` and `python` are those of the environment that the tests run in, as in the image.
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 DEFAULTS = {"ENGINE_PRESET": "trtllm-like", "ENGINE_SPEED": "20", "TARGET": "http://engine:8000"}
-PORTS = (8000, 8089, 5557, 9646, 9647)
+SERVICE_PORTS = (
+    *(("engine", "8000"), ("master", "8089"), ("master", "5557"), ("master", "9646")),
+    *(("worker", "9646"), ("prometheus", "9090"), ("pushgateway", "9091")),
+)
 
 
-def words(command: list[str]) -> list[str]:
-    """As Compose has them, with DEFAULTS in the place of the .env file, and addresses from here."""
-    resolved = [_filled(word) for word in command]
+@cache
+def here(service: str, port: str) -> str:
+    """The port on this machine that is this port of the service's container."""
+    assert (service, port) in SERVICE_PORTS
+    return str(free_port())
+
+
+def words(name: str, command: list[str]) -> list[str]:
+    """Of a service, as Compose has them, with DEFAULTS in the place of the .env file, and ports and
+    addresses from here."""
+    resolved = [local(name, _filled(word)) for word in command]
     if "--master-host" in resolved:
         resolved[resolved.index("--master-host") + 1] = "127.0.0.1"
-    if "--master" in resolved:
-        resolved[resolved.index("--metrics-port") + 1] = "9647"
     return resolved
 
 
-def local(url: str) -> str:
-    for service in SERVICES:
-        url = url.replace(f"http://{service}:", "http://127.0.0.1:")
-    return url
+def local(name: str, word: str) -> str:
+    """A word of this service: a port, an address, or anything else."""
+    if (name, word) in SERVICE_PORTS:
+        return here(name, word)
+    for service, port in SERVICE_PORTS:
+        for address in (service, "127.0.0.1") if service == name else (service,):
+            if f"http://{address}:{port}" in word:
+                return word.replace(f"{address}:{port}", f"127.0.0.1:{here(service, port)}")
+    return word
 
 
 def _filled(word: str) -> str:
@@ -54,11 +68,6 @@ def _filled(word: str) -> str:
         if word.startswith("${" + name):
             return value
     return word
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 class Services:
@@ -71,16 +80,20 @@ class Services:
             "HOME": str(folder),
             "TOKENSWARM_CACHE": str(cache),
             "TOKENSWARM_RUNS": str(folder / "runs"),
+            # Locust's own ports stand in no command.
+            "LOCUST_WEB_PORT": here("master", "8089"),
+            "LOCUST_MASTER_BIND_PORT": here("master", "5557"),
+            "LOCUST_MASTER_NODE_PORT": here("master", "5557"),
         }
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, name: str) -> None:
         given = SERVICES[name].get("environment", {})
-        env = {key: local(_filled(value)) for key, value in given.items() if key == "LOCUST_HOST"}
+        env = {k: local(name, _filled(text)) for k, text in given.items() if k == "LOCUST_HOST"}
         with (self.folder / f"{name}.log").open("wb") as log:
             self._processes.append(
                 subprocess.Popen(
-                    words(SERVICES[name]["command"]),
+                    words(name, SERVICES[name]["command"]),
                     cwd=ROOT,
                     env=self._env | env,
                     stdin=subprocess.DEVNULL,
@@ -94,7 +107,9 @@ class Services:
         """By the service's own check, as Docker runs it."""
         kind, *command = SERVICES[name]["healthcheck"]["test"]
         assert kind == "CMD"
-        done = subprocess.run(command, env=self._env, capture_output=True, timeout=30)
+        resolved = [local(name, word) for word in command]
+        assert resolved != command
+        done = subprocess.run(resolved, env=self._env, capture_output=True, timeout=30)
         return done.returncode == 0
 
     def log(self, name: str) -> str:
@@ -109,9 +124,6 @@ class Services:
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory, corpus_cache: Path) -> Iterator[Services]:
-    if not until(lambda: all(map(is_free, PORTS)), 30.0):
-        taken = [port for port in PORTS if not is_free(port)]
-        pytest.fail(f"ports of docker-compose.yml are in use on this machine: {taken}")
     running = Services(tmp_path_factory.mktemp("compose"), corpus_cache)
     try:
         for name in ("engine", "master", "worker"):
@@ -126,26 +138,28 @@ def services(tmp_path_factory: pytest.TempPathFactory, corpus_cache: Path) -> It
 
 def post(path: str, **form: str) -> dict[str, Any]:
     body = urllib.parse.urlencode(form).encode()
-    with urllib.request.urlopen(f"http://127.0.0.1:8089/{path}", body, timeout=60) as response:
+    url = f"http://127.0.0.1:{here('master', '8089')}/{path}"
+    with urllib.request.urlopen(url, body, timeout=60) as response:
         answer: dict[str, Any] = orjson.loads(response.read())
     return answer
 
 
 def test_the_worker_sends_what_the_web_ui_starts(services: Services) -> None:
     """And Prometheus would find both pages through the master's list."""
+    pages = [here("master", "9646"), here("worker", "9646")]
 
     def listed() -> list[str]:
-        with urllib.request.urlopen("http://127.0.0.1:9647/sd", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{pages[0]}/sd", timeout=5) as response:
             return [page for group in orjson.loads(response.read()) for page in group["targets"]]
 
     assert until(lambda: len(listed()) == 2, START_TIMEOUT_S), services.log("worker")
-    assert listed()[0] == "127.0.0.1:9647" and listed()[1].endswith(":9646")
+    assert [page.rpartition(":")[2] for page in listed()] == pages
     answer = post(
         "swarm",
         user_count="4",
         spawn_rate="4",
         profile="small",
-        host=local(DEFAULTS["TARGET"]),
+        host=local("worker", DEFAULTS["TARGET"]),
         run_name="as-composed",
     )
     assert answer["success"], answer
@@ -159,7 +173,7 @@ def test_the_worker_sends_what_the_web_ui_starts(services: Services) -> None:
     records = read_run(folder).records
     assert {record.outcome for record in records} <= {"ok", "cancelled", "unfinished"}
     assert "Traceback" not in services.log("worker") + services.log("master")
-    for port in (9646, 9647):
+    for port in pages:
         shown = metrics(f"http://127.0.0.1:{port}")
         assert shown["tokenswarm_turns_total"] == len(records)
 
@@ -192,8 +206,8 @@ def test_the_check_of_the_real_program_passes(
     (tmp_path / "p.yml").write_text("global: {}\n")
     running = Services(tmp_path, tmp_path)
     command = [program, *(option.format(folder=tmp_path) for option in options)]
-    port = {"prometheus": 9090, "pushgateway": 9091}[name]
-    assert until(lambda: is_free(port), 30.0), f"port {port} is in use on this machine"
+    (port,) = (port for service, port in SERVICE_PORTS if service == name)
+    command.append(f"--web.listen-address=127.0.0.1:{here(name, port)}")
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         try:
             assert until(lambda: running.healthy(name), 20.0)
