@@ -200,7 +200,8 @@ def read_run(directory: Path, *, chunk_gaps: bool = True) -> Ledger:
     health: set[Health] = set()
     for path, ledger in ledgers:
         _require_one_run(first_path, first.header, path, ledger.header)
-        ledger = _moved(ledger, (ledger.header.started_at - first.header.started_at))
+        wall_s = ledger.header.started_at - first.header.started_at
+        ledger = moved(ledger, wall_s * ledger.header.speed)
         _unite_turns(records, ledger.records, path)
         _unite_levels(levels, ledger.levels)
         health.update(ledger.health)
@@ -401,9 +402,8 @@ def _require_one_run(first_path: Path, first: Header, path: Path, header: Header
         raise LedgerError(f"{path} is not of the run of {first_path}: {'; '.join(differences)}")
 
 
-def _moved(ledger: Ledger, wall_s: float) -> Ledger:
-    """The ledger with second 0 moved back by wall_s."""
-    shift_s = wall_s * ledger.header.speed
+def moved(ledger: Ledger, shift_s: float) -> Ledger:
+    """The ledger with second 0 moved back by shift_s: everything in it happened so much later."""
     if not shift_s:
         return ledger
     return replace(

@@ -14,7 +14,7 @@ reports some, an ok turn with prompt tokens and no cached tokens is an *inferred
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,7 +117,7 @@ class Tally:
 
     def summary(self, window: tuple[float, float]) -> Summary:
         """Sum up the window (start_s, end_s); every definition stands in `Summary`."""
-        return _summary(self.columns, window)
+        return summary(self.columns, [window])
 
     @property
     def columns(self) -> Columns:
@@ -126,9 +126,12 @@ class Tally:
         return self._columns
 
 
-def _summary(of: Columns, window: tuple[float, float]) -> Summary:
-    turns, answered = of.scheduled_in(window), of.answered_in(window)
-    length_s = window[1] - window[0]
+def summary(of: Columns, windows: Sequence[tuple[float, float]]) -> Summary:
+    """Sum up windows that do not overlap as if they were one; `Summary.window` is from the start
+    of the first to the end of the last."""
+    turns = np.concatenate([of.scheduled_in(window) for window in windows])
+    answered = np.concatenate([of.answered_in(window) for window in windows])
+    length_s = sum(end_s - start_s for start_s, end_s in windows)
     ok = turns[of.outcome[turns] == CODES["ok"]]
     sent = turns[of.sent[turns]]
     tps = of.decode_tps[turns]
@@ -138,7 +141,7 @@ def _summary(of: Columns, window: tuple[float, float]) -> Summary:
     ends = dict(zip(OUTCOMES, np.bincount(of.outcome[turns], minlength=len(OUTCOMES)), strict=True))
     timed = turns[~np.isnan(tps)]
     return Summary(
-        window=window,
+        window=(windows[0][0], windows[-1][1]),
         offered_tpm=_tpm(of, turns, length_s),
         achieved_tpm=achieved_tpm,
         cached_tpm=cached_tpm,

@@ -144,7 +144,7 @@ def _around(slo: Slo, values: Floats) -> list[int]:
 
 def _unclaimed(level: LevelSample, slo: Slo, estimate: Estimate) -> str:
     """Why the level's value cannot be claimed; empty where it can."""
-    judgement = slo.judge(level.step.summary)
+    judgement = slo.judge(level.summary)
     if judgement.met is not None or np.isnan(estimate.value):
         return ""
-    return f"level {level.step.level.index}: {judgement.reason}"
+    return f"level {level.level.index}: {judgement.reason}"

@@ -5,7 +5,7 @@ Two runs may be compared only if their fingerprints are equal: the same sessions
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from report.change import Change, change
 from report.notation import tpm_text
 from report.point import CurvePoint, point
 from report.sample import LevelSample, drawn_together
-from report.steps import steps
+from report.steps import Step, steps
 
 METRICS = (("ttft", 50), ("ttft", 90), ("tps", 50))  # what differences are shown of
 
@@ -27,10 +27,12 @@ class ComparisonError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run and where it was read from."""
+    """A run and where it was read from. rounds: the names of those that `ledger` was pooled from
+    by report.rounds; none of an ordinary run."""
 
     path: Path
     ledger: Ledger
+    rounds: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -70,7 +72,7 @@ def compare(runs: Sequence[Run], at: float | None = None) -> Comparison:
         require_comparable(runs[0], run)
     samples = drawn_together([run.ledger for run in runs])
     ladders = [
-        {asked(step.level): LevelSample(sample, step) for step in steps(run.ledger)}
+        {load: LevelSample(sample, *same) for load, same in _by_load(steps(run.ledger)).items()}
         for run, sample in zip(runs, samples, strict=True)
     ]
     rungs = [
@@ -84,6 +86,14 @@ def compare(runs: Sequence[Run], at: float | None = None) -> Comparison:
         chosen=_chosen(runs, rungs, at),
         shared_sessions=tuple(len(first & other) for other in others),
     )
+
+
+def _by_load(levels: Iterable[Step]) -> dict[float | None, list[Step]]:
+    """The steps of one load together: of an alternation there is one in each round."""
+    found: dict[float | None, list[Step]] = {}
+    for step in levels:
+        found.setdefault(asked(step.level), []).append(step)
+    return found
 
 
 def require_comparable(first: Run, run: Run) -> None:

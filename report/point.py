@@ -23,7 +23,8 @@ class CurvePoint:
     """
 
     level: Level
-    window: tuple[float, float]  # seconds since the start of the run, after the warm-up
+    # Seconds since the start of the run, after the warm-up; of the first to the last round.
+    window: tuple[float, float]
     summary: Summary
     sessions: int  # with a turn scheduled in the window
     censored: int  # turns scheduled in the window and sent, cut off before their first token
@@ -46,9 +47,9 @@ def point(level: LevelSample, slos: Sequence[Slo]) -> CurvePoint:
     turns = len(level.scheduled)
     ended = int((columns.answered | columns.failed)[level.scheduled].sum())
     return CurvePoint(
-        level=level.step.level,
-        window=level.step.window,
-        summary=level.step.summary,
+        level=level.level,
+        window=(level.windows[0][0], level.windows[-1][1]),
+        summary=level.summary,
         sessions=len(set(columns.session[level.scheduled].tolist())),
         censored=int(level.run.timing("ttft")[1][level.scheduled].sum()),
         offered_tpm=level.offered_tpm.interval(),

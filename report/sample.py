@@ -11,7 +11,7 @@ from measure.columns import Codes, Columns, Flags, Floats
 from measure.ledger import Ledger
 from measure.record import TurnRecord
 from measure.slo import PERCENTS, TIMINGS, Slo, meets
-from measure.tally import SECONDS_PER_MINUTE
+from measure.tally import SECONDS_PER_MINUTE, summary
 from report.resample import SEED, Clusters, Estimate, blocks, present, quantiles, ratio
 from report.steps import Step
 
@@ -68,18 +68,22 @@ def drawn_together(ledgers: Sequence[Ledger]) -> list[RunSample]:
 
 
 class LevelSample:
-    """The turns of one step's window, with blocks of time of its own.
+    """The turns of one level, with blocks of time of its own.
 
-    Estimates have two ways of drawing: sessions, blocks of time.
+    steps: one, or the same level in each round of an alternation. Estimates have two ways of
+    drawing: sessions, blocks of time.
     """
 
-    def __init__(self, run: RunSample, step: Step) -> None:
+    def __init__(self, run: RunSample, *steps: Step) -> None:
         self.run = run
-        self.step = step
-        self.scheduled = run.columns.scheduled_in(step.window)
-        self.answered = run.columns.answered_in(step.window)
-        rng = np.random.default_rng((SEED, step.level.index))
-        self._blocks = Clusters.drawn(np.empty(0, dtype=np.int64), BLOCKS, rng)
+        self.level = steps[0].level
+        self.windows = [step.window for step in steps]
+        self.scheduled = np.concatenate([run.columns.scheduled_in(w) for w in self.windows])
+        self.answered = np.concatenate([run.columns.answered_in(w) for w in self.windows])
+        self.summary = steps[0].summary if len(steps) == 1 else summary(run.columns, self.windows)
+        rng = np.random.default_rng((SEED, self.level.index))
+        count = BLOCKS * len(steps)
+        self._blocks = Clusters.drawn(np.empty(0, dtype=np.int64), count, rng)
         self._timings: dict[str, dict[int, Estimate]] = {}
 
     def timing(self, metric: str, percents: Sequence[int]) -> list[Estimate]:
@@ -118,16 +122,14 @@ class LevelSample:
     @cached_property
     def backlog_share(self) -> Estimate:
         """1 - prompt tokens of turns that ended in the window, in any way, / of those scheduled."""
-        columns, (start_s, end_s) = self.run.columns, self.step.window
+        columns = self.run.columns
         over = columns.answered | columns.failed
-        ended = np.flatnonzero(
-            over & (columns.ended_at_s >= start_s) & (columns.ended_at_s < end_s)
-        )
+        ended = np.flatnonzero(over & (self._block_codes(columns.ended_at_s) >= 0))
         rows = np.concatenate([ended, self.scheduled])
         at_s = np.concatenate([columns.ended_at_s[ended], columns.scheduled_at_s[self.scheduled]])
         is_end = np.arange(len(rows)) < len(ended)
         tokens = columns.prompt_tokens[rows]
-        codes = blocks(at_s, self.step.window, BLOCKS)
+        codes = self._block_codes(at_s)
         share, found = ratio(
             np.where(is_end, tokens, 0.0), np.where(is_end, 0.0, tokens), codes, self._blocks
         )
@@ -168,17 +170,25 @@ class LevelSample:
         return self.failure_share() if name == "failures" else self.hit_share()
 
     def halves(self) -> tuple[Codes, Codes]:
-        """Turns scheduled in the first and in the second half of the window."""
-        start_s, end_s = self.step.window
-        early = self.run.columns.scheduled_at_s[self.scheduled] < (start_s + end_s) / 2
+        """Turns scheduled in the first and in the second half of a window."""
+        codes = self._block_codes(self.run.columns.scheduled_at_s[self.scheduled])
+        early = codes % BLOCKS < BLOCKS / 2
         return self.scheduled[early], self.scheduled[~early]
 
     def _ways(self, rows: Codes, at_s: Floats) -> list[tuple[Codes, Clusters]]:
         run = self.run
         return [
             (run.sessions.codes[rows], run.sessions),
-            (blocks(at_s[rows], self.step.window, BLOCKS), self._blocks),
+            (self._block_codes(at_s[rows]), self._blocks),
         ]
+
+    def _block_codes(self, at_s: Floats) -> Codes:
+        """The block that each moment lies in, BLOCKS of them in each window; -1 outside."""
+        codes = np.full(len(at_s), -1, dtype=np.int64)
+        for place, window in enumerate(self.windows):
+            within = blocks(at_s, window, BLOCKS)
+            codes = np.where(within < 0, codes, place * BLOCKS + within)
+        return codes
 
     def _ratio(self, rows: Codes, at_s: Floats, over: Floats, under: Floats) -> Estimate:
         found = [
@@ -193,15 +203,15 @@ class LevelSample:
 
     def _tpm(self, rows: Codes, at_s: Floats) -> Estimate:
         """By blocks alone: how much is asked for in a minute does not hang on who asks."""
-        start_s, end_s = self.step.window
-        if end_s <= start_s:
+        length_s = sum(end_s - start_s for start_s, end_s in self.windows)
+        if length_s <= 0:
             return Estimate(np.nan, (), ())
         tokens = self.run.columns.prompt_tokens[rows]
-        codes = blocks(at_s[rows], self.step.window, BLOCKS)
-        asked = np.bincount(codes, tokens, minlength=BLOCKS) * SECONDS_PER_MINUTE
+        codes = self._block_codes(at_s[rows])
+        count = self._blocks.weights.shape[1]
+        asked = np.bincount(codes, tokens, minlength=count) * SECONDS_PER_MINUTE
         drawn = self._blocks.weights.astype(np.float64) @ asked
-        length_s = end_s - start_s
-        return Estimate(float(asked.sum() / length_s), (drawn / length_s,), (BLOCKS,))
+        return Estimate(float(asked.sum() / length_s), (drawn / length_s,), (count,))
 
 
 def _is_timed(metric: str, record: TurnRecord) -> bool:

@@ -2,8 +2,9 @@
 
     python -m report compare runs/trtllm runs/sglang --at 2.5M --plot both.png
 
-The first run is what the others are held against. Exit codes: 0 fine, 2 bad input, among it runs
-that did not send the same workload.
+The first run is what the others are held against. Each may be a folder of several runs, the rounds
+of an alternation (locustfiles/alternate.py): they are pooled. Exit codes: 0 fine, 2 bad input,
+among it runs that did not send the same workload.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from textwrap import fill
 
 from tabulate import tabulate
 
-from measure.ledger import open_run
 from measure.quantiles import claimable
 from report.change import Change
 from report.compare import Comparison, Run, Rung, compare, load_text
@@ -23,6 +23,7 @@ from report.interval import Interval
 from report.notation import TOO_FEW, UNKNOWN, interval_text, number_text, target_text, tpm_text
 from report.point import CurvePoint
 from report.quantity import parse_amount
+from report.rounds import open_runs
 from report.table import WIDTH
 
 COLUMNS = ("engine", "GPUs", "TTFT p50, s", "TPS p50", "TPM per\nGPU", "achieved\nTPM", "run")
@@ -35,8 +36,9 @@ def main(arguments: Sequence[str]) -> int:
     at = None if options.at is None else parse_amount("--at", options.at)
     if len(options.runs) < 2:
         raise ValueError(f"compare {options.runs[0]}: accepted are two runs or more")
-    found = compare([Run(path, open_run(path)) for path in options.runs], at)
-    print(text(found))
+    runs, left_out = open_runs(options.runs)
+    found = compare(runs, at)
+    print("\n".join([text(found), *left_out]))
     if options.plot:
         _plot(options.plot, found)
     return 0
@@ -46,7 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m report compare", description="Runs of one workload side by side."
     )
-    parser.add_argument("runs", nargs="+", type=Path, help="runs' directories or ledgers")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN",
+        help="directory or ledger of a run; a folder of several, or A1,A2: rounds to be pooled",
+    )  # fmt: skip
     parser.add_argument("--at", metavar="TPM", help="level of the headline: 2.5M; or developers")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="FILE.png or FILE.svg")
     return parser
@@ -126,9 +131,14 @@ def _notes(found: Comparison) -> list[str]:
         f"Paired by session: {found.runs[0].name} shares {shared}.",
         *_overloaded(found.chosen, found.runs),
     ]
-    for run in found.runs:
-        notes.append(f"{run.path}: {target_text(run.header)}")
-    return notes
+    return notes + [f"{run.path}: {_rounds(run)}{target_text(run.header)}" for run in found.runs]
+
+
+def _rounds(run: Run) -> str:
+    if not run.rounds:
+        return ""
+    count = "1 round" if len(run.rounds) == 1 else f"{len(run.rounds)} rounds"
+    return f"{count} pooled ({', '.join(run.rounds)}); "
 
 
 def _overloaded(chosen: Rung, runs: Sequence[Run]) -> list[str]:
