@@ -79,7 +79,7 @@ def sentences(found: Result) -> list[str]:
         f"A team: {TEAM.developers} developers, {tpm_text(TEAM.tpm)} input TPM, "
         f"{TEAM.hours_per_day:g} h a day, {TEAM.days_per_year:g} days a year. "
         "US dollars at list prices; rented GPUs: python -m report cost.",
-        *(f"{price.model}: as of {price.as_of.isoformat()}, {price.source}" for price in prices()),
+        *(f"{price.model}: as of {price.as_of}, {price.source}" for price in prices()),
     ]
 
 

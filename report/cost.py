@@ -13,7 +13,6 @@ agent sends its whole prompt again each turn, so all of it is meant for the cach
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 
 from report.interval import Interval
 
@@ -30,7 +29,7 @@ class Price:
     output_usd: float
     cache_read_usd: float | None = None
     cache_write_usd: float | None = None
-    as_of: date
+    as_of: str  # a date or a month: 2026-06-30, 2026-06
     source: str
 
 

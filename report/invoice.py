@@ -105,7 +105,7 @@ def invoice(request: Request, prices: Iterable[Price], team: Team) -> str:
     rows = []
     for price in prices:
         rows += _rows(price.model, list_bill(price, request, team))
-    sources = [f"{price.model}: {price.as_of.isoformat()}, {price.source}" for price in prices]
+    sources = [f"{price.model}: {price.as_of}, {price.source}" for price in prices]
     return "\n".join(
         [_request_text(request), _team_text(request, team), "", _table(rows), *sources]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,7 @@ from report.cost import Price
 
 SHIPPED = Path(__file__).with_name("prices.toml")
 KEYS = ("model", "input", "output", "cache_read", "cache_write", "as_of", "source")
+MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 
 class PriceError(ValueError):
@@ -59,11 +61,15 @@ def _text(where: str, entry: dict[str, Any], key: str) -> str:
     return value
 
 
-def _date(where: str, entry: dict[str, Any]) -> date:
+def _date(where: str, entry: dict[str, Any]) -> str:
     value = entry.get("as_of")
-    if type(value) is not date:
-        raise PriceError(f"{where}: as_of {value!r}; accepted: a date such as 2026-06-30")
-    return value
+    if type(value) is date:
+        return value.isoformat()
+    if isinstance(value, str) and MONTH.fullmatch(value):
+        return value
+    raise PriceError(
+        f'{where}: as_of {value!r}; accepted: a date such as 2026-06-30, or a month: "2026-06"'
+    )
 
 
 def _required(where: str, entry: dict[str, Any], key: str) -> float:

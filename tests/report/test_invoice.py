@@ -22,7 +22,7 @@ def test_the_seeds_table(capsys):
     without, with_cache = rows(out, "together/moonshotai/Kimi-K2.6")
     assert without[3] == "$0.108" and with_cache[1] == "$0.0231"
     assert "1,278,409 requests a year" in out
-    assert "claude-opus-4-6: 2026-06-30, platform.claude.com" in out
+    assert "claude-opus-4-6: 2026-06, platform.claude.com" in out
 
 
 def test_unknown_cache_discounts_are_a_dash(capsys):

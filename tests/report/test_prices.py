@@ -14,7 +14,7 @@ source = "the list"
 def test_the_shipped_table_is_dated_and_has_sources():
     prices = read_prices()
     assert "claude-opus-4-6" in prices
-    assert all(price.as_of.year == 2026 and price.source for price in prices.values())
+    assert all(price.as_of == "2026-06" and price.source for price in prices.values())
 
 
 def test_a_table_of_ones_own(tmp_path):
@@ -22,6 +22,7 @@ def test_a_table_of_ones_own(tmp_path):
     path.write_text(WHOLE)
     price = read_prices(path)["m"]
     assert (price.input_usd, price.output_usd, price.cache_read_usd) == (1.0, 2.5, None)
+    assert price.as_of == "2026-06-30"
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,7 @@ def test_a_table_of_ones_own(tmp_path):
         (WHOLE.replace("input = 1", "input = nan"), "price 1: input nan; accepted"),
         (WHOLE.replace("input = 1", "input = true"), "price 1: input True; accepted"),
         (WHOLE.replace("2026-06-30", '"June"'), "price 1: as_of 'June'; accepted: a date"),
+        (WHOLE.replace("2026-06-30", '"2026-13"'), "price 1: as_of '2026-13'; accepted: a date"),
         (WHOLE.replace('"the list"', '""'), "price 1: source ''; accepted: a text"),
     ],
 )
