@@ -215,7 +215,8 @@ class LiveRun(Generic[T]):
         return self._windows[index]
 
     def _widen(self) -> None:
-        """Windows twice as wide."""
+        """Windows twice as wide, each of them news: a page drops those that it knows."""
+        self._serial += 1
         old = self._windows
         pairs = zip(old[::2], [*old[1::2], None], strict=False)
         self._windows = [first.joined(second, self._serial) for first, second in pairs]

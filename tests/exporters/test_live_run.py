@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporters.live_run import DOTS, MOST_WINDOWS, LiveRun
+from exporters.live_run import DOTS, FIRST_WIDTH_S, MOST_WINDOWS, LiveRun
 from exporters.turns import IDLE
 from measure.ledger import Ledger
 from measure.record import Level, TurnRecord
@@ -100,6 +100,19 @@ def test_windows_widen_so_that_their_number_stays_bounded_and_lose_no_turn():
     assert [w["in_flight"] for w in view["windows"] if w["in_flight"] is not None] == list(
         range(60)
     )
+
+
+def test_a_page_that_knows_every_turn_gets_all_windows_anew_when_they_widen():
+    """It drops the narrow ones: their figures would be gone from its charts."""
+    run, over_s = LiveRun(lambda level, turns: None), MOST_WINDOWS * FIRST_WIDTH_S
+    for turn in range(100):
+        run.add(turn_record(turn=turn, scheduled_at_s=70.0 * turn, ended_at_s=70.0 * turn + 5))
+    known = run.view(over_s - 1)
+    run.sample(over_s + 1, IDLE)  # no turn has ended since
+    widened = run.view(over_s + 1, since=known["serial"], seen_s=known["now_s"])
+    assert widened["width_s"] == 2 * FIRST_WIDTH_S
+    assert widened["windows"] == run.view(over_s + 1)["windows"]
+    assert len(widened["windows"]) == MOST_WINDOWS / 2
 
 
 def test_the_turns_it_holds_and_shows_are_bounded():
