@@ -7,6 +7,8 @@ ended and Prometheus up to 2 s later, so moments are compared over 20 s, counts 
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 import shutil
@@ -17,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psutil
@@ -26,6 +29,8 @@ import yaml
 from exporters.grafana.dashboards import DASHBOARDS
 from measure.ledger import Ledger, read
 from measure.quantiles import quantile
+from report.steps import steps
+from report.table import row
 from tests.e2e.prometheus import Prometheus, compared
 from tests.e2e.stack import ROOT, RUN_TIMEOUT_S, START_TIMEOUT_S, Stack, Started, until
 from tests.promql import executable
@@ -87,8 +92,21 @@ class Live:
     def is_ready(self) -> bool:
         return self.prometheus.values('tokenswarm_workers{state="ready"}') == [2]
 
+    def page(self) -> dict[str, Any]:
+        """What the page of coding agents shows now."""
+        shown: dict[str, Any] = orjson.loads(self._get("coding-agents/data"))
+        return shown
+
+    def turns_csv(self) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self._get("coding-agents/turns.csv").decode())))
+
     def ledger(self, name: str) -> Ledger:
         return read(self.runs / name / "ledger.jsonl")
+
+    def _get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"{self.web}/{path}", timeout=60) as response:
+            content: bytes = response.read()
+        return content
 
     def _post(self, path: str, form: dict[str, str]) -> dict[str, object]:
         body = urllib.parse.urlencode(form).encode()
@@ -126,6 +144,7 @@ class Watched:
     began_at: float
     stopping_at: float
     over_at: float
+    page: dict[str, Any]  # of coding agents, before the stop
     ledger: Ledger
 
 
@@ -137,13 +156,14 @@ def watched(live: Live) -> Watched:
     assert until(lambda: live.prometheus.values(target), START_TIMEOUT_S)  # all users are there
     time.sleep(TRAFFIC_S)
     stopping_at = time.time()
+    page = live.page()
     live.stop("watched")
     count = len(live.ledger("watched").records)
     turns = 'sum(tokenswarm_turns_total{role="run"})'
     assert until(lambda: live.prometheus.values(turns) == [count], 10.0), (
         f"{live.prometheus.values(turns)} turns in Prometheus, {count} in the ledger"
     )
-    return Watched(began_at, stopping_at, time.time(), live.ledger("watched"))
+    return Watched(began_at, stopping_at, time.time(), page, live.ledger("watched"))
 
 
 @pytest.mark.parametrize(("dashboard", "panel", "query"), QUERIES)
@@ -230,6 +250,22 @@ def test_achieved_tpm_is_the_ledgers_within_15_percent(live, watched):
 def test_target_tpm_is_what_was_asked_for(live, watched):
     asked = 'tokenswarm_target_tpm{role="run"}'
     assert live.prometheus.value(asked, at=watched.stopping_at - 1) == TPM
+
+
+def test_the_page_shows_what_both_workers_do(live, watched):
+    """While they do it, and then as the report has it."""
+    under_way = watched.page
+    assert (under_way["state"], under_way["users"]) == ("running", 60)
+    assert not under_way["live"]["ended"]
+    filled = [window for window in under_way["live"]["windows"] if window["turns"]]
+    assert filled and all(window["ttft_p50_s"] for window in filled)
+    for name in ("open_sessions", "achieved_tpm"):  # not before the first report of a worker
+        assert any(window[name] for window in filled), name
+    ended = live.page()
+    assert ended["run"]["run"] == "watched" and ended["live"]["ended"]
+    assert ended["rows"] == [row(step, open_mode=True) for step in steps(watched.ledger)]
+    assert {turn["session"][:2] for turn in live.turns_csv()} == {"w0", "w1"}
+    assert len(live.turns_csv()) == len(watched.ledger.records)
 
 
 def test_prometheus_may_go_and_traffic_goes_on(live, watched):
