@@ -102,7 +102,8 @@ class KVCache:
         """
         runs, hit = self._match(segments, max_hit)
         idle_hit = sum(run.resident for run in runs if not run.pins)
-        if num_blocks - hit > self.available - idle_hit:
+        missing = num_blocks - hit - (self.available - idle_hit)
+        if missing > 0 and not self._trim(segments, runs, hit, missing):
             return None
         for run in runs:
             self._pin(run)
@@ -165,6 +166,26 @@ class KVCache:
             start = end
         return runs, hit
 
+    def _trim(
+        self, segments: tuple[Segment, ...], runs: list[Run], hit: int, num_blocks: int
+    ) -> bool:
+        """Move out so many blocks that the runs of a hit hold beyond it: without that, a prompt
+        that fills the pool would wait for itself. False, and nothing done, if there are fewer."""
+        tails: list[tuple[Run, int]] = []
+        start = 0
+        for (_, end), run in zip(segments, runs, strict=False):
+            if not run.pins:
+                tails.append((run, start + run.resident - min(end, hit)))
+            start = end
+        if sum(tail for _, tail in tails) < num_blocks:
+            return False
+        for run, tail in tails:
+            cut = min(tail, num_blocks)
+            num_blocks -= cut
+            if cut:
+                self._cut(run, cut)
+        return True
+
     @staticmethod
     def _take_from_host(
         host: HostTier, segments: tuple[Segment, ...], hit: int, max_hit: int
@@ -215,12 +236,16 @@ class KVCache:
         while num_blocks > 0:
             run = next(iter(self._idle.values()))
             cut = min(num_blocks, run.resident)
-            run.resident -= cut
-            self.used -= cut
-            self.evictable -= cut
+            self._cut(run, cut)
             num_blocks -= cut
-            if self._host is not None:
-                self._host.put(run.key, run.resident, run.resident + cut)
             if not run.resident:
                 del self._idle[run.key]
                 del self._runs[run.key]
+
+    def _cut(self, run: Run, num_blocks: int) -> None:
+        """Moves the last blocks of a run that nobody holds out of the pool."""
+        run.resident -= num_blocks
+        self.used -= num_blocks
+        self.evictable -= num_blocks
+        if self._host is not None:
+            self._host.put(run.key, run.resident, run.resident + num_blocks)

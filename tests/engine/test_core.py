@@ -238,6 +238,22 @@ def test_a_sequence_that_could_never_fit_is_refused():
         small_engine(kv_tokens=640).submit(Sequence(id=0, prompt_tokens=600, output_tokens=41), 0.0)
 
 
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_a_prompt_that_fills_the_pool_does_not_wait_for_its_own_cached_blocks(repeats):
+    """10 of 11 blocks are cached, 9 may be hit: the tenth must make room for the two others."""
+    engine = small_engine(kv_tokens=11 * 64)
+    now_s = 0.0
+    for i in range(1 + repeats):
+        sequence = Sequence(id=i, prompt_tokens=640, output_tokens=1, segments=(Segment("a", 10),))
+        engine.submit(sequence, now_s)
+        for _ in range(5):
+            if (start_s := engine.next_time(now_s)) is not None:
+                now_s, _ = engine.step(start_s)
+        assert sequence.finished
+    assert sequence.cached_tokens == 576
+    assert engine.cache.usage == 0
+
+
 def test_reset_empties_the_cache_and_the_counters():
     engine = small_engine()
     sequence = Sequence(id=0, prompt_tokens=640, output_tokens=2, segments=(Segment("a", 10),))
@@ -246,6 +262,63 @@ def test_reset_empties_the_cache_and_the_counters():
     assert engine.cache.used == 10
     engine.reset()
     assert (engine.cache.used, engine.counters.prompt_tokens) == (0, 0)
+
+
+NEAR_THE_POOL = st.lists(
+    st.tuples(
+        st.integers(0, 2),  # content
+        st.integers(1, 12 * 64),  # prompt tokens
+        st.integers(1, 12 * 64),  # output tokens
+        st.booleans(),  # the answer comes back as a message that counts fewer tokens
+    ),
+    max_size=12,
+)
+
+
+@given(
+    NEAR_THE_POOL,
+    st.sampled_from([0, 5 * 64, 100 * 64]),
+    st.sampled_from([1, 3]),
+    st.sampled_from([1, 200, 1024]),
+    st.sampled_from(["mixed", "prefill_first"]),
+)
+@settings(max_examples=200, deadline=None)
+def test_whatever_was_let_in_ends_even_where_it_fills_the_whole_pool(
+    asked, host_tokens, ranks, reserve_tokens, mode
+):
+    capacity = 12
+    engine = small_engine(
+        kv_tokens=capacity * 64,
+        host_tokens=host_tokens,
+        ranks=ranks,
+        reserve_tokens=reserve_tokens,
+        mode=mode,
+    )
+    sequences = []
+    for number, (content, prompt_tokens, output_tokens, shorter) in enumerate(asked):
+        output_tokens = min(output_tokens, capacity * 64 - prompt_tokens)
+        if not output_tokens:
+            continue
+        end = prompt_tokens // 64
+        total = (prompt_tokens + output_tokens) // 64
+        segments = (Segment(content, end), Segment((content, "answer"), total - shorter))
+        sequence = Sequence(
+            id=number,
+            prompt_tokens=prompt_tokens,
+            output_tokens=output_tokens,
+            segments=tuple(s for s in segments if s.end > (0 if s is segments[0] else end)),
+        )
+        engine.submit(sequence, 0.0)
+        sequences.append(sequence)
+    now_s = 0.0
+    num_idle = 0  # steps in a row in which nothing ran
+    while (start_s := engine.next_time(now_s)) is not None:
+        end_s, _ = engine.step(start_s)
+        num_idle = 0 if end_s > start_s else num_idle + 1
+        assert num_idle < 3, "the engine waits for itself"
+        now_s = end_s
+    assert all(s.num_emitted == s.output_tokens for s in sequences)
+    assert engine.cache.usage == 0
 
 
 ARRIVALS = st.lists(
