@@ -15,13 +15,12 @@ one point).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from measure import fidelity
 from measure.fidelity import LAW_SHARES, LIMIT, Promise, Row, Sample, Workload
@@ -61,43 +60,22 @@ QUANTITIES = (
 )
 
 
-def of_turns(
-    profile: Profile,
-    prompt_tokens: ArrayLike,
-    output_tokens: ArrayLike,
-    ideal_cached_tokens: ArrayLike,
-    *,
-    kinds: Sequence[str] | NDArray[np.str_] | None = None,
-    gaps_s: ArrayLike | None = None,
-    session_turns: ArrayLike | None = None,
-) -> list[Row]:
-    """The table for these turns: arrays of shape (n_turns,), one element a turn.
-
-    Rows that need `kinds`, `gaps_s` or `session_turns` (turns of the sessions that ended) are left
-    out where they are not given. Output tokens of interrupted turns should be what was asked for.
-    """
-    sample = Sample(
-        np.asarray(prompt_tokens, dtype=np.int64),
-        np.asarray(output_tokens, dtype=np.int64),
-        np.asarray(ideal_cached_tokens, dtype=np.int64),
-        None if kinds is None else np.asarray(kinds, dtype=np.str_),
-        None if gaps_s is None else np.asarray(gaps_s, dtype=np.float64),
-        None if session_turns is None else np.asarray(session_turns, dtype=np.int64),
-    )
-    if len({len(a) for a in (sample.prompt_tokens, sample.ideal_cached_tokens)}) > 1:
-        raise ValueError("prompt_tokens and ideal_cached_tokens must have one element a turn each")
-    return of_sample(profile, sample)
-
-
 def of_sample(profile: Profile, sample: Sample) -> list[Row]:
-    """The table for a sample."""
-    return fidelity.rows(workload(profile).promises, sample)
+    """The table for a sample of `simulate`."""
+    return fidelity.rows(workload(profile, scripted=False).promises, sample)
 
 
 @lru_cache(maxsize=16)
-def workload(profile: Profile) -> Workload:
-    """Everything the profile promises; about two seconds of simulation, once for each profile."""
-    reference = _reference(profile)
+def workload(profile: Profile, *, scripted: bool = True) -> Workload:
+    """Everything the profile promises; about two seconds of simulation, once for each profile.
+
+    scripted: of traffic whose histories carry scripted replies, as over HTTP. No cache holds those,
+    so they count as new; else a turn's new tokens are what the session grew by.
+    """
+    reference = _reference(profile, scripted)
+    if scripted:  # a stated hit is that of a cache which holds replies too
+        stated = tuple(target for target in profile.targets if target.quantity != "ideal hit")
+        profile = replace(profile, targets=stated)
     promises = (_promise(profile, reference, *quantity) for quantity in QUANTITIES)
     laws = {}
     for of in LAWS:
@@ -113,7 +91,9 @@ def simulate(profile: Profile, sessions: int, seed: int) -> Sample:
     return _sample_of(Session(profile, np.random.default_rng(life), "") for life in lives)
 
 
-def _sample_of(sessions: Iterable[Session], at_least_turns: float = math.inf) -> Sample:
+def _sample_of(
+    sessions: Iterable[Session], at_least_turns: float = math.inf, *, scripted: bool = False
+) -> Sample:
     """Every turn of these sessions; stops after the session with which it has enough turns."""
     turns: list[Turn] = []
     session_turns, session_compactions = [], []
@@ -127,12 +107,23 @@ def _sample_of(sessions: Iterable[Session], at_least_turns: float = math.inf) ->
     return Sample(
         np.array([turn.prompt_tokens for turn in turns]),
         np.array([turn.output_tokens for turn in turns]),
-        np.array([turn.ideal_cached_tokens for turn in turns]),
+        np.array(_cached_without_replies(turns))
+        if scripted
+        else np.array([turn.ideal_cached_tokens for turn in turns]),
         np.array([turn.kind for turn in turns]),
         np.array([turn.gap_s for turn in turns]),
         np.array(session_turns),
         np.array(session_compactions),
     )
+
+
+def _cached_without_replies(turns: list[Turn]) -> list[int]:
+    """Ideal cached tokens where the last reply in the history is not the one that was given."""
+    replies = [0, *(turn.reply_tokens for turn in turns)]
+    return [
+        turn.ideal_cached_tokens - (0 if turn.kind in ("start", "compaction") else reply_tokens)
+        for turn, reply_tokens in zip(turns, replies, strict=False)
+    ]
 
 
 def _batches(sample: Sample) -> list[Sample]:
@@ -194,9 +185,10 @@ def _figure(sample: Sample, figure: str, of: str) -> tuple[float, int] | None:
     return None if value is None or numbers is None else (value, len(numbers))
 
 
-def _reference(profile: Profile) -> _Reference:
+def _reference(profile: Profile, scripted: bool) -> _Reference:
     streams = map(np.random.default_rng, _seeds(REFERENCE_SEED))
-    sample = _sample_of((Session(profile, rng, "") for rng in streams), REFERENCE_TURNS)
+    sessions = (Session(profile, rng, "") for rng in streams)
+    sample = _sample_of(sessions, REFERENCE_TURNS, scripted=scripted)
     return _Reference(sample, _batches(sample))
 
 

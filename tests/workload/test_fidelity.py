@@ -1,10 +1,20 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from workload.fidelity import of_sample, of_turns, simulate
+from measure.fidelity import Sample
+from workload.fidelity import of_sample, simulate, workload
 from workload.profiles import AGENTIC, PROFILES, SEED, SMALL, WILD
+from workload.session import Session
+
+
+def of_arrays(profile, prompt_tokens, output_tokens, ideal_cached_tokens, **others):
+    """Arrays as a run has them, without kinds and gaps unless given."""
+    arrays = (prompt_tokens, output_tokens, ideal_cached_tokens)
+    others = {name: np.asarray(values) for name, values in others.items()}
+    return of_sample(profile, Sample(*map(np.asarray, arrays), **others))
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda p: p.name)
@@ -47,46 +57,32 @@ def test_a_prompt_beyond_the_limit_is_off_however_rare():
     sample = simulate(SEED, 500, seed=3)
     prompts = sample.prompt_tokens.copy()
     prompts[0] = 200_001
-    rows = of_turns(SEED, prompts, sample.output_tokens, sample.ideal_cached_tokens)
+    rows = of_arrays(SEED, prompts, sample.output_tokens, sample.ideal_cached_tokens)
     assert {row.quantity: row.verdict for row in rows}["prompt max"] == "off"
 
 
 def test_a_runs_arrays_without_kinds_leave_out_growth_and_gaps():
     sample = simulate(SEED, 1_000, seed=4)
-    rows = of_turns(SEED, sample.prompt_tokens, sample.output_tokens, sample.ideal_cached_tokens)
+    rows = of_arrays(SEED, sample.prompt_tokens, sample.output_tokens, sample.ideal_cached_tokens)
     quantities = {row.quantity for row in rows}
     assert "prompt mean" in quantities and "ideal hit" in quantities
     assert not quantities & {"new tokens mean", "tool gap p50", "gap mean", "turns per session"}
 
 
-def test_a_runs_arrays_give_the_same_rows_as_the_sample():
-    sample = simulate(SEED, 300, seed=5)
-    rows = of_turns(
-        SEED,
-        sample.prompt_tokens.tolist(),
-        sample.output_tokens.tolist(),
-        sample.ideal_cached_tokens.tolist(),
-        kinds=sample.kinds.tolist(),
-        gaps_s=sample.gaps_s.tolist(),
-        session_turns=sample.session_turns.tolist(),
-    )
-    assert rows == of_sample(SEED, sample)
-
-
 def test_few_turns_are_too_few_not_ok():
-    rows = of_turns(SEED, [90_000] * 50, [300] * 50, [80_000] * 50)
+    rows = of_arrays(SEED, [90_000] * 50, [300] * 50, [80_000] * 50)
     verdicts = {row.quantity: row.verdict for row in rows}
     assert verdicts["prompt p99"] == verdicts["output p99"] == "too few"
 
 
 def test_no_turns_at_all_are_too_few_and_unknown():
-    rows = of_turns(SEED, [], [], [], kinds=[], gaps_s=[])
+    rows = of_arrays(SEED, [], [], [], kinds=[], gaps_s=[])
     assert rows and {(row.verdict, row.realised) for row in rows} == {("too few", None)}
 
 
 def test_the_tolerance_shrinks_with_the_root_of_the_turns():
     def tolerance(n):
-        rows = of_turns(SEED, [88_000] * n, [450] * n, [76_000] * n)
+        rows = of_arrays(SEED, [88_000] * n, [450] * n, [76_000] * n)
         return {row.quantity: row.tolerance for row in rows}["prompt mean"]
 
     assert (tolerance(1_000) - 0.02) / (tolerance(100_000) - 0.02) == pytest.approx(10)
@@ -113,9 +109,23 @@ def test_compactions_are_counted_where_the_profile_has_them():
     assert all(row.quantity != "compactions per session" for row in seed_rows)
 
 
-def test_arrays_of_different_length_are_refused():
-    with pytest.raises(ValueError, match="one element a turn"):
-        of_turns(SEED, [1, 2], [1, 2], [1])
+@pytest.mark.parametrize("profile", [SEED, WILD], ids=["seed", "wild"])
+def test_of_scripted_histories_every_reply_is_new(profile):
+    """Exact: a scripted run's new tokens are the growth and the reply before it."""
+    session = Session(profile, np.random.default_rng(7), "")
+    turns = list(iter(session.next_turn, None))
+    for before, turn in pairwise(turns):
+        scripted_new = turn.prompt_tokens - before.prompt_tokens
+        if turn.kind != "compaction":
+            assert scripted_new == turn.new_tokens + before.reply_tokens
+    grown, sent = (promised(profile, "new tokens mean", scripted=s) for s in (False, True))
+    reply_tokens = simulate(profile, 400, seed=9).output_tokens.mean()
+    assert sent.target - grown.target == pytest.approx(reply_tokens, rel=0.1)
+
+
+def promised(profile, quantity, *, scripted):
+    promises = workload(profile, scripted=scripted).promises
+    return next(promise for promise in promises if promise.quantity == quantity)
 
 
 def test_the_cut_of_long_replies_is_in_the_closed_form():
