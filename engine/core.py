@@ -10,7 +10,6 @@ The caller submits arrivals in time order and never steps past an arrival it has
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from engine.cost import Cost
 from engine.host_tier import HostMemory, HostTier
@@ -20,29 +19,46 @@ from engine.sequence import Sequence
 from engine.speculation import Speculation, TokenDraws
 
 
-class Emission(NamedTuple):
-    """Tokens that a sequence gained in one step."""
-
-    sequence: Sequence
-    num_tokens: int
-    finished: bool
+# A sequence, how many tokens it gained in a step, and whether they are its last. A plain tuple: a
+# named one costs a tenth of a step.
+Emission = tuple[Sequence, int, bool]
 
 
 @dataclass(slots=True)
 class Counters:
-    """Totals since the start or the last reset, in tokens unless named otherwise."""
+    """Totals since the start or the last reset, in tokens unless named otherwise.
 
+    yields: how often one sequence's decode step yielded 0, 1, ... 1 + k tokens, k being the drafts
+    (the last may yield more than was left to emit: the rest is dropped after verification).
+    """
+
+    yields: list[int]
     prompt_tokens: int = 0
     generation_tokens: int = 0
     prefix_queries: int = 0
     prefix_hits: int = 0
-    num_drafts: int = 0  # verifications: one per sequence and decode step, 0 without drafts
-    draft_tokens: int = 0
-    accepted_tokens: int = 0
     num_finished: int = 0
     num_cancelled: int = 0
     num_steps: int = 0
     busy_s: float = 0.0
+
+    @property
+    def num_drafts(self) -> int:
+        """Verifications: one per sequence and decode step, 0 without drafts."""
+        return sum(self.yields) if len(self.yields) > 2 else 0
+
+    @property
+    def draft_tokens(self) -> int:
+        return self.num_drafts * (len(self.yields) - 2)
+
+    @property
+    def accepted_tokens(self) -> int:
+        return sum(self.accepted_by_position)
+
+    @property
+    def accepted_by_position(self) -> list[int]:
+        """How often draft 1, 2, ... k was accepted."""
+        return [sum(self.yields[1 + k :]) for k in range(1, len(self.yields) - 1)]
 
 
 class Engine:
@@ -66,7 +82,7 @@ class Engine:
         ttft_fixed_s: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self.counters = Counters()
+        self.counters = Counters(yields=[0] * (2 + speculation.num_drafts))
         self.cache = KVCache(
             kv_tokens // BLOCK_TOKENS,
             prefix_cache=prefix_cache,
@@ -80,7 +96,6 @@ class Engine:
         )
         self._cost = cost
         self._speculation = speculation
-        self._num_drafts = speculation.num_drafts
         self._ttft_fixed_s = ttft_fixed_s
         self._seed = seed
         self._draws = TokenDraws(speculation, seed)
@@ -121,13 +136,12 @@ class Engine:
         self._prefill(batch.prefill, end_s, emissions)
         self.counters.num_steps += 1
         self.counters.busy_s += duration_s
-        self.counters.generation_tokens += sum([tokens for _, tokens, _ in emissions])
         return end_s, emissions
 
     def reset(self) -> None:
         """Empty the prefix cache, zero the counters, restart the random stream."""
         self.cache.clear()
-        self.counters = Counters()
+        self.counters = Counters(yields=[0] * len(self.counters.yields))
         self.scheduler.num_enqueued = 0
         self.scheduler.num_preemptions = 0
         self.scheduler.num_loaded_tokens = 0
@@ -137,21 +151,18 @@ class Engine:
         emissions: list[Emission] = []
         if not decoding:
             return emissions
-        num_finished = 0
+        yields = self.counters.yields
+        num_tokens = num_finished = 0
         draws = self._draws.take(len(decoding))
         for sequence, drawn in zip(decoding, draws, strict=True):
-            remaining = sequence.output_tokens - sequence.num_emitted
-            if drawn < remaining:
-                sequence.num_emitted += drawn
-                emissions.append(Emission(sequence, drawn, False))
-            else:
-                sequence.num_emitted += remaining
-                emissions.append(Emission(sequence, remaining, True))
-                num_finished += 1
-        if self._num_drafts:
-            self.counters.num_drafts += len(decoding)
-            self.counters.draft_tokens += self._num_drafts * len(decoding)
-        self.counters.accepted_tokens += sum(draws) - len(draws)
+            yields[drawn] += 1
+            gained = min(drawn, sequence.output_tokens - sequence.num_emitted)
+            sequence.num_emitted += gained
+            num_tokens += gained
+            finished = sequence.num_emitted == sequence.output_tokens
+            num_finished += finished
+            emissions.append((sequence, gained, finished))
+        self.counters.generation_tokens += num_tokens
         if num_finished:
             for sequence in [sequence for sequence in decoding if sequence.finished]:
                 self._finish(sequence)
@@ -175,11 +186,12 @@ class Engine:
             self.counters.prefix_queries += sequence.prompt_tokens
             self.counters.prefix_hits += sequence.cached_tokens or 0
         sequence.num_emitted += 1
+        self.counters.generation_tokens += 1
         self.scheduler.prefilling.remove(sequence)
         self.scheduler.decoding.append(sequence)
         if sequence.finished:
             self._finish(sequence)
-        return Emission(sequence, 1, sequence.finished)
+        return sequence, 1, sequence.finished
 
     def _finish(self, sequence: Sequence) -> None:
         if sequence.table is not None:

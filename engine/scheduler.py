@@ -176,8 +176,9 @@ class Scheduler:
             table = sequence.table
             if table is None:  # preempted for one before it
                 continue
-            written = sequence.context_tokens + self._max_step_tokens
-            if written <= table.num_blocks * BLOCK_TOKENS:
+            # Every step asks for every sequence: `context_tokens` and `num_blocks`, written out.
+            written = sequence.prompt_tokens + sequence.num_emitted + self._max_step_tokens
+            if written <= (table.shared + table.private) * BLOCK_TOKENS:
                 continue
             written = min(written, sequence.prompt_tokens + sequence.output_tokens)
             while sequence.table is not None and not self._cache.grow(table, blocks_for(written)):

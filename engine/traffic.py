@@ -308,6 +308,7 @@ class OpenTraffic(Traffic):
             self._line, self._arrivals, session_tpm(profile)
         )
         self._last_due_s = 0.0
+        self._next_due_s = NEVER  # before a rate was set
 
     def set_tpm(self, tpm: float, ramp_s: float, now_s: float) -> None:
         """Towards this rate from now on."""
@@ -319,19 +320,18 @@ class OpenTraffic(Traffic):
         self.unsent_at_s += self._tickets.give_up()
 
     def next_s(self) -> float:
-        return min(super().next_s(), self._next_due_s())
+        return min(super().next_s(), self._next_due_s)
 
     def advance(self) -> None:
-        due_s = self._next_due_s()
+        due_s = self._next_due_s
         if super().next_s() <= due_s:
             super().advance()
-            return
-        self._last_due_s = due_s
-        self._tickets.issue(due_s)
-        self._deal(due_s)
-
-    def _next_due_s(self) -> float:
-        return max(self._last_due_s, self._arrivals.next_due_s())
+        else:
+            self._last_due_s = due_s
+            self._tickets.issue(due_s)
+            self._deal(due_s)
+        # Nothing else moves it: rates change and tickets are taken by what is on the agenda.
+        self._next_due_s = max(self._last_due_s, self._arrivals.next_due_s())
 
     def begin(self, developers: int) -> None:
         """So many may have a session open at once; each begins when it gets a ticket."""
