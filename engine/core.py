@@ -18,7 +18,6 @@ from engine.scheduler import Policy, Scheduler
 from engine.sequence import Sequence
 from engine.speculation import Speculation, TokenDraws
 
-
 # A sequence, how many tokens it gained in a step, and whether they are its last. A plain tuple: a
 # named one costs a tenth of a step.
 Emission = tuple[Sequence, int, bool]

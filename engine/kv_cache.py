@@ -77,7 +77,7 @@ class KVCache:
         self.used = 0
         self.evictable = 0  # resident blocks that no sequence pins
         self._prefix_cache = prefix_cache
-        self._host = host
+        self.host = host
         self._runs: dict[Hashable, Run] = {}
         # Unpinned runs, oldest first. `release` enters them leaf to root, so whatever is at the
         # front has no resident child left.
@@ -108,8 +108,8 @@ class KVCache:
         for run in runs:
             self._pin(run)
         table = BlockTable(segments, runs, hit)
-        if self._host is not None:
-            table.loaded = self._take_from_host(self._host, segments, hit, max_hit)
+        if self.host is not None:
+            table.loaded = self._take_from_host(self.host, segments, hit, max_hit)
         self._take(table, num_blocks - hit)
         self.publish(table, hit + table.loaded)
         return table
@@ -149,8 +149,8 @@ class KVCache:
     def clear(self) -> None:
         """Forget everything that no sequence holds."""
         self._evict(self.evictable)
-        if self._host is not None:
-            self._host.clear()
+        if self.host is not None:
+            self.host.clear()
 
     def _match(self, segments: tuple[Segment, ...], max_hit: int) -> tuple[list[Run], int]:
         runs: list[Run] = []
@@ -247,5 +247,5 @@ class KVCache:
         run.resident -= num_blocks
         self.used -= num_blocks
         self.evictable -= num_blocks
-        if self._host is not None:
-            self._host.put(run.key, run.resident, run.resident + num_blocks)
+        if self.host is not None:
+            self.host.put(run.key, run.resident, run.resident + num_blocks)

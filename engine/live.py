@@ -6,7 +6,7 @@ import asyncio
 from typing import Protocol
 
 from engine.clock import Lateness, VirtualClock
-from engine.core import Engine
+from engine.core import Emission, Engine
 from engine.sequence import Sequence
 
 # Above speed 1 a stream is written at most this often (wall): a chunk per engine step would be
@@ -69,6 +69,9 @@ class Observer(Protocol):
     def gap(self, gap_s: float) -> None:
         """Between two steps that brought tokens of one sequence."""
 
+    def iteration(self, num_tokens: int) -> None:
+        """A step with output: its output tokens, and the prompts whose first token came."""
+
     def finished(self, stream: Stream) -> None: ...
 
     def step_late(self, late_s: float) -> None: ...
@@ -130,6 +133,7 @@ class LiveEngine:
             for sequence, num_tokens, finished in emissions:
                 self._deliver(sequence, num_tokens, end_s, finished)
             if emissions:
+                self._observer.iteration(_iteration_tokens(emissions))
                 # Behind the writers that were just woken: the loop's queue is first in, first out.
                 loop.call_soon(self._written, end_s)
 
@@ -150,3 +154,11 @@ class LiveEngine:
         late_s = self.clock.late_s(due_s)
         self.step_lateness.observe(late_s)
         self._observer.step_late(late_s)
+
+
+def _iteration_tokens(emissions: list[Emission]) -> int:
+    """As vLLM's IterationStats: a prompt counts as a whole, in the step that ends its prefill."""
+    return sum(
+        num_tokens + (sequence.prompt_tokens if sequence.num_emitted == num_tokens else 0)
+        for sequence, num_tokens, _ in emissions
+    )

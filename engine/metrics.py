@@ -36,6 +36,7 @@ _GAP_BUCKETS_S = (
     *(0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15),
     *(0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10, 20, 80),
 )
+_ITERATION_BUCKETS = tuple(2**power for power in (0, *range(3, 19)))  # vLLM's end at 16,384
 _TOKEN_BUCKETS = tuple(step * 10**power for power in range(6) for step in (1, 2, 5))  # vLLM's
 # The limit is 5 ms at speed 20.
 _LATENESS_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -62,6 +63,7 @@ class EngineMetrics(Collector):
         self._inference_s = Histogram(_LATENCY_BUCKETS_S)
         self._prompt_tokens = Histogram(_TOKEN_BUCKETS)
         self._output_tokens = Histogram(_TOKEN_BUCKETS)
+        self._iteration_tokens = Histogram(_ITERATION_BUCKETS)
         self._late_s = Histogram(_LATENESS_BUCKETS_S)
 
     def attach(self, live: LiveEngine) -> None:
@@ -73,6 +75,9 @@ class EngineMetrics(Collector):
 
     def gap(self, gap_s: float) -> None:
         self._gap_s.observe(gap_s)
+
+    def iteration(self, num_tokens: int) -> None:
+        self._iteration_tokens.observe(num_tokens)
 
     def step_late(self, late_s: float) -> None:
         self._late_s.observe(late_s)
@@ -118,6 +123,7 @@ class EngineMetrics(Collector):
             histogram.add_metric(self._values, observed.buckets(), observed.total)
             yield histogram
         yield self._success(self._live)
+        yield self._accepted_by_position(self._live)
         yield self._cache_config(self._live)
 
     def _histograms(self) -> Iterator[tuple[str, str, Histogram]]:
@@ -141,6 +147,11 @@ class EngineMetrics(Collector):
         yield "vllm:request_prompt_tokens", "Prompt tokens of a request.", self._prompt_tokens
         yield "vllm:request_generation_tokens", "Output tokens of a request.", self._output_tokens
         yield (
+            "vllm:iteration_tokens_total",
+            "Tokens of an engine step with output: its output, and whole prompts that it finished.",
+            self._iteration_tokens,
+        )
+        yield (
             "sim:step_lateness_seconds",
             "Wall seconds after its deadline at which a step's last chunk was written.",
             self._late_s,
@@ -153,6 +164,16 @@ class EngineMetrics(Collector):
         ended = {**self._succeeded, "abort": live.engine.counters.num_cancelled}
         for reason in ("stop", "length", "abort"):
             family.add_metric((*self._values, reason), ended.get(reason, 0))
+        return family
+
+    def _accepted_by_position(self, live: LiveEngine) -> Metric:
+        family = CounterMetricFamily(
+            "vllm:spec_decode_num_accepted_tokens_per_pos",
+            "Drafts accepted, by their position from 0 on.",
+            labels=(*_LABELS, "position"),
+        )
+        for position, accepted in enumerate(live.engine.counters.accepted_by_position):
+            family.add_metric((*self._values, str(position)), accepted)
         return family
 
     def _cache_config(self, live: LiveEngine) -> Metric:
@@ -176,6 +197,9 @@ def _gauges(live: LiveEngine) -> Iterator[tuple[str, str, float]]:
         "KV blocks held by sequences, 0 to 1.",
         live.engine.cache.usage,
     )
+    if (host := live.engine.cache.host) is not None:
+        share = host.used / host.capacity
+        yield "sim:host_kv_usage_perc", "Blocks in use of the host-memory tier, 0 to 1.", share
     yield "sim:speed", "Engine seconds per wall second.", live.clock.speed
     nan = float("nan")  # nothing observed
     for name, lateness in (("step", live.step_lateness), ("arrival", live.arrival_lateness)):
@@ -188,9 +212,11 @@ def _counters(live: LiveEngine) -> Iterator[tuple[str, str, float]]:
     """Names without `_total`, which the exposition adds."""
     counters = live.engine.counters
     preemptions = live.engine.scheduler.num_preemptions
+    loaded = live.engine.scheduler.num_loaded_tokens
+    yield "sim:host_kv_loaded_tokens", "Tokens of hits brought back from host memory.", loaded
     yield "vllm:num_preemptions", "Preemptions by recomputation.", preemptions
     yield "vllm:prefix_cache_queries", "Prompt tokens looked up.", counters.prefix_queries
-    yield "vllm:prefix_cache_hits", "Prompt tokens found.", counters.prefix_hits
+    yield "vllm:prefix_cache_hits", "Prompt tokens found, host tier included.", counters.prefix_hits
     yield "vllm:prompt_tokens", "Prompt tokens prefilled, hits included.", counters.prompt_tokens
     yield "vllm:generation_tokens", "Output tokens.", counters.generation_tokens
     yield "vllm:spec_decode_num_drafts", "Verifications of a sequence.", counters.num_drafts

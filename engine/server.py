@@ -304,7 +304,8 @@ class EngineApp:
         await self._respond(send, orjson.dumps({"reset": True}))
 
     def _describe(self, last_s: float | None) -> dict[str, Any]:
-        """/sim/info. The lateness is in wall seconds; None without an observation."""
+        """/sim/info. The lateness is in wall seconds; None without an observation. attention: None
+        where the pool is the limit of any layout; host_kv_tokens: 0 without a tier."""
         settings, preset = self._settings, self._settings.preset
         return {
             "simulated": True,
@@ -316,9 +317,13 @@ class EngineApp:
             "tokenizer": self._tokenizer_name,
             "context_tokens": settings.max_tokens,
             "kv_tokens": preset.kv_tokens,
+            "host_kv_tokens": preset.host.kv_tokens if preset.host else 0,
+            "attention": preset.memory.attention if preset.memory else None,
+            "ranks": preset.policy.ranks,
             "block_tokens": BLOCK_TOKENS,
             "prefix_cache": preset.prefix_cache,
             "scheduling": preset.policy.mode,
+            "chunk_tokens": preset.policy.chunk_tokens,
             "max_running": preset.policy.max_running,
             "queue_limit": preset.policy.queue_limit,
             "draft_tokens": preset.speculation.num_drafts,

@@ -382,8 +382,10 @@ def test_pool_stays_within_capacity_and_leaks_nothing(
         if start_s is not None:
             now_s, _ = engine.step(start_s)
         assert 0 <= engine.cache.used <= engine.cache.capacity
-        held = sum(s.table.num_blocks for s in sequences if s.table is not None)
-        assert engine.cache.used - engine.cache.evictable <= held  # shared ones count once
+        tables = [s.table for s in sequences if s.table is not None]
+        shared = {run.key: run.resident for table in tables for run in table.runs}  # each once
+        held = sum(shared.values()) + sum(table.private for table in tables)
+        assert engine.cache.used - engine.cache.evictable == held
         assert num_steps < 50_000, "the engine does not come to an end"
     assert engine.cache.usage == 0
     assert all(s.finished or s.id in cancelled for s in sequences)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.clock import VirtualClock
+from engine.kv_cache import Segment
 from engine.live import LiveEngine
 from engine.metrics import EngineMetrics
 from engine.presets import PRESETS
@@ -29,6 +31,8 @@ VLLM_SERIES = {
     "vllm:spec_decode_num_drafts",
     "vllm:spec_decode_num_draft_tokens",
     "vllm:spec_decode_num_accepted_tokens",
+    "vllm:spec_decode_num_accepted_tokens_per_pos",
+    "vllm:iteration_tokens_total",
     "vllm:time_to_first_token_seconds",
     "vllm:inter_token_latency_seconds",
     "vllm:request_time_per_output_token_seconds",
@@ -123,6 +127,41 @@ def test_tokens_and_drafts_are_counted(served):
     assert value(metrics, "vllm:request_prompt_tokens_sum") == PROMPT_TOKENS
     assert value(metrics, "vllm:request_generation_tokens_sum") == OUTPUT_TOKENS
     assert value(metrics, "vllm:generation_tokens_total") == OUTPUT_TOKENS
+
+
+def test_accepted_drafts_add_up_over_positions_and_fall_along_them(served):
+    metrics, _, _ = served
+    name = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+    accepted = [value(metrics, name, position=str(k)) for k in range(3)]
+    assert sum(accepted) == value(metrics, "vllm:spec_decode_num_accepted_tokens_total")
+    assert accepted == sorted(accepted, reverse=True)
+    assert accepted[0] <= value(metrics, "vllm:spec_decode_num_drafts_total")
+
+
+def test_steps_with_output_count_their_tokens_and_a_prompt_when_its_prefill_ends(served):
+    metrics, _, _ = served
+    steps = value(metrics, "vllm:spec_decode_num_drafts_total") + 1
+    assert value(metrics, "vllm:iteration_tokens_total_count") == steps
+    tokens = value(metrics, "vllm:iteration_tokens_total_sum")
+    assert tokens == PROMPT_TOKENS + OUTPUT_TOKENS
+
+
+def test_the_host_tier_shows_what_it_holds_and_what_came_back():
+    preset = replace(PRESETS["trtllm-like"], kv_tokens=2_048)
+    engine = preset.with_host_tier(64_000).engine(0)
+    metrics = EngineMetrics("m", "e")
+    metrics.attach(LiveEngine(engine, VirtualClock(1), metrics))
+    assert value(metrics, "sim:host_kv_usage_perc") == 0
+    now_s = 0.0
+    for i, name in enumerate("aba"):
+        segments = (Segment(name, 30),)
+        asked = Sequence(id=i, prompt_tokens=1_921, output_tokens=1, segments=segments)
+        engine.submit(asked, now_s)
+        while (start_s := engine.next_time(now_s)) is not None:
+            now_s, _ = engine.step(start_s)
+    loaded = value(metrics, "sim:host_kv_loaded_tokens_total")
+    assert 0 < loaded <= value(metrics, "vllm:prefix_cache_hits_total") == 1_920
+    assert 0 < value(metrics, "sim:host_kv_usage_perc") <= 30 * 64 / 64_000
 
 
 def test_how_requests_ended_is_counted_by_reason(served):

@@ -184,6 +184,8 @@ def test_info_says_simulated_and_what_runs(fast):
     assert info["simulated"] is True
     assert (info["engine"], info["speed"], info["gpus"]) == ("sim:trtllm-like", 20, 4)
     assert (info["seed"], info["tokenizer"]) == (0, "embedded")
+    assert (info["attention"], info["ranks"]) == ("tensor_parallel", 1)
+    assert info["host_kv_tokens"] == PRESETS["trtllm-like"].host.kv_tokens
     assert info["lateness_p99_s"] >= 0
 
 
