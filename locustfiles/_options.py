@@ -97,7 +97,7 @@ def add_arguments(parser: Any) -> None:
     """Adds tokenswarm's options; each has an environment variable TOKENSWARM_<NAME>."""
     # --profile is Locust's own option, a label for grouping runs: ours is that label's meaning.
     profile = os.environ.get("TOKENSWARM_PROFILE", "seed")
-    # Who reaches the web UI may type in a host, and the key goes there: Locust's default is everyone.
+    # Who reaches the web UI may type in a host, and the key goes there. Locust would let everyone.
     parser.set_defaults(profile=profile, stop_timeout="120", web_host="127.0.0.1")
 
     def add(name: str, *, in_form: bool = True, **settings: Any) -> None:

@@ -1,7 +1,8 @@
 """The web UI's start form is refused like the command line: before anything starts.
 
-Locust's /swarm sets every option that a POST names, whether the form shows it or not, and takes a
-POST from any page that a browser has open. Here it takes the form's own fields from its own page.
+Locust's /swarm sets every option that a POST names, whether the form shows it or not: here it takes
+the form's own fields. And Locust takes a POST from any page that a browser has open, here from its
+own pages alone.
 """
 
 from __future__ import annotations
@@ -24,17 +25,24 @@ _STOCK_FIELDS = frozenset(
 
 def install(environment: Environment, refuse: Callable[[argparse.Namespace, str], None]) -> None:
     """Answers a start that `refuse(options, host)` refuses, by raising ValueError or RuntimeError,
-    with the reason. Locust would answer "Swarming started" and fail behind the page."""
+    with the reason. Locust would answer "Swarming started" and fail behind the page. No route takes
+    a POST from another site's page."""
     web_ui = environment.web_ui
     if web_ui is None or web_ui.app is None:
         return
+
+    def keep_to_own_pages() -> tuple[Response, int] | None:
+        origin = request.headers.get("Origin")
+        if request.method != "POST" or is_own(origin, request.host):
+            return None
+        message = f"tokenswarm: from {origin!r}: accepted are the pages at {request.host}"
+        return jsonify({"success": False, "message": message}), 403
 
     def check() -> Response | None:
         if request.endpoint != "locust.swarm":
             return None
         host = request.form.get("host") or environment.host or ""
         try:
-            require_own_page(request.headers.get("Origin"), request.host)
             require_fields(
                 request.form, _STOCK_FIELDS | web_ui.template_args["extra_options"].keys()
             )
@@ -44,14 +52,14 @@ def install(environment: Environment, refuse: Callable[[argparse.Namespace, str]
             return jsonify({"success": False, "message": f"tokenswarm: {error}", "host": host})
         return None
 
+    web_ui.app.before_request(keep_to_own_pages)
     web_ui.app.before_request(check)
 
 
-def require_own_page(origin: str | None, host: str) -> None:
-    """origin: of the page that sends the form, as every browser says it; None where none does.
-    Raises OptionError where that is another site: it would start runs with the visitor's key."""
-    if origin is not None and urlsplit(origin).netloc != host:
-        raise OptionError(f"a start from {origin!r}: accepted is the page at {host}")
+def is_own(origin: str | None, host: str) -> bool:
+    """origin: of the page that sends a POST, as every browser says it; None: no browser. Another
+    site's page could start runs with the key of whoever visits it."""
+    return origin is None or urlsplit(origin).netloc == host
 
 
 def require_fields(form: Mapping[str, str], fields: Set[str]) -> None:

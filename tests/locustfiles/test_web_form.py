@@ -55,6 +55,11 @@ def answered(fields: dict[str, str], **headers: str) -> tuple[dict[str, Any], bo
     return answer.get_json(), bool(accepted)
 
 
+def test_the_web_ui_listens_on_this_machine_alone_unless_told_otherwise():
+    assert parsed_locust(COMMAND).web_host == "127.0.0.1"
+    assert parsed_locust((*COMMAND, "--web-host", "0.0.0.0")).web_host == "0.0.0.0"
+
+
 def test_the_forms_own_fields_are_looked_at():
     answer, looked_at = answered(START)
     assert looked_at and answer["message"] == "tokenswarm: far enough"
@@ -67,10 +72,17 @@ def test_a_forged_field_is_refused_before_it_sets_anything(name: str):
     assert answer["message"].startswith(f"tokenswarm: {name}: not a field of the start form")
 
 
-def test_a_start_from_another_sites_page_is_refused():
-    answer, looked_at = answered(START, Origin="https://elsewhere.example")
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "http://localhost:8090", "null"])
+def test_a_start_from_another_sites_page_is_refused(origin: str):
+    answer, looked_at = answered(START, Origin=origin)
     assert not answer["success"] and not looked_at
-    assert "'https://elsewhere.example'" in answer["message"]
+    assert repr(origin) in answer["message"]
+
+
+@pytest.mark.parametrize("path", ["/swarm", "/stop", "/stats/reset"])
+def test_no_route_takes_a_post_from_another_sites_page(path: str):
+    answer = form([]).post(path, headers={"Origin": "https://elsewhere.example"})
+    assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("origin", ["http://localhost", "https://localhost"])
