@@ -19,7 +19,7 @@ from engine.prompt_tokens import TokenCounter
 from engine.protocol import Protocol
 from engine.reply_text import EFFORTS
 from engine.server import EngineApp, Settings
-from engine.what_if import WhatIf
+from engine.what_if import LEAST_KV_TOKENS, WhatIf
 from workload.tokens import (
     EMBEDDED,
     GENERATION_PROMPT_TOKENS,
@@ -162,6 +162,15 @@ def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def _tier(text: str) -> int:
+    tokens = _whole(0)(text)
+    if 0 < tokens < BLOCK_TOKENS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not accepted; accepted: 0, or a whole number of at least {BLOCK_TOKENS}"
+        )
+    return tokens
+
+
 def _speed(text: str) -> float:
     accepted = f"a number above 0, at most {_MAX_SPEED}"
     refusal = argparse.ArgumentTypeError(f"{text!r} is not accepted; accepted: {accepted}")
@@ -189,8 +198,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--speed", type=_speed, default=1.0, help="engine seconds per wall second")
     add("--seed", type=_whole(0), default=0)
     add("--model", default="sim-model", help="the name under which it serves")
-    add("--kv-tokens", type=_whole(16 * BLOCK_TOKENS), help="size of the KV pool")
-    add("--host-kv-tokens", type=_whole(0), help="size of a second tier in host memory, 0: none")
+    add("--kv-tokens", type=_whole(LEAST_KV_TOKENS), help="size of the KV pool")
+    add("--host-kv-tokens", type=_tier, help="size of a second tier in host memory, 0: none")
     add("--no-prefix-cache", action="store_true")
     add("--max-running", type=_whole(1))
     add("--queue-limit", type=_whole(1), help="waiting requests before 429")

@@ -22,7 +22,12 @@ Parse = Callable[[str, str], Any]
 
 def changed(case: Case, text: str) -> Case:
     """The case with these changes, labelled with them. Raises OptionError."""
-    given = dict(_read(part) for part in text.split(","))
+    given: dict[str, Any] = {}
+    for part in text.split(","):
+        field, value = _read(part)
+        if field in given:
+            raise OptionError(f"{text!r}: {part.strip()!r} is the second of its name")
+        given[field] = value
     workload = {name: given.pop(name) for name in _WORKLOAD if name in given}
     try:
         preset = WhatIf(**given).apply(case.preset)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from engine.cost import Coefficients, Cost
 from engine.hardware import GPUS
+from engine.kv_cache import BLOCK_TOKENS
 from engine.kv_pool import Attention, most_tokens
 from engine.presets import Preset
 from engine.roofline import Roofline
@@ -14,6 +15,8 @@ from engine.scheduler import Mode, Policy
 from engine.speculation import Meaning, Speculation
 
 Value = TypeVar("Value")
+
+LEAST_KV_TOKENS = 16 * BLOCK_TOKENS  # guess: room for a few words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +26,11 @@ class WhatIf:
     prefill_speed, decode_speed: everything in that phase is x times as fast: s_pf x, s_dc x.
     decode_attention_speed: the decode kernel's attention is x times as fast: T_kv / x.
     prefill_attention_speed: the same for prefill: a2 / x.
-    acceptance, drafts, meaning: `Speculation.of`; drafts 0 turns speculation off.
+    acceptance, drafts, meaning: `Speculation.of`; drafts 0 turns speculation off. meaning is of
+        the acceptance given with it, per_position if None.
     gpus, attention: `Preset.on_gpus`, `Preset.with_attention`; the pool follows from them,
-        unless kv_tokens says how large it is.
+        unless kv_tokens says how large it is. Ranks with caches of their own follow the GPUs,
+        unless ranks says how many.
     gpu: a name in `hardware.GPUS`; the roofline only, tables are for B200.
     host_kv_tokens: `Preset.with_host_tier`.
     """
@@ -36,7 +41,7 @@ class WhatIf:
     prefill_attention_speed: float | None = None
     acceptance: float | None = None
     drafts: int | None = None
-    meaning: Meaning = "per_position"
+    meaning: Meaning | None = None
     kv_tokens: int | None = None
     chunk_tokens: int | None = None
     mode: Mode | None = None
@@ -53,15 +58,22 @@ class WhatIf:
             "decode_speed",
             "decode_attention_speed",
             "prefill_attention_speed",
-            "kv_tokens",
             "chunk_tokens",
             "ranks",
         ):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} {value} is not above 0")
-        if self.host_kv_tokens is not None and self.host_kv_tokens < 0:
-            raise ValueError(f"host_kv_tokens {self.host_kv_tokens} is below 0")
+        if self.kv_tokens is not None and self.kv_tokens < LEAST_KV_TOKENS:
+            raise ValueError(f"kv_tokens {self.kv_tokens}: accepted are {LEAST_KV_TOKENS} or more")
+        if self.host_kv_tokens and self.host_kv_tokens < BLOCK_TOKENS:
+            raise ValueError(
+                f"host_kv_tokens {self.host_kv_tokens}: accepted are 0, or {BLOCK_TOKENS} or more"
+            )
+        if self.acceptance is None and self.meaning is not None:
+            raise ValueError(f"meaning {self.meaning}: give the acceptance that has it")
+        if self.acceptance is not None and self.drafts == 0:
+            raise ValueError(f"acceptance {self.acceptance}: there is none with 0 drafts")
 
     def apply(self, preset: Preset) -> Preset:
         """The changed preset. Raises ValueError, naming the change that is not possible."""
@@ -126,7 +138,9 @@ class WhatIf:
         if not drafts:
             return Speculation()
         if self.acceptance is not None:
-            return Speculation.of(self.acceptance, drafts=drafts, meaning=self.meaning)
+            return Speculation.of(
+                self.acceptance, drafts=drafts, meaning=self.meaning or "per_position"
+            )
         if not speculation.acceptance:
             raise ValueError("drafts: this preset has no acceptance yet, give one")
         return Speculation(speculation.acceptance[:1] * drafts)

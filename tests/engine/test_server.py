@@ -314,6 +314,7 @@ def test_a_body_of_unannounced_size_is_cut_off_too(small):
         (["--speed", "0"], "--speed"),
         (["--speed", "fast"], "--speed"),
         (["--kv-tokens", "12"], "--kv-tokens"),
+        (["--host-kv-tokens", "12"], "--host-kv-tokens"),
         (["--port", "70000"], "--port"),
         (["--max-running", "-3"], "--max-running"),
         (["--seed", "x"], "--seed"),
