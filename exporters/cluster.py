@@ -248,7 +248,8 @@ def install_on_worker(
         link.serial = msg.data["serial"]
         on_target(msg.data["tpm"], msg.data["level"], msg.data["ramp_s"])
 
-    def leave(**_kw: Any) -> None:
+    def finish(**_kw: Any) -> None:
+        """Ends the turns and ships them at once: Locust's next report is up to 3 s away."""
         if not status().ended:
             runner.stop()
             with suppress(RPCError):  # the master is gone: the worker's ledger has them
@@ -257,9 +258,9 @@ def install_on_worker(
     environment.events.report_to_master.add_listener(report)
     # The last listener is the first to be called: before Locust's own, which says goodbye. What
     # comes after that, the master refuses.
-    environment.events.quitting.add_listener(leave)
+    environment.events.quitting.add_listener(finish)
     environment.runner.register_message(_TARGET, take)
-    environment.runner.register_message(_STOP, lambda **_kw: runner.stop(), concurrent=True)
+    environment.runner.register_message(_STOP, finish, concurrent=True)
 
 
 def install_on_master(environment: Environment, feed: TurnFeed) -> MasterLink:
