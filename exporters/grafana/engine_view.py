@@ -53,6 +53,12 @@ _ACCEPTANCE = first_of(
         ENGINE,
     ),
 )
+# Position 0 is the first draft token of a step.
+_ACCEPTED = f"vllm:spec_decode_num_accepted_tokens_per_pos_total{{{ENGINE}}}"
+_ACCEPTANCE_BY_POSITION = (
+    f"sum by (position) (rate({_ACCEPTED}[$window])) / on () group_left () "
+    + rate("vllm:spec_decode_num_drafts_total", ENGINE)
+)
 
 _SIDE_BY_SIDE = Row(
     title="The engine's word beside the clients'",
@@ -186,13 +192,15 @@ _INSIDE = Row(
         ),
         Panel(
             title="Acceptance",
-            description="Speculative decoding: draft tokens accepted, of those proposed. No data "
-            "where the engine does not speculate. SGLang reports its latest batch.",
+            description="Speculative decoding: draft tokens accepted, of those proposed, and how "
+            "often the first, the second, … was (vLLM). No data where the engine does not "
+            "speculate. SGLang reports its latest batch.",
             queries=(
                 Query(
                     expr=_ACCEPTANCE,
                     legend="accepted / proposed",
                 ),
+                Query(expr=_ACCEPTANCE_BY_POSITION, legend="draft {{position}}"),
             ),
             unit="percentunit",
             at_most=1,
