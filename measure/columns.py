@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,37 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 # ok, cancelled, unfinished, then the failures.
+CUT_OFF = ("unfinished", "first_token_timeout")
 CODES = {outcome: code for code, outcome in enumerate(OUTCOMES)}
+
+
+# Columns that are fields of TurnRecord as they stand, and fields that others are made of.
+AS_TOLD = (
+    "scheduled_at_s",
+    "sent_at_s",
+    "free_at_s",
+    "first_token_at_s",
+    "first_visible_at_s",
+    "last_token_at_s",
+    "ended_at_s",
+    "text_tokens",
+    "planned_output_tokens",
+    "ideal_cached_tokens",
+    "output_tokens",
+    "output_chunks",
+    "first_chunk_tokens",
+    "coalesced_reads",
+    "stamp_lag_s",
+)
+TOLD_BESIDES = (
+    "session",
+    "kind",
+    "planned_prompt_tokens",
+    "prompt_tokens",
+    "cached_tokens",
+    "stamps",
+    "outcome",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +75,7 @@ class Columns:
     # how much
     text_tokens: Floats
     planned_prompt_tokens: Floats
+    planned_output_tokens: Floats
     ideal_cached_tokens: Floats
     reported_prompt_tokens: Floats
     prompt_tokens: Floats  # the server's count, the planned one where it gave none
@@ -56,41 +89,34 @@ class Columns:
 
     @classmethod
     def of(cls, records: Sequence[TurnRecord]) -> Columns:
+        told = _told(records)
         names: dict[str, int] = {}
-        session = [names.setdefault(r.session, len(names)) for r in records]
-        outcome = np.array([CODES[r.outcome] for r in records], dtype=np.int64)
-        planned = _column([r.planned_prompt_tokens for r in records])
-        reported = _column([r.prompt_tokens for r in records])
-        cached = np.where(np.isnan(reported), np.nan, _column([r.cached_tokens for r in records]))
-        missed = _inferred_misses(records, outcome, reported, cached)
+        session = [names.setdefault(name, len(names)) for name in told["session"]]
+        outcome = np.array([CODES[name] for name in told["outcome"]], dtype=np.int64)
+        reported = _column(told["prompt_tokens"])
+        cached = np.where(np.isnan(reported), np.nan, _column(told["cached_tokens"]))
+        planned = _column(told["planned_prompt_tokens"])
+        missed = _inferred_misses(told["cached_tokens"], outcome, reported, cached)
         return cls(
             session=np.array(session, dtype=np.int64),
             sessions=tuple(names),
             outcome=outcome,
             answered=outcome < CODES["unfinished"],
             failed=outcome > CODES["unfinished"],
-            sent=np.array([r.kind != UNSENT for r in records], dtype=bool),
-            kernel_stamps=np.array([r.stamps == "kernel" for r in records], dtype=bool),
-            scheduled_at_s=_column([r.scheduled_at_s for r in records]),
-            sent_at_s=_column([r.sent_at_s for r in records]),
-            free_at_s=_column([r.free_at_s for r in records]),
-            first_token_at_s=_column([r.first_token_at_s for r in records]),
-            first_visible_at_s=_column([r.first_visible_at_s for r in records]),
-            last_token_at_s=_column([r.last_token_at_s for r in records]),
-            ended_at_s=_column([r.ended_at_s for r in records]),
-            text_tokens=_column([r.text_tokens for r in records]),
+            sent=np.array([kind != UNSENT for kind in told["kind"]], dtype=bool),
+            kernel_stamps=np.array([stamps == "kernel" for stamps in told["stamps"]], dtype=bool),
             planned_prompt_tokens=planned,
-            ideal_cached_tokens=_column([r.ideal_cached_tokens for r in records]),
             reported_prompt_tokens=reported,
             prompt_tokens=np.where(np.isnan(reported), planned, reported),
             cached_tokens=np.where(missed, 0.0, cached),
             inferred_miss=missed,
-            output_tokens=_column([r.output_tokens for r in records]),
-            output_chunks=_column([r.output_chunks for r in records]),
-            first_chunk_tokens=_column([r.first_chunk_tokens for r in records]),
-            coalesced_reads=_column([r.coalesced_reads for r in records]),
-            stamp_lag_s=_column([r.stamp_lag_s for r in records]),
+            **{name: _column(told[name]) for name in AS_TOLD},
         )
+
+    @property
+    def cut_off(self) -> Flags:
+        """By the end of the run or by the client's patience: what they waited for takes longer."""
+        return np.isin(self.outcome, [CODES[outcome] for outcome in CUT_OFF])
 
     @cached_property
     def ttft_s(self) -> Floats:
@@ -106,10 +132,27 @@ class Columns:
         return self._alive(self.first_token_at_s - self.scheduled_at_s)
 
     @cached_property
+    def e2e_s(self) -> Floats:
+        """Of ok turns: a cancelled one was cut short by its user."""
+        return np.where(self.outcome == CODES["ok"], self.ended_at_s - self.sent_at_s, np.nan)
+
+    @cached_property
     def ttft_censored_s(self) -> Floats:
-        """How long an unfinished turn had waited for its first token; NaN for all others."""
-        waiting = ~self.answered & ~self.failed & np.isnan(self.first_token_at_s)
-        return np.where(waiting, self.ended_at_s - self.sent_at_s, np.nan)
+        """How long a turn that was cut off had waited for its first token; NaN for all others."""
+        return self._waited(self.sent_at_s, self.first_token_at_s)
+
+    @cached_property
+    def visible_ttft_censored_s(self) -> Floats:
+        return self._waited(self.sent_at_s, self.first_visible_at_s)
+
+    @cached_property
+    def ttft_from_schedule_censored_s(self) -> Floats:
+        """Of tickets that nobody took, too: nobody has answered them yet."""
+        return self._waited(self.scheduled_at_s, self.first_token_at_s)
+
+    @cached_property
+    def e2e_censored_s(self) -> Floats:
+        return np.where(self.cut_off, self.ended_at_s - self.sent_at_s, np.nan)
 
     @cached_property
     def decode_tps(self) -> Floats:
@@ -131,6 +174,9 @@ class Columns:
         ready_at_s: Floats = np.maximum(self.scheduled_at_s, self.free_at_s)
         return self.sent_at_s - ready_at_s
 
+    def _waited(self, since_s: Floats, for_s: Floats) -> Floats:
+        return np.where(self.cut_off & np.isnan(for_s), self.ended_at_s - since_s, np.nan)
+
     def _alive(self, values: Floats) -> Floats:
         return np.where(self.failed, np.nan, values)
 
@@ -148,13 +194,18 @@ def _column(known: Sequence[float | None]) -> Floats:
     return np.array(known, dtype=np.float64)  # None becomes NaN
 
 
+def _told(records: Sequence[TurnRecord]) -> dict[str, Sequence[Any]]:
+    """What the turns say, by field."""
+    return {name: list(map(attrgetter(name), records)) for name in (*AS_TOLD, *TOLD_BESIDES)}
+
+
 def _inferred_misses(
-    records: Sequence[TurnRecord], outcome: Codes, reported: Floats, cached: Floats
+    told: Sequence[int | None], outcome: Codes, reported: Floats, cached: Floats
 ) -> Flags:
     """Of a server that reports cached tokens at all, the ok turns that report none. Not the
     cancelled: only the usage at the end of an answer holds cached tokens."""
-    if all(r.cached_tokens is None for r in records):
-        return np.zeros(len(records), dtype=bool)
+    if all(tokens is None for tokens in told):
+        return np.zeros(len(told), dtype=bool)
     missed: Flags = (outcome == CODES["ok"]) & ~np.isnan(reported) & np.isnan(cached)
     return missed
 

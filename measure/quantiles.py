@@ -4,6 +4,10 @@ Definition: linear interpolation between order statistics, as numpy's default. W
 sorted x[0] <= ... <= x[n-1] and h = (n - 1) * q,
 
     quantile = x[floor(h)] + (h - floor(h)) * (x[floor(h) + 1] - x[floor(h)])
+
+Where some samples are *censored* (only known to be longer than the wait so far), the distribution
+is that of Kaplan and Meier (1958): the mass of a censored sample goes to the longer ones in
+proportion. A quantile beyond the last sample seen is unknown, and longer than every wait.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ from numpy.typing import NDArray
 # quantile. The second-largest sample as an upper bound of p99 needs 662 (DESIGN.md: "about 660").
 CONFIDENCE = 0.99
 EXCEEDANCES = 2
+# Ranks are whole, masses add up to them: what floating point may be off by.
+RANK_ROUNDING = 1e-9
+MASS_ROUNDING = 1e-6
 
 
 def quantile(samples: Sequence[float], q: float) -> float | None:
@@ -28,6 +35,29 @@ def quantile(samples: Sequence[float], q: float) -> float | None:
     if len(samples) == 0:
         return None
     return float(np.quantile(np.asarray(samples, dtype=np.float64), q))
+
+
+def censored_quantiles(
+    values: NDArray[np.float64], censored: NDArray[np.bool_], qs: Sequence[float]
+) -> NDArray[np.float64]:
+    """Quantiles of samples some of which are only lower bounds, shape (len(qs),); inf where the
+    tail is cut off. values: not empty; where `censored`, what the sample exceeds."""
+    if not censored.any():
+        return np.asarray(np.quantile(values, qs), dtype=np.float64)
+    order = np.lexsort((censored, values))  # at a tie the value comes first
+    values, n = values[order], len(values)
+    survival = np.cumprod(1 - ~censored[order] / (n - np.arange(n)))
+    reached = n * (1 - survival)  # mass up to each sample
+    ranks = (n - 1) * np.asarray(qs)
+    low = np.floor(ranks + RANK_ROUNDING)
+    below, above = (
+        np.append(values, np.inf)[np.searchsorted(reached, rank + MASS_ROUNDING, side="right")]
+        for rank in (low, np.minimum(low + 1, n - 1))
+    )
+    part = ranks - low
+    with np.errstate(invalid="ignore"):
+        between = np.where(part > RANK_ROUNDING, below + part * (above - below), below)
+    return np.where(np.isinf(below), np.inf, between)
 
 
 def claimable(q: float, n: int) -> bool:
@@ -57,14 +87,19 @@ def samples_needed(q: float) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """How one quantity is spread over turns, in its own unit; None where there is no sample."""
+    """How one quantity is spread over turns, in its own unit; None where there is no sample.
 
-    count: int
+    Of a time that some turns were still waiting for when the run ended, a percentile may lie beyond
+    everything seen: it is None, and longer than `cut_off_at`; so is the mean.
+    """
+
+    count: int  # of samples seen to their end
     mean: float | None
     p10: float | None
     p50: float | None
     p90: float | None
     p99: float | None
+    cut_off_at: float | None = None  # the longest sample or wait; None: nothing was cut off
 
     @classmethod
     def of(cls, samples: Iterable[float | None]) -> Spread:
@@ -85,6 +120,26 @@ class Spread:
             p50=float(p50),
             p90=float(p90),
             p99=float(p99),
+        )
+
+    @classmethod
+    def of_censored(cls, samples: NDArray[np.float64], waits: NDArray[np.float64]) -> Spread:
+        """samples: NaN for unknown; waits: of the turns that were cut off, NaN for all others."""
+        cut_off = ~np.isnan(waits)
+        if not cut_off.any():
+            return cls.of_known(samples)
+        values = np.where(cut_off, waits, samples)
+        known = ~np.isnan(values)
+        found = censored_quantiles(values[known], cut_off[known], (0.1, 0.5, 0.9, 0.99))
+        p10, p50, p90, p99 = (float(value) if math.isfinite(value) else None for value in found)
+        return cls(
+            count=int(np.sum(known & ~cut_off)),
+            mean=None,
+            p10=p10,
+            p50=p50,
+            p90=p90,
+            p99=p99,
+            cut_off_at=float(values[known].max()),
         )
 
     def at(self, percent: int) -> float | None:

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from measure.columns import Codes, Columns, Flags, Floats
 from measure.quantiles import Spread, claimable, samples_needed
-from measure.record import TurnRecord
-from measure.tally import ANSWERED, Summary
+from measure.tally import Summary
 
 SECONDS = {"s": 1.0, "ms": 0.001}
 RATE = {"": 1.0}
@@ -50,7 +49,8 @@ class Timing:
     units: dict[str, float]
     better: str  # "<" lower, ">" higher
     spread: Callable[[Summary], Spread]
-    turn: Callable[[TurnRecord], float | None]
+    turns: Callable[[Columns], Floats]  # NaN where unknown
+    waits: Callable[[Columns], Floats] | None = None  # of turns cut off before it, NaN elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,26 @@ class Total:
 
 
 TIMINGS = {
-    "ttft": Timing(SECONDS, "<", lambda s: s.ttft_s, lambda r: r.ttft_s),
-    "visible_ttft": Timing(SECONDS, "<", lambda s: s.visible_ttft_s, lambda r: r.visible_ttft_s),
-    "ttft_from_schedule": Timing(
-        SECONDS, "<", lambda s: s.ttft_from_schedule_s, lambda r: r.ttft_from_schedule_s
+    "ttft": Timing(
+        SECONDS, "<", lambda s: s.ttft_s, lambda c: c.ttft_s, lambda c: c.ttft_censored_s
     ),
-    "e2e": Timing(SECONDS, "<", lambda s: s.e2e_s, lambda r: r.e2e_s),
-    "tpot": Timing(SECONDS, "<", lambda s: s.tpot_s, lambda r: r.tpot_s),
-    "tps": Timing(RATE, ">", lambda s: s.decode_tps, lambda r: r.decode_tps),
+    "visible_ttft": Timing(
+        SECONDS,
+        "<",
+        lambda s: s.visible_ttft_s,
+        lambda c: c.visible_ttft_s,
+        lambda c: c.visible_ttft_censored_s,
+    ),
+    "ttft_from_schedule": Timing(
+        SECONDS,
+        "<",
+        lambda s: s.ttft_from_schedule_s,
+        lambda c: c.ttft_from_schedule_s,
+        lambda c: c.ttft_from_schedule_censored_s,
+    ),
+    "e2e": Timing(SECONDS, "<", lambda s: s.e2e_s, lambda c: c.e2e_s, lambda c: c.e2e_censored_s),
+    "tpot": Timing(SECONDS, "<", lambda s: s.tpot_s, lambda c: 1 / c.decode_tps),
+    "tps": Timing(RATE, ">", lambda s: s.decode_tps, lambda c: c.decode_tps),
 }
 TOTALS = {
     "failures": Total(PERCENT, "<", lambda s: s.failure_share),
@@ -91,6 +103,7 @@ class Judgement:
     value: float | None  # seconds, tokens per second or minute, or a share of 1
     samples: int
     reason: str = ""
+    beyond: bool = False  # the true value is larger than `value`: turns were cut off before it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,15 +147,30 @@ class Slo:
             value = TOTALS[self.metric].value(summary)
             return self._judgement(value, summary.requests)
         spread = TIMINGS[self.metric].spread(summary)
-        return self._judgement(spread.at(self.percent), spread.count)
+        value = spread.at(self.percent)
+        if value is None and spread.cut_off_at is not None:
+            return self._beyond(spread.cut_off_at, spread.count)
+        return self._judgement(value, spread.count)
 
     def holds(self, value: float) -> bool:
         """value is in the unit of `threshold`."""
         return bool(COMPARISONS[self.comparison](value, self.threshold))
 
-    def holds_each(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """`holds`, of many values at once."""
+    def holds_each(self, values: Floats) -> Flags:
+        """`holds`, of many values at once; not of NaN."""
         return np.asarray(COMPARISONS[self.comparison](values, self.threshold), dtype=bool)
+
+    def _beyond(self, value: float, samples: int) -> Judgement:
+        """Of a percentile longer than everything seen: missed, if `value` misses already."""
+        missed = not self.holds(value)
+        return Judgement(
+            slo=self,
+            met=False if missed else None,
+            value=value,
+            samples=samples,
+            reason="turns were cut off before it",
+            beyond=True,
+        )
 
     def _judgement(self, value: float | None, samples: int) -> Judgement:
         if value is None:
@@ -155,34 +183,27 @@ class Slo:
         return Judgement(slo=self, met=self.holds(value), value=value, samples=samples)
 
 
-def goodput(turns: Sequence[TurnRecord], slos: Sequence[Slo]) -> float | None:
-    """Share of turns that meet the threshold of every timing SLO, each turn judged alone.
+def meets(columns: Columns, turns: Codes, slos: Sequence[Slo]) -> Flags | None:
+    """Which of these turns are good: they meet the threshold of every timing SLO, each alone.
 
     Failed and unfinished turns have missed, and so has a turn that ended before its first token.
     A turn whose speed has no meaning (one chunk) does not miss it. None without turns, or when
     the value of an SLO is known for no turn at all.
     """
-    good = meets(turns, slos)
-    return sum(good) / len(good) if good else None
-
-
-def meets(turns: Sequence[TurnRecord], slos: Sequence[Slo]) -> list[bool] | None:
-    """Which turns are good, as `goodput` counts them; None where it is unknown."""
-    timings = [slo for slo in slos if slo.percent is not None]
-    alive = [r for r in turns if r.outcome in ANSWERED]
-    for slo in timings:
-        if alive and all(TIMINGS[slo.metric].turn(record) is None for record in alive):
+    good = columns.answered[turns]
+    if not len(turns):
+        return None
+    any_answered = good.any()
+    for slo in slos:
+        if slo.percent is None:
+            continue
+        values = TIMINGS[slo.metric].turns(columns)[turns]
+        unknown = np.isnan(values)
+        if any_answered and unknown[columns.answered[turns]].all():
             return None
-    if not timings:
-        return [r.outcome in ANSWERED for r in turns] or None
-    return [
-        r.outcome in ANSWERED and all(_turn_meets(r, slo) for slo in timings) for r in turns
-    ] or None
-
-
-def _turn_meets(record: TurnRecord, slo: Slo) -> bool:
-    value = TIMINGS[slo.metric].turn(record)
-    return slo.metric not in FIRST_TOKEN_METRICS if value is None else slo.holds(value)
+        met = slo.holds_each(values)
+        good = good & (met if slo.metric in FIRST_TOKEN_METRICS else met | unknown)
+    return good
 
 
 def _refusal(text: str, reason: str) -> ValueError:

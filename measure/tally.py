@@ -50,13 +50,14 @@ class Summary:
     without_first_token: int  # of the unfinished: their TTFT is censored too
     failures: dict[str, int]  # by kind, only kinds that occurred
 
-    # How long, of turns scheduled. TTFT: of all with a first token that did not fail.
+    # How long, of turns scheduled that did not fail. What a turn was still waiting for when it was
+    # cut off is censored: it counts as longer than the wait (measure.columns, measure.quantiles).
     ttft_s: Spread
     visible_ttft_s: Spread
     ttft_from_schedule_s: Spread  # counts the wait before sending: no coordinated omission
     decode_tps: Spread  # per user; of turns that did not fail
     tpot_s: Spread
-    e2e_s: Spread  # of ok turns: a cancelled or unfinished one is cut short
+    e2e_s: Spread  # of ok turns, the unfinished censored: a cancelled one is cut short
     lateness_s: Spread  # of turns sent, failed ones too
     generator_lateness_s: Spread  # the part of it that no engine causes; of turns sent
 
@@ -156,12 +157,16 @@ def summary(of: Columns, windows: Sequence[tuple[float, float]]) -> Summary:
             )
         ),
         failures={kind: int(ends[kind]) for kind in sorted(FAILURE_KINDS) if ends[kind]},
-        ttft_s=Spread.of_known(of.ttft_s[turns]),
-        visible_ttft_s=Spread.of_known(of.visible_ttft_s[turns]),
-        ttft_from_schedule_s=Spread.of_known(of.ttft_from_schedule_s[turns]),
+        ttft_s=Spread.of_censored(of.ttft_s[turns], of.ttft_censored_s[turns]),
+        visible_ttft_s=Spread.of_censored(
+            of.visible_ttft_s[turns], of.visible_ttft_censored_s[turns]
+        ),
+        ttft_from_schedule_s=Spread.of_censored(
+            of.ttft_from_schedule_s[turns], of.ttft_from_schedule_censored_s[turns]
+        ),
         decode_tps=Spread.of_known(tps),
         tpot_s=Spread.of_known(1 / tps),
-        e2e_s=Spread.of_known(of.ended_at_s[ok] - of.sent_at_s[ok]),
+        e2e_s=Spread.of_censored(of.e2e_s[turns], of.e2e_censored_s[turns]),
         lateness_s=Spread.of_known(of.lateness_s[turns]),
         generator_lateness_s=Spread.of_known(of.generator_lateness_s[turns]),
         prompt_tokens=Spread.of_known(of.prompt_tokens[sent]),

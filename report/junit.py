@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
+from measure.slo import Judgement
 from measure.verdict import INVALID
 from report.baseline import regression_text
 from report.gate import Gate
 from report.notation import target_text
+from report.objectives import cell_text
 
 SUITE = "tokenswarm"
 
@@ -44,16 +46,20 @@ def _objectives(gate: Gate) -> list[xml.Element]:
     cases = []
     for row in gate.judgements:
         for step, judgement in zip(gate.result.steps, row, strict=True):
-            value = "unknown" if judgement.value is None else f"{judgement.value:g}"
             cases.append(
                 _case(
                     f"{SUITE}.slo",
                     f"{judgement.slo.text} at level {step.level.index}",
                     None if judgement.met is None else not judgement.met,
-                    judgement.reason or f"{value} over {judgement.samples} turns",
+                    _seen(judgement),
                 )
             )
     return cases
+
+
+def _seen(judgement: Judgement) -> str:
+    said = f"{cell_text(judgement)} over {judgement.samples} turns"
+    return f"{said}: {judgement.reason}" if judgement.reason else said
 
 
 def _limits(gate: Gate) -> list[xml.Element]:

@@ -47,11 +47,15 @@ def usd_text(usd: float | None) -> str:
 
 
 def percentile_text(spread: Spread, percent: int) -> str:
-    """The percentile, marked where there are too few samples to claim it."""
+    """The percentile, marked where there are too few samples to claim it; ">82.7" where turns that
+    had waited so long were cut off before it."""
     value = spread.at(percent)
-    if value is None or claimable(percent / 100, spread.count):
-        return number_text(value)
-    return number_text(value) + TOO_FEW
+    text = number_text(value)
+    if value is None and spread.cut_off_at is not None:
+        text = f">{number_text(spread.cut_off_at)}"
+    if text == UNKNOWN or claimable(percent / 100, spread.count):
+        return text
+    return text + TOO_FEW
 
 
 def second_name(header: Header) -> str:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from measure.ledger import Ledger
-from measure.slo import Judgement, Slo, goodput
-from measure.tally import Tally
+from measure.slo import Judgement, Slo
 from report.notation import number_text, share_text, tpm_text
 from report.steps import Step
 
@@ -20,15 +18,12 @@ def judge(steps: Sequence[Step], slos: Sequence[Slo]) -> list[list[Judgement]]:
     return [[slo.judge(step.summary) for step in steps] for slo in slos]
 
 
-def objectives(ledger: Ledger, steps: Sequence[Step], slos: Sequence[Slo]) -> str:
+def objectives(steps: Sequence[Step], slos: Sequence[Slo], goodput: Sequence[float | None]) -> str:
     """A table of SLOs by level, goodput in its last row, and why a judgement is unknown."""
     judgements = judge(steps, slos)
     levels = [f"level {step.level.index}" for step in steps]
     rows = [[row[0].slo.text, *map(cell_text, row)] for row in judgements]
-    tally = Tally(ledger.records)
-    rows.append(
-        ["goodput", *(share_text(goodput(tally.scheduled(step.window), slos)) for step in steps)]
-    )
+    rows.append(["goodput", *map(share_text, goodput)])
     reasons = [
         f"{judgement.slo.text} at {level}: {judgement.reason}"
         for row in judgements
@@ -40,9 +35,11 @@ def objectives(ledger: Ledger, steps: Sequence[Step], slos: Sequence[Slo]) -> st
 
 
 def cell_text(judgement: Judgement) -> str:
-    """ "0.53 s met", "unknown"."""
+    """ "0.53 s met", ">82.7 s MISSED", "unknown"."""
     answer = ANSWERS[judgement.met]
-    return answer if judgement.value is None else f"{_value_text(judgement)} {answer}"
+    if judgement.value is None:
+        return answer
+    return f"{'>' if judgement.beyond else ''}{_value_text(judgement)} {answer}"
 
 
 def _value_text(judgement: Judgement) -> str:

@@ -18,8 +18,7 @@ from report.steady import Steadiness, steadiness
 class CurvePoint:
     """One level. Times in seconds, rates in tokens per minute, shares 0 to 1.
 
-    TTFT percentiles take turns without a first token at the end of the run as censored, where
-    `summary` leaves them out: the values are equal if `censored` is 0.
+    TTFT percentiles are those of `summary`, with intervals.
     """
 
     level: Level
@@ -27,7 +26,7 @@ class CurvePoint:
     window: tuple[float, float]
     summary: Summary
     sessions: int  # with a turn scheduled in the window
-    censored: int  # turns scheduled in the window and sent, cut off before their first token
+    censored: int  # turns scheduled in the window and sent, given up before their first token
     offered_tpm: Interval
     achieved_tpm: Interval
     ttft_p50_s: Interval

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from measure.columns import Codes, Flags, Floats
+from measure.quantiles import censored_quantiles
 from report.interval import CONFIDENCE, Interval
 
 RESAMPLES = 1000  # 25 beyond each end of a 95% interval
@@ -86,16 +87,15 @@ def quantiles(
     """The estimates (shares,) and their resamples (resamples, shares).
 
     values: sizes of the turns; where `censored`, what they exceed. Without censored ones this is
-    measure.quantiles.quantile; with them, that of the Kaplan-Meier distribution: the mass of a
-    censored turn goes to the larger values in proportion. inf: the tail is cut off.
+    measure.quantiles.quantile; with them, that of the Kaplan-Meier distribution. inf: the tail is
+    cut off.
     """
     if not len(values):
         return np.full(len(shares), np.nan), np.full((RESAMPLES, len(shares)), np.nan)
     # At a tie the value comes first: a censored turn exceeds it.
     order = np.lexsort((censored, values))
     values, censored, codes = values[order], censored[order], codes[order]
-    single = np.ones((1, len(values)))
-    estimates = _weighted(values, np.arange(len(values)), single, censored, shares)[0]
+    estimates = censored_quantiles(values, censored, shares)
     bins = np.arange(len(values)) * min(len(values), MOST_BINS) // len(values)
     starts = np.flatnonzero(np.diff(bins, prepend=-1))
     seen = _counts(codes, bins, clusters, None)
@@ -132,13 +132,6 @@ def wilson(hits: float, n: int) -> Interval:
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return Interval(share, max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half)))
-
-
-def _weighted(
-    values: Floats, bins: Codes, counts: Floats, censored: Flags, shares: Sequence[float]
-) -> Floats:
-    lost = np.where(censored, counts, 0.0) if censored.any() else None
-    return _binned(values, bins, counts, lost, shares)
 
 
 def _counts(codes: Codes, bins: Codes, clusters: Clusters, chosen: Flags | None) -> Floats:

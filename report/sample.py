@@ -9,7 +9,6 @@ import numpy as np
 
 from measure.columns import Codes, Columns, Flags, Floats
 from measure.ledger import Ledger
-from measure.record import TurnRecord
 from measure.slo import PERCENTS, TIMINGS, Slo, meets
 from measure.tally import SECONDS_PER_MINUTE, summary
 from report.resample import SEED, Clusters, Estimate, blocks, present, quantiles, ratio
@@ -28,7 +27,6 @@ class RunSample:
     ) -> None:
         """sessions: drawn together with those of another run, for a paired comparison; columns:
         of the ledger's records, where they are there already."""
-        self.records = ledger.records
         self.columns = columns or Columns.of(ledger.records)
         self.sessions = sessions or Clusters.drawn(
             self.columns.session, len(self.columns.sessions), np.random.default_rng(SEED)
@@ -37,17 +35,13 @@ class RunSample:
 
     def _timing(self, metric: str) -> tuple[Floats, Flags]:
         """A timing of every turn, NaN where unknown, and where it is only a lower bound."""
-        columns = self.columns
-        if metric == "ttft":
-            waited = columns.ttft_censored_s
-            lost = ~np.isnan(waited)
-            return np.where(lost, waited, columns.ttft_s), lost
-        none_lost = np.zeros(len(self.records), dtype=bool)
-        if metric == "tps":
-            return columns.decode_tps, none_lost
-        turn = TIMINGS[metric].turn
-        values = [turn(r) if _is_timed(metric, r) else None for r in self.records]
-        return np.array(values, dtype=np.float64), none_lost
+        timing = TIMINGS[metric]
+        values = timing.turns(self.columns)
+        if timing.waits is None:
+            return values, np.zeros(len(values), dtype=bool)
+        waits = timing.waits(self.columns)
+        lost = ~np.isnan(waits)
+        return np.where(lost, waits, values), lost
 
 
 def drawn_together(ledgers: Sequence[Ledger]) -> list[RunSample]:
@@ -151,13 +145,13 @@ class LevelSample:
         )
 
     def goodput(self, slos: Sequence[Slo]) -> Estimate:
-        good = meets([self.run.records[row] for row in self.scheduled], slos)
+        good = meets(self.run.columns, self.scheduled, slos)
         if good is None:
             return Estimate(np.nan, (), ())
         return self._ratio(
             self.scheduled,
             self.run.columns.scheduled_at_s,
-            np.array(good, dtype=float),
+            good.astype(np.float64),
             np.ones(len(good)),
         )
 
@@ -212,8 +206,3 @@ class LevelSample:
         asked = np.bincount(codes, tokens, minlength=count) * SECONDS_PER_MINUTE
         drawn = self._blocks.weights.astype(np.float64) @ asked
         return Estimate(float(asked.sum() / length_s), (drawn / length_s,), (count,))
-
-
-def _is_timed(metric: str, record: TurnRecord) -> bool:
-    """The turns that Summary takes the metric of."""
-    return record.outcome == "ok" if metric == "e2e" else not record.failed

@@ -125,7 +125,7 @@ def _censored(steps: Sequence[Step], whole: Summary) -> list[str]:
     )
     return [
         f"Unfinished turns are censored, not failures: {whole.without_first_token:,} of "
-        f"{whole.unfinished:,} had no first token and would raise the TTFT shown"
+        f"{whole.unfinished:,} had no first token; TTFT counts them as longer than their wait"
         + (f" ({levels})." if levels else ".")
     ]
 

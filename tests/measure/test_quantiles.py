@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from measure.quantiles import Spread, claimable, quantile, samples_needed
+from measure.quantiles import Spread, censored_quantiles, claimable, quantile, samples_needed
 
 
 def test_a_quantile_interpolates_linearly_between_order_statistics():
@@ -54,3 +54,22 @@ def test_with_enough_samples_two_lie_beyond_the_true_p99_in_99_of_100_runs():
 def test_the_order_of_the_samples_does_not_matter():
     samples = [random.Random(2).expovariate(1) for _ in range(500)]
     assert Spread.of(samples) == Spread.of(sorted(samples))
+
+
+def test_a_censored_sample_gives_its_mass_to_the_longer_ones():
+    """Kaplan and Meier by hand: of 1, 2 or more, 3, 4 the mass of the second goes to 3 and 4."""
+    values, censored = np.array([1.0, 2.0, 3.0, 4.0]), np.array([False, True, False, False])
+    found = censored_quantiles(values, censored, (0.0, 1 / 3, 2 / 3, 1.0))
+    assert found == pytest.approx([1.0, 3.0, 3.0, 4.0])  # masses 1, 0, 1.5, 1.5
+
+
+def test_without_censored_samples_the_quantiles_are_the_ordinary_ones():
+    values = np.random.default_rng(1).gamma(2, size=50)
+    found = censored_quantiles(values, np.zeros(50, dtype=bool), (0.1, 0.5, 0.99))
+    assert found.tolist() == [quantile(values, q) for q in (0.1, 0.5, 0.99)]
+
+
+def test_a_percentile_beyond_everything_seen_is_unknown_and_longer_than_every_wait():
+    spread = Spread.of_censored(np.array([1.0, 2.0, np.nan]), np.array([np.nan, np.nan, 9.0]))
+    assert (spread.count, spread.mean, spread.p99, spread.cut_off_at) == (2, None, None, 9.0)
+    assert spread.p10 == pytest.approx(1.2)

@@ -1,10 +1,18 @@
+import numpy as np
 import pytest
 
-from measure.slo import Slo, goodput
+from measure.columns import Columns
+from measure.slo import Slo, meets
 from measure.tally import Tally
 from tests.records import failed_record, turn_record, unfinished_record
 
 MINUTE = (0.0, 60.0)
+
+
+def goodput(turns, slos):
+    """Share of the turns that are good."""
+    good = meets(Columns.of(turns), np.arange(len(turns)), slos)
+    return None if good is None else good.mean()
 
 
 def summary_of(records):
@@ -127,3 +135,21 @@ def test_goodput_does_not_miss_a_turn_whose_speed_has_no_meaning():
 def test_goodput_is_unknown_without_turns_or_without_the_values():
     assert goodput([], [Slo.parse("ttft_p50<2s")]) is None
     assert goodput([turn_record(output_tokens=None)], [Slo.parse("tps_p50>40")]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "met", "reason"),
+    [
+        ("ttft_p50<15s", False, "turns were cut off before it"),  # 20 s were waited
+        ("ttft_p50<30s", None, "turns were cut off before it"),
+        ("ttft_p10<2s", True, ""),
+        ("ttft_from_schedule_p90<15s", False, "turns were cut off before it"),
+        ("e2e_p90<15s", False, "turns were cut off before it"),
+        ("visible_ttft_p99<19s", False, "turns were cut off before it"),
+    ],
+)
+def test_an_slo_is_never_met_because_slow_turns_were_cut_off(text, met, reason):
+    seen = [turn_record() for _ in range(70)]  # TTFT 1 s
+    waiting = unfinished_record(sent_at_s=10.0, scheduled_at_s=10.0, ended_at_s=30.0)
+    judgement = Slo.parse(text).judge(summary_of([*seen, *[waiting] * 80]))
+    assert (judgement.met, judgement.reason) == (met, reason)

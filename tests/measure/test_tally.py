@@ -61,7 +61,7 @@ def test_percentiles_are_exact_on_the_turns_of_the_window():
     assert (ttft.p50, ttft.p90, ttft.p99) == pytest.approx((5.1, 9.1, 10.0))
 
 
-def test_ttft_is_of_turns_with_a_first_token_that_did_not_fail():
+def test_ttft_is_of_turns_that_did_not_fail_and_those_cut_off_took_longer_than_they_waited():
     tally = Tally(
         [
             turn_record(),
@@ -73,7 +73,8 @@ def test_ttft_is_of_turns_with_a_first_token_that_did_not_fail():
     )
     summary = tally.summary(MINUTE)
     assert summary.ttft_s.count == 3
-    assert summary.ttft_s.p50 == 2.0
+    assert summary.ttft_s.p50 == 2.5  # of 1, 2, 3 and more than 10 s
+    assert (summary.ttft_s.p99, summary.ttft_s.cut_off_at) == (None, 10.0)
     assert summary.unfinished == 2
     assert summary.without_first_token == 1
 

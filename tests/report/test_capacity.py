@@ -28,12 +28,12 @@ def test_capacity_is_interpolated_between_the_levels():
 
 
 def test_intervals_of_capacities_cover_the_truth():
-    """30 noisy runs: 95% should cover, and interpolation takes a little; 25 (83%) pass."""
+    """16 noisy runs: 95% should cover, and interpolation takes a little; 13 pass."""
     hits = 0
-    for seed in range(30):
+    for seed in range(16):
         (answer,) = found(known_run(LADDER, turns=120, seed=seed), HALF_S)
         hits += answer.tpm.low <= TRUTH_TPM <= answer.tpm.high
-    assert hits >= 25
+    assert hits >= 13
 
 
 def test_all_slos_together_have_the_lowest_capacity():

@@ -34,12 +34,12 @@ def test_the_knee_of_a_sharp_bend_is_the_bend():
 
 
 def test_intervals_of_knees_cover_the_truth():
-    """40 noisy runs: at least 95% should cover; 34 (85%) pass."""
+    """16 noisy runs: 95% or more should cover; 13 pass (fewer once in 150)."""
     truth = CAPACITY_TPM / 2
-    answers = [found(known_run(LADDER, turns=120, seed=seed)).tpm for seed in range(40)]
+    answers = [found(known_run(LADDER, turns=120, seed=seed)).tpm for seed in range(16)]
     bounded = [a for a in answers if a.low is not None and a.high is not None]
-    assert sum(a.low <= truth <= a.high for a in bounded) >= 34
-    assert sum(a.high - a.low < 2e6 for a in bounded) >= 34  # and they say something
+    assert sum(a.low <= truth <= a.high for a in bounded) >= 13
+    assert sum(a.high - a.low < 2e6 for a in bounded) >= 13  # and they say something
 
 
 def test_a_ladder_below_the_knee_says_that_it_lies_above():

@@ -11,9 +11,11 @@ import pytest
 
 from measure.ledger import Ledger
 from report.__main__ import main
-from report.change import Change
+from report.change import Change, change
 from report.compare import ComparisonError, Run, compare
 from report.rounds import open_runs, pooled
+from report.sample import LevelSample, drawn_together
+from report.steps import steps
 from tests.known_truth import LEVEL_S, known_run, queue_ttft_s
 from tests.records import fingerprint, header
 from tests.stored_runs import stored
@@ -44,8 +46,13 @@ def drifting(order: str, day: int, slower_b: float = 1.0) -> dict[str, Ledger]:
 
 
 def ttft_change(runs: dict[str, Ledger]) -> Change:
-    found = compare([Run(Path(name), ledger) for name, ledger in runs.items()])
-    return found.chosen.changes[0][0]
+    """Of the second against the first; each has one level, in one or several rounds."""
+    samples = drawn_together(list(runs.values()))
+    first, second = (
+        LevelSample(sample, *steps(ledger))
+        for sample, ledger in zip(samples, runs.values(), strict=True)
+    )
+    return change(first, second, "ttft", 50)
 
 
 def test_a_day_that_drifts_fools_one_after_the_other_and_not_turns() -> None:

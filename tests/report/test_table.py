@@ -65,8 +65,10 @@ def test_the_table_of_a_small_run_is_as_computed_by_hand():
     # 12 turns of 1,000 tokens in 70 s: 10.3k TPM; 1 s to the first token, 99 tokens in 2 s
     assert " ".join(first.split()) == "0 12k 10k 10k 12 0 1.00 1.00* 1.00* 49.5 80% (90%) 100 0.00*"
     second = next(row for row in rows if row.startswith("  1"))
-    # due: 4 turns of 4,040 tokens, answered: the last one only, an inferred miss
-    assert " ".join(second.split()) == "1 24k 3k 891 4 2 1.00* 1.00* 1.00* 49.5* 0% (90%) 100 0.97*"
+    # due: 4 turns of 4,040 tokens, answered: the last one only, an inferred miss; of the two that
+    # did not fail one took 1 s, the other was cut off after 14 s
+    cells = "1 24k 3k 891 4 2 >14.0* >14.0* >14.0* 49.5* 0% (90%) 100 0.97*"
+    assert " ".join(second.split()) == cells
 
 
 def test_the_table_of_a_small_run_is_golden():
