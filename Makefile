@@ -19,7 +19,7 @@ live: $(READY)
 	$(BIN)/python scripts/live.py
 
 compare: $(READY)
-	$(BIN)/python -m engine compare
+	$(BIN)/python scripts/compare.py
 
 test: $(READY)
 	scripts/system_packages.sh

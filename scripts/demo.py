@@ -9,36 +9,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from embedded_engine import ROOT, engine
+
 SPEED = 20
 LEVELS = "0.5M,1M,1.5M,2M,2.5M,3M"
 HOLD = "10m"  # engine time: 30 s each
 
 
-@contextmanager
-def engine() -> Iterator[str]:
-    """The address of an engine of its own process, on a free port."""
-    command = [sys.executable, "-m", "engine", "--port", "0", "--speed", str(SPEED)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        ready = process.stdout.readline()
-        if "http://" not in ready:
-            raise SystemExit(f"the engine did not start: {ready.strip() or 'see above'}")
-        print(ready.strip())
-        try:
-            yield next(word for word in ready.split() if word.startswith("http://"))
-        finally:
-            process.terminate()
-
-
 def main() -> int:
     name = time.strftime("demo-%Y%m%d-%H%M%S")
     folder = ROOT / "runs" / name
-    with engine() as address:
+    with engine(SPEED) as address:
         command = [
             *(sys.executable, "-m", "locust", "-f", "locustfiles/tpm_ladder.py"),
             *("--host", address, "--headless", "--only-summary", "--skip-log-setup"),
