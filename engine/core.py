@@ -123,16 +123,15 @@ class Engine:
 
     def step(self, now_s: float) -> tuple[float, list[Emission]]:
         """One step that starts at `now_s`: its end, and what is emitted at that end."""
-        batch = self.scheduler.schedule(now_s)
-        if not batch.prefill and not batch.decode:
+        chunks, decoding = self.scheduler.schedule(now_s)
+        if not chunks and not decoding:
             return now_s, []
-        num_decoding = len(batch.decode)
-        context_tokens = sum([s.prompt_tokens + s.num_emitted for s in batch.decode])
-        work_s = sum([self._cost.prefill_s(n, s.num_computed) for s, n in batch.prefill])
-        duration_s = self._cost.step_s(work_s, num_decoding, context_tokens)
+        context_tokens = sum([s.prompt_tokens + s.num_emitted for s in decoding])
+        work_s = sum([self._cost.prefill_s(n, s.num_computed) for s, n in chunks])
+        duration_s = self._cost.step_s(work_s, len(decoding), context_tokens)
         end_s = now_s + duration_s
-        emissions = self._decode(batch.decode)
-        self._prefill(batch.prefill, end_s, emissions)
+        emissions = self._decode(decoding)
+        self._prefill(chunks, end_s, emissions)
         self.counters.num_steps += 1
         self.counters.busy_s += duration_s
         return end_s, emissions

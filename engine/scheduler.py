@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from engine.kv_cache import BLOCK_TOKENS, KVCache, Segment, blocks_for
 from engine.sequence import Sequence
@@ -38,11 +38,8 @@ class Policy:
             )
 
 
-class Batch(NamedTuple):
-    """One step's work: (sequence, new tokens) to prefill, and the sequences that decode."""
-
-    prefill: list[tuple[Sequence, int]]
-    decode: list[Sequence]
+# One step's work: (sequence, new tokens) to prefill, and the sequences that decode.
+Batch = tuple[list[tuple[Sequence, int]], list[Sequence]]
 
 
 class Scheduler:
@@ -101,11 +98,11 @@ class Scheduler:
         self._scheduled_at_s = now_s
         if self._policy.mode == "mixed":
             self._grow_decoding()
-            return Batch(self._chunks(now_s), self.decoding)
+            return self._chunks(now_s), self.decoding
         if chunks := self._chunks(now_s):
-            return Batch(chunks, [])
+            return chunks, []
         self._grow_decoding()
-        return Batch([], self.decoding)
+        return [], self.decoding
 
     def remove(self, sequence: Sequence) -> None:
         """Take the sequence out, wherever it is, and free its blocks at once."""
