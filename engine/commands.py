@@ -59,7 +59,7 @@ def _curve(options: argparse.Namespace) -> int:
         for load in _loads(options)
     ]
     points = _simulate(cases, options)
-    _print(points, tables.curve_table(points))
+    _print(points, tables.curve_table(points), tables.EVERY_LEVEL_IS_COLD)
     _write_json(options, points)
     if options.plot is not None:
         from engine.picture import draw_curve  # matplotlib takes a second to import
@@ -121,8 +121,8 @@ def _simulate(cases: Sequence[Case], options: argparse.Namespace) -> list[Point]
     return sweep(cases, seeds, processes=options.processes, progress=not options.quiet)
 
 
-def _print(points: Sequence[Point], table: str) -> None:
-    print(tables.heading(points), table, tables.footing(points), NOTE, sep="\n\n")
+def _print(points: Sequence[Point], table: str, *remarks: str) -> None:
+    print(tables.heading(points), table, tables.footing(points), *remarks, NOTE, sep="\n\n")
 
 
 def _write_json(options: argparse.Namespace, points: Sequence[Point]) -> None:

@@ -11,6 +11,11 @@ from engine.offline import WARM_UP_SHARE
 from engine.study import PUBLISHED, TPM, TPS_REFERENCE
 from engine.sweep import KEPT_UP_SHARE, Point
 
+# Below a curve: what its levels leave out of a real ladder.
+EVERY_LEVEL_IS_COLD = (
+    "Every level is a run of its own and starts with an empty cache. Near the knee a short --hold "
+    "reads\nhigh: the cold prompts of its beginning are still in the queue."
+)
 UNKNOWN = "-"
 MILLION = 1e6
 

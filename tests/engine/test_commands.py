@@ -45,6 +45,7 @@ def test_a_curve_is_labelled_and_written(tmp_path: Path, capsys):
     assert [line.split()[:2] for line in printed.splitlines() if line.startswith("roofline")] == [
         ["roofline", asked] for asked in ("0.02M", "0.04M", "0.06M")
     ]
+    assert "starts with an empty cache" in printed
     assert picture.read_bytes().startswith(b"\x89PNG")
     written = json.loads(figures.read_bytes())
     assert written["simulated"] is True
