@@ -48,6 +48,7 @@ OWN = ("-H", "--host", "--run-name", "--master", "--worker")  # not to be passed
 # Exit codes of a leg that ran to its end, the worst first: INVALID, failed, not judged, fine.
 ENDED = (4, 1, 3, 0)
 BAD_INPUT, NOT_ENDED, INTERRUPTED = 2, 1, 130
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +275,7 @@ def _locust(plan: Plan, leg: Leg) -> int:
             os.killpg(process.pid, signal.SIGKILL) if signals else process.terminate()
         signals.append(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in STOPPING}
     try:
         code = process.wait()
     finally:
