@@ -55,6 +55,11 @@ class Page(Collector):
         """The series of an earlier run are gone."""
         self._run, self._process, self._health = run, process, None
 
+    def rest(self) -> None:
+        """The run has ended: its series stay, but how the process did in its last seconds is no
+        news any more, and alerts on it would never cease."""
+        self._health = None
+
     def health(self, health: Health) -> None:
         """Of this process; a listener of a `TurnFeed`, which on a master brings the others' too."""
         if health.process == self._process:

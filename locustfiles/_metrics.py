@@ -77,6 +77,7 @@ class Metrics:
             return
         watch.sampler.close()
         self._feed.unsubscribe(watch.page.turn, watch.page.level, self._page.health)
+        self._page.rest()
         if watch.gateway is not None:
             watch.gateway.stop()
 
