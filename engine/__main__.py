@@ -20,6 +20,7 @@ from engine.protocol import Protocol
 from engine.reply_text import EFFORTS
 from engine.server import EngineApp, Settings
 from engine.what_if import LEAST_KV_TOKENS, WhatIf
+from workload.amounts import OptionError, parse_tokens
 from workload.tokens import (
     EMBEDDED,
     GENERATION_PROMPT_TOKENS,
@@ -162,13 +163,23 @@ def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def _tokens(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            tokens = parse_tokens("", text)
+        except OptionError:
+            tokens = 0
+        if tokens < least:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not accepted; accepted: tokens from {least} on, such as 6M or 745k"
+            )
+        return tokens
+
+    return parse
+
+
 def _tier(text: str) -> int:
-    tokens = _whole(0)(text)
-    if 0 < tokens < BLOCK_TOKENS:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not accepted; accepted: 0, or a whole number of at least {BLOCK_TOKENS}"
-        )
-    return tokens
+    return 0 if text.strip() == "0" else _tokens(BLOCK_TOKENS)(text)
 
 
 def _speed(text: str) -> float:
@@ -198,12 +209,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--speed", type=_speed, default=1.0, help="engine seconds per wall second")
     add("--seed", type=_whole(0), default=0)
     add("--model", default="sim-model", help="the name under which it serves")
-    add("--kv-tokens", type=_whole(LEAST_KV_TOKENS), help="size of the KV pool")
+    add("--kv-tokens", type=_tokens(LEAST_KV_TOKENS), help="size of the KV pool: 6M, 745k, ...")
     add("--host-kv-tokens", type=_tier, help="size of a second tier in host memory, 0: none")
     add("--no-prefix-cache", action="store_true")
     add("--max-running", type=_whole(1))
     add("--queue-limit", type=_whole(1), help="waiting requests before 429")
-    add("--context-tokens", type=_whole(16), default=262_144, help="prompt and output together")
+    add("--context-tokens", type=_tokens(16), default=262_144, help="prompt and output together")
     add("--tokenizer", default=EMBEDDED, help="as in workload.tokens: embedded, o200k_base, ...")
     add(
         "--reasoning-effort",

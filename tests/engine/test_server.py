@@ -315,6 +315,7 @@ def test_a_body_of_unannounced_size_is_cut_off_too(small):
         (["--speed", "fast"], "--speed"),
         (["--kv-tokens", "12"], "--kv-tokens"),
         (["--host-kv-tokens", "12"], "--host-kv-tokens"),
+        (["--context-tokens", "many"], "--context-tokens"),
         (["--port", "70000"], "--port"),
         (["--max-running", "-3"], "--max-running"),
         (["--seed", "x"], "--seed"),
@@ -334,6 +335,13 @@ def test_a_bad_option_is_named_with_its_value_and_what_is_accepted(options, said
     assert "Traceback" not in run.stderr
     assert said in last and options[1] in last
     assert "accepted" in last or "choose from" in last
+
+
+def test_sizes_are_written_as_in_what_ifs():
+    with running("--kv-tokens", "500k", "--host-kv-tokens", "2M", "--context-tokens", "8k") as port:
+        info = json.loads(call(port, "GET", "/sim/info").read())
+    sizes = [info[name] for name in ("kv_tokens", "host_kv_tokens", "context_tokens")]
+    assert sizes == [500_000, 2_000_000, 8_000]
 
 
 def test_a_port_in_use_is_said_plainly(fast):
