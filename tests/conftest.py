@@ -1,3 +1,13 @@
 """Locust before anything else: it monkey-patches the standard library, as in a real run."""
 
 import locust  # noqa: F401
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def corpus_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all processes of a test session: counting a corpus takes seconds."""
+    return tmp_path_factory.mktemp("cache")

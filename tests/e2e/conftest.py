@@ -1,4 +1,4 @@
-"""One corpus for the whole test session, one stack of processes for each module."""
+"""One stack of processes for each module."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.stack import Stack
-
-
-@pytest.fixture(scope="session")
-def corpus_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
