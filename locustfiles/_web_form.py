@@ -10,6 +10,7 @@ from __future__ import annotations
 from locust.env import Environment
 
 import argparse
+import socket
 from collections.abc import Callable, Mapping, Set
 from urllib.parse import urlsplit
 
@@ -54,6 +55,19 @@ def install(environment: Environment, refuse: Callable[[argparse.Namespace, str]
 
     web_ui.app.before_request(keep_to_own_pages)
     web_ui.app.before_request(check)
+
+
+def require_free_port(host: str, port: int) -> None:
+    """host: "" for all interfaces. Raises OptionError where Locust could not listen there, which it
+    would say in tracebacks."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise OptionError(
+            f"--web-host {host or '*'} --web-port {port}: {error.strerror or error}; accepted: an "
+            "address of this machine with a free port"
+        ) from None
 
 
 def is_own(origin: str | None, host: str) -> bool:

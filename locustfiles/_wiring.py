@@ -108,6 +108,8 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
     elif isinstance(runner, WorkerRunner):
         cluster.install_on_worker(environment, _state.feed, _status, _take_target)
     try:
+        if environment.web_ui is not None:
+            _web_form.require_free_port(environment.web_ui.host, environment.web_ui.port)
         _state.metrics = Metrics(environment, _state.feed, _state.link)
     except OptionError as error:
         _refuse(error, runner)

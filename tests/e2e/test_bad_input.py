@@ -147,6 +147,12 @@ def test_an_engine_port_in_use_is_named(stack: Stack, locked: str) -> None:
     assert f"--port {port}" in line and "in use" in line and "--port 0" in line
 
 
+def test_a_web_port_in_use_is_named(stack: Stack, locked: str) -> None:
+    port = locked.rpartition(":")[2]
+    finished = stack.start_locust(AGENTS, "--host", locked, "--web-port", port).wait()
+    _refused(stack, finished, f"--web-host 127.0.0.1 --web-port {port}", "in use", "free port")
+
+
 def test_a_test_that_cannot_start_says_why_once_without_a_traceback(
     stack: Stack, tmp_path: Path
 ) -> None:
