@@ -9,7 +9,7 @@ is measured: every number is simulated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +19,7 @@ from engine.core import Engine
 from engine.kv_cache import BLOCK_TOKENS
 from engine.presets import Preset
 from engine.traffic import NEVER, History, OpenTraffic, SimulatedTurn, Traffic
+from measure.quantiles import censored_quantiles, quantile
 from workload.profile import Profile
 from workload.tickets import mean_prompt_tokens
 
@@ -52,6 +53,11 @@ class Load:
     def end_s(self) -> float:
         return max(1, len(self.levels_tpm)) * self.hold_s
 
+    @property
+    def cut_s(self) -> float:
+        """When turns that are still under way are cut off."""
+        return self.end_s + self.drain_s
+
     def window(self, level: int) -> tuple[float, float]:
         """Seconds from the end of the level's warm-up to its own end."""
         start_s = level * self.hold_s
@@ -62,7 +68,8 @@ class Load:
 class Figures:
     """What one level adds up to. SIMULATED. The definitions are those of measure.tally.Summary:
     what was asked and how long it took by turns *scheduled* in the window, what was carried by
-    turns *answered* in it. Shares are 0 to 1, None is unknown."""
+    turns *answered* in it. Shares are 0 to 1, None is unknown. A TTFT is inf where that percentile
+    was cut off: it is longer than every wait (Summary says None and how long)."""
 
     offered_tpm: float
     achieved_tpm: float
@@ -106,7 +113,7 @@ class Run:
         alive = [t for t in asked if t.outcome in ("ok", "cancelled", "unfinished")]
         unfinished = [t for t in asked if t.outcome == "unfinished"]
         unsent_tokens = unsent * round(mean_prompt_tokens(self.profile))
-        ttfts_s = [t.ttft_s for t in alive]
+        ttft_p50_s, ttft_p90_s = _ttft_quantiles(alive, self.load.cut_s, (0.5, 0.9))
         return Figures(
             offered_tpm=(sum(t.prompt_tokens for t in asked) + unsent_tokens) / minutes,
             achieved_tpm=sum(t.prompt_tokens for t in answered) / minutes,
@@ -114,9 +121,9 @@ class Run:
             failed=len(asked) - len(alive),
             unfinished=len(unfinished) + unsent,
             without_first_token=sum(t.ttft_s is None for t in unfinished) + unsent,
-            ttft_p50_s=_quantile(ttfts_s, 0.5),
-            ttft_p90_s=_quantile(ttfts_s, 0.9),
-            tps_p50=_quantile([t.decode_tps for t in alive], 0.5),
+            ttft_p50_s=ttft_p50_s,
+            ttft_p90_s=ttft_p90_s,
+            tps_p50=quantile([tps for t in alive if (tps := t.decode_tps) is not None], 0.5),
             prompt_mean_tokens=_mean(t.prompt_tokens for t in asked),
             new_mean_tokens=_mean(t.prompt_tokens - t.ideal_cached_tokens for t in asked),
             hit_share=_share(
@@ -143,7 +150,7 @@ def run(preset: Preset, profile: Profile, load: Load, seed: int) -> Run:
     else:
         traffic = _open_traffic(engine, profile, load, seed, context_tokens)
     traffic.at(load.end_s, traffic.rest)
-    _drive(engine, traffic, load.end_s, load.drain_s)
+    _drive(engine, traffic, load)
     return Run(load, profile, traffic.turns, traffic.unsent_at_s, engine)
 
 
@@ -165,7 +172,7 @@ def _open_traffic(
     return traffic
 
 
-def _drive(engine: Engine, traffic: Traffic, end_s: float, drain_s: float) -> None:
+def _drive(engine: Engine, traffic: Traffic, load: Load) -> None:
     """Arrivals and steps in order of time, until all turns have ended or the drain is over."""
     reached_s = 0.0
     while True:
@@ -173,9 +180,9 @@ def _drive(engine: Engine, traffic: Traffic, end_s: float, drain_s: float) -> No
         event_s = traffic.next_s()
         if step_s is None:
             step_s = NEVER
-            if event_s > end_s and not traffic.in_flight:
+            if event_s > load.end_s and not traffic.in_flight:
                 return
-        if min(event_s, step_s) > end_s + drain_s:
+        if min(event_s, step_s) > load.cut_s:
             return
         if event_s <= step_s:
             traffic.advance()
@@ -184,10 +191,17 @@ def _drive(engine: Engine, traffic: Traffic, end_s: float, drain_s: float) -> No
             traffic.answer(emissions, reached_s)
 
 
-def _quantile(samples: Iterable[float | None], q: float) -> float | None:
-    """As measure.quantiles: linear between order statistics; None for an empty set."""
-    known = [sample for sample in samples if sample is not None]
-    return float(np.quantile(known, q)) if known else None
+def _ttft_quantiles(
+    turns: Sequence[SimulatedTurn], cut_s: float, qs: Sequence[float]
+) -> list[float | None]:
+    """Of turns that did not fail. One that was cut off before its first token counts as longer than
+    its wait; a cancelled one had a token. inf beyond every wait, None without a turn."""
+    seen = [(t.ttft_s, cut_s - t.sent_at_s) for t in turns]
+    if not seen:
+        return [None] * len(qs)
+    values = np.array([wait_s if ttft_s is None else ttft_s for ttft_s, wait_s in seen])
+    censored = np.array([ttft_s is None for ttft_s, _ in seen])
+    return [float(value) for value in censored_quantiles(values, censored, qs)]
 
 
 def _mean(samples: Iterable[int]) -> float | None:

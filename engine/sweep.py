@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from math import isfinite
 
 from tqdm import tqdm
 
@@ -45,7 +46,8 @@ class Point:
         """Of this to `base`, seed by seed: the same sessions met both."""
         pairs = zip(self.figures, base.figures, strict=True)
         both = ((getattr(mine, name), getattr(theirs, name)) for mine, theirs in pairs)
-        return over_seeds(mine / theirs for mine, theirs in both if mine and theirs)
+        known = (pair for pair in both if pair[0] and pair[1] and isfinite(pair[1]))
+        return over_seeds(mine / theirs for mine, theirs in known)
 
     @property
     def kept_up(self) -> int:

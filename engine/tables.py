@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isinf
 
 from tabulate import tabulate
 
@@ -17,6 +18,7 @@ EVERY_LEVEL_IS_COLD = (
     "reads\nhigh: the cold prompts of its beginning are still in the queue."
 )
 UNKNOWN = "-"
+CUT_OFF = "cut off"
 MILLION = 1e6
 
 
@@ -41,6 +43,7 @@ def footing(points: Sequence[Point]) -> str:
         "Medians over seeds; [ ]: interval of the median, 95 % over seeds. TTFT: s, p50 of each "
         "run.\nTPS: tokens per second and user, p50. kept up: seeds in which at least "
         f"{KEPT_UP_SHARE:.0%} of what was offered was answered.\n"
+        f"{CUT_OFF}: the run ended before so many turns had a first token.\n"
         f"New tokens per turn, the most influential number: mean {tokens}."
     )
 
@@ -148,6 +151,8 @@ def _interval(estimate: Estimate | None) -> str:
 
 
 def _digits(value: float) -> str:
+    if isinf(value):
+        return CUT_OFF
     if value < 9.995:
         return f"{value:.2f}"
     return f"{value:.1f}" if value < 99.95 else f"{value:.0f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from statistics import mean, median
 
@@ -41,8 +42,8 @@ def level(tpm: float, minutes: float = 10) -> Load:
     return Load(levels_tpm=(tpm,), hold_s=60 * minutes, ramp_s=18 * minutes)
 
 
-def record_of(turn: SimulatedTurn) -> TurnRecord:
-    """As the client would have written it down."""
+def record_of(turn: SimulatedTurn, cut_s: float) -> TurnRecord:
+    """As the client would have written it down, cut off at the end of the drain."""
     over = turn.ended_at_s is not None
     answered = turn.outcome == "ok"
     return turn_record(
@@ -55,7 +56,7 @@ def record_of(turn: SimulatedTurn) -> TurnRecord:
         sent_at_s=turn.sent_at_s,
         first_token_at_s=turn.first_token_at_s,
         last_token_at_s=turn.ended_at_s if over else None,
-        ended_at_s=turn.ended_at_s if over else 1e9,
+        ended_at_s=turn.ended_at_s if over else cut_s,
         prompt_tokens=turn.prompt_tokens,
         cached_tokens=turn.cached_tokens if answered else None,
         output_tokens=turn.output_tokens,
@@ -78,7 +79,8 @@ def test_figures_are_those_of_the_tally_of_the_same_turns(preset, profile, tpm):
     load = replace(level(tpm), drain_s=60, max_developers=1_000)
     run = offline.run(preset, profile, load, seed=3)
     mine = run.figures(0)
-    tally = Tally(map(record_of, run.turns)).summary(load.window(0))
+    records = (record_of(turn, load.cut_s) for turn in run.turns)
+    tally = Tally(records).summary(load.window(0))
     assert (mine.turns, mine.failed, mine.unfinished) == (
         tally.requests,
         tally.failed,
@@ -94,6 +96,14 @@ def test_figures_are_those_of_the_tally_of_the_same_turns(preset, profile, tpm):
     assert mine.ideal_hit_share == pytest.approx(tally.ideal_hit_share)
     assert mine.prompt_mean_tokens == pytest.approx(tally.prompt_tokens.mean)
     assert mine.new_mean_tokens == pytest.approx(tally.new_tokens.mean)
+
+
+def test_a_median_that_half_the_turns_did_not_live_to_see_is_cut_off():
+    """An engine that answers nothing after the first minutes: half the turns still wait."""
+    stuck = WhatIf(prefix_cache=False, prefill_speed=0.1).apply(TRTLLM)
+    figures = simulate(stuck, replace(level(2.5e6), drain_s=10)).figures(0)
+    assert figures.without_first_token > 0.5 * figures.turns
+    assert figures.ttft_p50_s == figures.ttft_p90_s == math.inf
 
 
 def test_tickets_that_nobody_takes_are_offered_and_unfinished():
