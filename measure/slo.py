@@ -133,6 +133,8 @@ class Slo:
         if match["unit"] not in metric.units:
             units = " or ".join(repr(unit) if unit else "none" for unit in metric.units)
             raise _refusal(text, f"has unit {match['unit'] or 'none'!r}, {name} takes {units}")
+        if isinstance(metric, Timing) and not float(match["number"]):
+            raise _refusal(text, "has a threshold of 0")
         return cls(
             text=text.strip(),
             metric=name,

@@ -440,7 +440,7 @@ def _steadiness(evidence: Evidence) -> Check:
             suspect=0,
             invalid=None,
             unit="levels",
-            source="TTFT moved by more than a quarter, or 5% of the work piled up (guesses)",
+            source="TTFT p50 moved by half or more, or over 5% of the work piled up (guesses)",
         ),
         f"not steady, although the endpoint kept up: {_listed(drifting)}"
         if drifting
@@ -455,7 +455,7 @@ def _torn_lines(evidence: Evidence) -> Check:
         "torn ledgers",
         float(evidence.ledger.torn_lines),
         Limits(suspect=0, invalid=None, unit="lines", source="each is a turn that is lost"),
-        "last lines cut short because a process was killed",
+        "cut short at the end of a ledger because a process was killed",
         "put the other processes' ledgers of this run into its folder",
     )
 

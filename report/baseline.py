@@ -24,6 +24,7 @@ from report.steady import steadiness
 from report.steps import steps
 
 EXPRESSION = re.compile(r"(?P<metric>[a-z][a-z0-9_]*?)(?:_p(?P<percent>\d+))?\s*=\s*(?P<by>.+)")
+UNSETTLED_BASELINE = "the baseline had not settled at this level"
 ACCEPTED = (
     f"accepted: {', '.join(TIMINGS)} with _p10, _p50, _p90 or _p99, or {', '.join(TOTALS)}, and "
     "how much worse they may get: ttft_p50=10%, failures=0.5% (shares: percentage points)"
@@ -141,7 +142,7 @@ def _judged(limit: Limit, load: str, first: LevelSample, second: LevelSample) ->
     found = change(first, second, limit.metric, limit.percent)
     fails, reason = _fails(limit, found, second)
     if fails and steadiness(first).steady is False:
-        fails, reason = None, "the baseline had not settled at this level"
+        fails, reason = None, UNSETTLED_BASELINE
     return Regression(limit=limit, load=load, change=found, fails=fails, reason=reason)
 
 
@@ -167,9 +168,14 @@ def regression_text(found: Regression) -> str:
     seen = ""
     if found.detectable is not None:
         unit = " points" if limit.is_share else "%"
-        seen = f"; {100 * found.detectable:.2g}{unit} worse would be seen in 4 of 5 runs"
+        seen = f"; {_size(100 * found.detectable)}{unit} worse would be seen in 4 of 5 runs"
     by = _by(limit, found.change)
     return f"{limit.text} at {found.load}: {values}, {by}: {answer}{reason}{seen}"
+
+
+def _size(percent: float) -> str:
+    """Two digits: 0.45, 7.2, 23, 720."""
+    return f"{percent:.2g}" if percent < 10 else f"{percent:,.0f}"
 
 
 def _value(limit: Limit, value: float | None) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from measure.ledger import Header, Ledger
 from measure.record import Level
-from measure.verdict import kept_up
+from measure.verdict import Verdict, kept_up
 from report.change import Change, change
 from report.notation import tpm_text
 from report.point import CurvePoint, point
@@ -28,11 +28,12 @@ class ComparisonError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run and where it was read from. rounds: the names of those that `ledger` was pooled from
-    by report.rounds; none of an ordinary run."""
+    by report.rounds; none of an ordinary run. verdict: the worst of the rounds'."""
 
     path: Path
     ledger: Ledger
     rounds: tuple[str, ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from measure.ledger import open_run
@@ -20,7 +20,9 @@ from report.baseline import Limit, Regression, regression_text, regressions
 from report.compare import Run
 from report.objectives import judge
 from report.result import Result
+from report.result import result as result_of
 
+INVALID_BASELINE = "the baseline is INVALID; python -m report on it says why"
 PASSED, FAILED, BAD_INPUT, UNJUDGED, NOT_VALID = 0, 1, 2, 3, 4
 
 
@@ -63,6 +65,8 @@ def gate(
     if baseline is not None:
         before = Run(baseline, open_run(baseline))
         found = regressions(Run(path, result.ledger), before, limits, at)
+        if result_of(before.ledger).verdict.grade == INVALID:
+            found = [replace(each, fails=None, reason=INVALID_BASELINE) for each in found]
     return Gate(
         result=result,
         judgements=tuple(tuple(row) for row in judge(result.steps, result.slos)),

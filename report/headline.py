@@ -10,6 +10,7 @@ from report.notation import interval_text, number_text, second_name, slo_text, t
 from report.result import Result
 
 NOT_VALID = "Do not use these numbers: the run is INVALID, see below."
+INVALID_RUN = "INVALID run, no claim: "
 
 
 def headline(found: Result) -> str:
@@ -18,9 +19,10 @@ def headline(found: Result) -> str:
         return "No turn was sent: this run says nothing about the endpoint."
     if found.whole.ttft_s.count == 0:
         return f"No turn showed a first token; {_ends(found)}."
+    mark = INVALID_RUN if found.verdict.grade == INVALID else ""
     if not found.curve.capacities:
-        return f"{name(found)} answered {tpm_text(found.whole.achieved_tpm)} input TPM."
-    return f"{name(found)} {_carries(found, found.curve.capacities[-1])}"
+        return f"{mark}{name(found)} answered {tpm_text(found.whole.achieved_tpm)} input TPM."
+    return f"{mark}{name(found)} {_carries(found, found.curve.capacities[-1])}"
 
 
 def details(found: Result) -> list[str]:
@@ -31,6 +33,7 @@ def details(found: Result) -> list[str]:
         key=lambda p: p.offered_tpm.value or 0.0,
         default=None,
     )
+    said += [_too_few(capacity) for capacity in found.curve.capacities[-1:] if _is_weak(capacity)]
     if highest is not None:
         said.append(_at(found, highest))
     if found.whole.failed and found.whole.ttft_s.count:
@@ -54,16 +57,17 @@ def name(found: Result) -> str:
 
 def _carries(found: Result, capacity: Capacity) -> str:
     under = " and ".join(map(slo_text, capacity.slos))
+    verb = "carries" if capacity.claimed else "seems to carry"
     if capacity.bound == "within" and capacity.tpm.value is not None:
         per_gpu = found.curve.per_gpu(capacity.tpm).value
         share = "" if per_gpu is None else f" ({tpm_text(per_gpu)} per GPU)"
         between = _between(capacity.tpm)
         carried = tpm_text(capacity.tpm.value)
-        return f"carries {carried} input TPM{share} with {under}{between}{_doubt(capacity)}."
+        return f"{verb} {carried} input TPM{share} with {under}{between}{_doubt(capacity)}."
     if capacity.bound == "above":
         carried = tpm_text(capacity.met_at_tpm)
         return (
-            f"carries {carried} input TPM or more with {under}: no level tried missed it"
+            f"{verb} {carried} input TPM or more with {under}: no level tried missed it"
             f"{_doubt(capacity)}."
         )
     if capacity.bound == "below":
@@ -84,7 +88,15 @@ def _between(tpm: Interval) -> str:
 
 def _doubt(capacity: Capacity) -> str:
     """Where too few turns decide it."""
-    return "" if capacity.claimed else f"; too few turns to claim it ({capacity.reason})"
+    return "" if capacity.claimed else "; too few turns to claim it"
+
+
+def _is_weak(capacity: Capacity) -> bool:
+    return capacity.bound != "unknown" and not capacity.claimed
+
+
+def _too_few(capacity: Capacity) -> str:
+    return f"The capacity is not to be claimed: {capacity.reason}."
 
 
 def _at(found: Result, point: CurvePoint) -> str:

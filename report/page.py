@@ -17,7 +17,7 @@ from report.canvas import COLOURS, Drawing, drawn, look
 from report.curve_figures import CURVES
 from report.definitions import DEFINITIONS
 from report.distributions import DISTRIBUTIONS
-from report.notation import number_text, slo_text, tpm_text
+from report.notation import TOO_FEW, number_text, slo_text, tpm_text
 from report.result import Result
 from report.surroundings import surroundings
 from report.table import notes
@@ -90,7 +90,8 @@ def _tiles(found: Result) -> list[tuple[str, str, str]]:
         beside = " and ".join(map(slo_text, capacity.slos))
         if per_gpu is not None:
             beside += f"; {tpm_text(per_gpu)} per GPU"
-        tiles.insert(0, ("capacity, input TPM", tpm_text(capacity.tpm.value), beside))
+        mark = "" if capacity.claimed else TOO_FEW
+        tiles.insert(0, ("capacity, input TPM", tpm_text(capacity.tpm.value) + mark, beside))
     if knee.tpm.value is not None:
         beside = f"TTFT p50 {number_text(knee.ttft_p50_s)} s there"
         tiles.insert(1, ("knee, input TPM", tpm_text(knee.tpm.value), beside))

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from measure.ledger import Ledger, moved, open_run
 from measure.record import Level, TurnRecord
+from measure.verdict import GRADES
 from report.compare import ComparisonError, Run, asked, require_comparable
+from report.result import result
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ def _in_number_order(path: Path) -> tuple[int, str]:
 
 
 def _run(path: Path) -> Run:
-    return Run(path, open_run(path))
+    ledger = open_run(path)
+    return Run(path, ledger, verdict=result(ledger).verdict)
 
 
 def _names(targets: Iterable[Legs]) -> list[str]:
@@ -122,7 +125,9 @@ def _pooled(legs: Legs, names: Sequence[str]) -> Run:
     for run in runs[1:]:
         _require_one_target(runs[0], run)
     ledger = pooled([run.ledger for run in runs])
-    return Run(legs.path, ledger, rounds=tuple(names))
+    verdicts = [run.verdict for run in runs if run.verdict is not None]
+    worst = max(verdicts, key=lambda verdict: GRADES.index(verdict.grade), default=None)
+    return Run(legs.path, ledger, rounds=tuple(names), verdict=worst)
 
 
 def _require_one_target(first: Run, run: Run) -> None:

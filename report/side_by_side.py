@@ -17,6 +17,7 @@ from textwrap import fill
 from tabulate import tabulate
 
 from measure.quantiles import claimable
+from report import trust
 from report.change import Change
 from report.compare import Comparison, Run, Rung, compare, load_text
 from report.interval import Interval
@@ -131,7 +132,11 @@ def _notes(found: Comparison) -> list[str]:
         f"Paired by session: {found.runs[0].name} shares {shared}.",
         *_overloaded(found.chosen, found.runs),
     ]
-    return notes + [f"{run.path}: {_rounds(run)}{target_text(run.header)}" for run in found.runs]
+    for run in found.runs:
+        notes.append(f"{run.path}: {_rounds(run)}{target_text(run.header)}")
+        if run.verdict is not None:
+            notes.append(f"{run.path}: {trust.short(run.verdict)}.")
+    return notes
 
 
 def _rounds(run: Run) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textwrap import fill
 
-from measure.verdict import Check, Limits, Verdict
+from measure.verdict import INVALID, Check, Limits, Verdict
 from report.notation import UNKNOWN
 
 WIDTH = 110  # of the terminal
@@ -26,6 +26,15 @@ def headline(verdict: Verdict) -> str:
     if not verdict.unchecked:
         return verdict.grade
     return f"{verdict.grade} ({len(verdict.unchecked)} of {len(verdict.checks)} checks not made)"
+
+
+def short(verdict: Verdict) -> str:
+    """ "VALID", or "INVALID for engine lateness, do not use its numbers"."""
+    if not verdict.reasons:
+        return verdict.grade
+    names = ", ".join(check.name for check in verdict.reasons)
+    warning = ", do not use its numbers" if verdict.grade == INVALID else ""
+    return f"{verdict.grade} for {names}{warning}"
 
 
 def sentence(check: Check) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from measure.ending import Ending
 from measure.fingerprint import Fingerprint
 from measure.health import Health
 from measure.ledger import Header, Target
@@ -47,6 +48,20 @@ def turn_record(**changes: Any) -> TurnRecord:
         finish_reason="stop",
     )
     return TurnRecord(**(values | changes))
+
+
+def ending(**changes: Any) -> Ending:
+    """Of a run that went well, in one process against an engine that keeps up with its clock."""
+    values: dict[str, Any] = dict(
+        at_s=600.0,
+        salted=True,
+        workers=None,
+        workers_lost=0,
+        workers_unreported=0,
+        engine_lateness_p99_s=0.0001,
+        engine_arrival_lateness_p99_s=0.0,
+    )
+    return Ending(**(values | changes))
 
 
 def unfinished_record(**changes: Any) -> TurnRecord:

@@ -54,6 +54,7 @@ def test_an_slo_is_read_as_typed(text, metric, percent, threshold):
         ("ttft<1s", "needs a percentile"),
         ("ttft_p95<1s", "needs a percentile"),
         ("failures_p50<1%", "has none"),
+        ("ttft_p50<0s", "has a threshold of 0"),
         ("ttft_p50>1s", "asks for a worse ttft: use <"),
         ("tps_p50<40", "asks for a worse tps: use >"),
         ("ttft_p50<1", "unit 'none', ttft takes 's' or 'ms'"),

@@ -1,13 +1,15 @@
 """The gate on the command line: exit codes, and the JUnit file."""
 
+from dataclasses import asdict
 from xml.etree import ElementTree as xml
 
+import orjson
 import pytest
 
 from measure.ledger import LedgerWriter
 from report.__main__ import main
 from tests.known_truth import known_run
-from tests.records import fingerprint, header
+from tests.records import ending, fingerprint, header
 from tests.stored_runs import stored
 
 
@@ -45,6 +47,16 @@ def test_a_limit_that_cannot_be_judged_exits_3(runs, tmp_path):
     fast, _ = runs
     few = stored(tmp_path / "few", known_run([1e6], turns=20))
     assert limited(few, fast) == 3
+
+
+def test_an_invalid_baseline_judges_nothing(runs, tmp_path, capsys):
+    fast, slow = runs
+    baseline = stored(tmp_path / "lost", known_run([1e6], turns=250, seed=1))
+    with (baseline / "ledger.jsonl").open("ab") as ledger:
+        end = asdict(ending(workers=2, workers_lost=1))
+        ledger.write(orjson.dumps({"end": end}, option=orjson.OPT_APPEND_NEWLINE))
+    assert limited(slow, baseline) == 3
+    assert "unknown (the baseline is INVALID" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from report.headline import details, headline
 from report.interval import Interval
 from report.notation import slo_text
 from report.result import result
-from tests.records import header
+from tests.records import ending, header
 from tests.runs import ladder_run
 
 LADDER = ladder_run(targets_tpm=(1e6, 2e6, 3.5e6))
@@ -39,6 +39,15 @@ def test_an_objective_that_nobody_asked_for_is_named_as_such():
 
 def test_an_invalid_run_is_not_to_be_used():
     assert details(result(Ledger(header())))[0].startswith("Do not use these numbers")
+    lost = replace(LADDER, ending=ending(workers=2, workers_lost=1))
+    assert headline(result(lost)).startswith("INVALID run, no claim: SIMULATED ")
+
+
+def test_a_capacity_that_too_few_turns_decide_only_seems_to_be_carried():
+    found = result(LADDER, [Slo.parse("ttft_p99<20s")])
+    said = headline(found)
+    assert " seems to carry " in said and said.endswith("; too few turns to claim it.")
+    assert any("not to be claimed: level" in each for each in details(found))
 
 
 def test_objectives_are_written_in_words():

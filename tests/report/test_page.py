@@ -188,7 +188,10 @@ def without_usage() -> Ledger:
         (Ledger(header()), "No turn was sent: this run says nothing about the endpoint."),
         (all_failed(), "No turn showed a first token; 30 of 30 failed (30 http_5xx)."),
         (without_usage(), "the server reports no cached tokens"),
-        (Ledger(header(), [turn_record()]), "too few turns to claim it (level 0: 1 samples"),
+        (
+            Ledger(header(), [turn_record()]),
+            "The capacity is not to be claimed: level 0: 1 samples",
+        ),
         (ladder_run(targets_tpm=(1e6,)), "or more with TTFT p50 &lt; 5 s"),
         (ladder_run(targets_tpm=(4e6,)), "misses TTFT p50 &lt; 5 s at every level tried"),
     ],

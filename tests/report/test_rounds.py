@@ -122,6 +122,7 @@ def test_folders_of_rounds_are_compared(tmp_path, capsys) -> None:
     assert "2 rounds pooled (round-1, round-2); SIMULATED by" in " ".join(out.split())
     assert "x1.50 (1.50 to 1.50)" in out
     assert "Left out" not in out
+    assert f"{paths[1]}: VALID." in " ".join(out.split())
 
 
 def test_runs_made_by_hand_are_pooled_by_commas(tmp_path) -> None:
