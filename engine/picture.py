@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,10 @@ def _band(
     label: str,
     unit: float = 1.0,
 ) -> None:
-    """Medians as a line; the interval over seeds as a band. Hollow: most seeds did not keep up."""
-    known = [(_x(point), point, e) for point in run if (e := point.estimate(name)) is not None]
+    """Medians as a line; the interval over seeds as a band, which ends where either was cut off.
+    Hollow: most seeds did not keep up."""
+    estimates = [(_x(point), point, point.estimate(name)) for point in run]
+    known = [(x, point, e) for x, point, e in estimates if e is not None and isfinite(e.value)]
     if not known:
         return
     x = [at for at, _, _ in known]
@@ -144,7 +147,8 @@ def _band(
     )  # fmt: skip
     low = [(e.value if e.low is None else e.low) / unit for _, _, e in known]
     high = [(e.value if e.high is None else e.high) / unit for _, _, e in known]
-    axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    whole = [isfinite(value) for value in high]
+    axis.fill_between(x, low, high, where=whole, color=colour, alpha=0.15, linewidth=0)
 
 
 def _x(point: Point) -> float:
@@ -170,9 +174,11 @@ def _keeps_up(axis: Axes, points: Sequence[Point]) -> None:
 
 
 def _whisker(axis: Axes, row: int, ratio: Estimate, better_low: bool) -> None:
+    if not isfinite(ratio.value):  # cut off: the table says so
+        return
     better = (ratio.value < 1) == better_low
     colour = COLOURS[2] if better else COLOURS[1]
-    if ratio.low is not None and ratio.high is not None:
+    if ratio.low is not None and ratio.high is not None and isfinite(ratio.high):
         axis.plot([ratio.low, ratio.high], [row, row], color=colour, linewidth=3, alpha=0.4)
     axis.plot(ratio.value, row, "o", color=colour, markersize=6)
     axis.annotate(

@@ -56,6 +56,19 @@ def test_a_curve_is_labelled_and_written(tmp_path: Path, capsys):
     assert low <= first["median"]["ttft_p50_s"]["value"] <= high
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_was_cut_off_is_said_in_tables_and_left_out_of_pictures(tmp_path: Path, capsys):
+    stuck = "prefix-cache=off,prefill-speed=0.05"
+    load = "--seeds 6 --hold 5m --drain 10s --quiet --processes 1"
+    curve, changes = tmp_path / "curve.png", tmp_path / "changes.png"
+    printed = run(f"curve --tpm 50k:2M:1.95M {load} --change {stuck} --plot {curve}", capsys)
+    rows = [line for line in printed.splitlines() if line.startswith("trtllm-like,")]
+    assert ["cut off" in row for row in rows] == [False, True]
+    printed = run(f"whatif --tpm 2M {load} {stuck} --plot {changes}", capsys)
+    assert "cut off" in next(line for line in printed.splitlines() if line.startswith(stuck))
+    assert curve.stat().st_size > 10_000 and changes.stat().st_size > 10_000
+
+
 def test_developers_make_a_curve_as_well(tmp_path: Path, capsys):
     picture = tmp_path / "curve.svg"
     printed = run(f"curve --developers 2:6:4 {QUICK} --plot {picture}", capsys)
