@@ -14,7 +14,7 @@ from engine.speculation import Meaning
 from engine.sweep import Case
 from engine.traffic import History
 from engine.what_if import WhatIf
-from workload.amounts import OptionError, parse_tokens
+from measure.amounts import OptionError, parse_tokens
 from workload.profile import Profile, ProfileError
 
 Parse = Callable[[str, str], Any]

@@ -21,7 +21,7 @@ from engine.presets import DEFAULT_PRESET, PRESETS
 from engine.study import PUBLISHED, TPM
 from engine.sweep import Case, Point, sweep
 from engine.traffic import History
-from workload.amounts import OptionError, parse_duration, parse_tpm
+from measure.amounts import OptionError, parse_duration, parse_tpm
 from workload.profile import ProfileError
 from workload.profiles import PROFILES, load_profile
 

@@ -17,12 +17,11 @@ import orjson
 from client import chat
 from client.endpoint import Endpoint
 from client.stream import Timeouts
+from measure.amounts import OptionError as OptionError  # raised here, caught by all
+from measure.amounts import parse_duration, parse_share, parse_tpm
 from measure.slo import Slo
 from report.baseline import Limit
 from report.gate import require_baseline
-from report.quantity import parse_share
-from workload.amounts import OptionError as OptionError  # raised here, caught by all
-from workload.amounts import parse_duration, parse_tpm
 from workload.tokens import EMBEDDED
 
 # Read in this order; never an option, a page, a ledger or a message between processes.

@@ -44,9 +44,9 @@ from locustfiles._options import (
 )
 from locustfiles._run import Run
 from locustfiles._terms import Terms
+from measure.amounts import parse_tpm
 from measure.ledger import Target
 from measure.verdict import INVALID
-from workload.amounts import parse_tpm
 from workload.profile import Profile
 from workload.profiles import load_profile
 

@@ -12,13 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from measure.amounts import parse_tpm
 from measure.ledger import open_run
 from measure.slo import Slo
 from report import invoice, markdown, side_by_side, terminal
 from report.baseline import Limit
 from report.gate import BAD_INPUT, gate, require_baseline
 from report.junit import write_junit
-from report.quantity import parse_amount
 from report.result import Result, result
 from report.whole_file import replace_file
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         slos = [Slo.parse(text) for text in options.slo]
         limits = [Limit.parse(text) for text in options.max_regress]
-        at = None if options.at is None else parse_amount("--at", options.at)
+        at = None if options.at is None else parse_tpm("--at", options.at)
         require_baseline(options.baseline, limits)
         found = result(open_run(options.run), slos)
         judged = gate(found, options.run, options.baseline, limits, at)

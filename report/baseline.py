@@ -13,12 +13,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from measure.amounts import parse_share
 from measure.slo import PERCENTS, SHARES, TIMINGS, TOTALS, Timing
 from measure.verdict import kept_up
 from report.change import Change, change
 from report.compare import ComparisonError, Run, asked, load_text, pick, require_comparable
 from report.notation import interval_text, number_text, tpm_text
-from report.quantity import parse_share
 from report.sample import LevelSample, drawn_together
 from report.steady import steadiness
 from report.steps import steps

@@ -15,6 +15,7 @@ from textwrap import fill
 
 from tabulate import tabulate
 
+from measure.amounts import parse_share, parse_tokens, parse_tpm
 from measure.ledger import Ledger, open_run
 from measure.slo import Slo
 from measure.tally import Summary
@@ -41,7 +42,6 @@ from report.notation import (
     usd_text,
 )
 from report.prices import SHIPPED, read_prices
-from report.quantity import parse_amount, parse_share
 from report.steps import steps, whole_run
 from report.table import WIDTH
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     prices = _chosen(read_prices(options.prices), options.model, options.prices)
     team = Team(
         developers=options.developers,
-        tpm=parse_amount("--tpm", options.tpm),
+        tpm=parse_tpm("--tpm", options.tpm),
         hours_per_day=options.hours,
         days_per_year=options.days,
     )
@@ -167,9 +167,9 @@ def _request(options: argparse.Namespace, summary: Summary | None) -> Request:
     output_tokens = None if summary is None else summary.output_tokens.mean
     hit_share = None if summary is None else summary.hit_share
     if options.input is not None:
-        input_tokens = parse_amount("--input", options.input)
+        input_tokens = parse_tokens("--input", options.input)
     if options.output is not None:
-        output_tokens = parse_amount("--output", options.output)
+        output_tokens = parse_tokens("--output", options.output)
     if options.cached is not None:
         hit_share = parse_share("--cached", options.cached)
     for option, tokens in (("--input", input_tokens), ("--output", output_tokens)):
@@ -187,7 +187,7 @@ def _capacity_tpm(options: argparse.Namespace, ledger: Ledger | None) -> Interva
     """As given, or of all SLOs together; where they hold up to the highest level, what that
     carried."""
     if options.capacity is not None:
-        return Interval(parse_amount("--capacity", options.capacity))
+        return Interval(parse_tpm("--capacity", options.capacity))
     slos = [Slo.parse(text) for text in options.slo]
     if ledger is None or not slos:
         return Interval()

@@ -16,6 +16,7 @@ from textwrap import fill
 
 from tabulate import tabulate
 
+from measure.amounts import parse_tpm
 from measure.quantiles import claimable
 from report import trust
 from report.change import Change
@@ -23,7 +24,6 @@ from report.compare import Comparison, Run, Rung, compare, load_text
 from report.interval import Interval
 from report.notation import TOO_FEW, UNKNOWN, interval_text, number_text, target_text, tpm_text
 from report.point import CurvePoint
-from report.quantity import parse_amount
 from report.rounds import open_runs
 from report.table import WIDTH
 
@@ -34,7 +34,7 @@ CHANGES = ("TTFT p50", "TTFT p90", "TPS p50")
 def main(arguments: Sequence[str]) -> int:
     """Raises ValueError or OSError for bad input."""
     options = _parser().parse_args(arguments)
-    at = None if options.at is None else parse_amount("--at", options.at)
+    at = None if options.at is None else parse_tpm("--at", options.at)
     if len(options.runs) < 2:
         raise ValueError(f"compare {options.runs[0]}: accepted are two runs or more")
     runs, left_out = open_runs(options.runs)

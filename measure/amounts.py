@@ -1,4 +1,4 @@
-"""Amounts: rates, tokens and times as people write them on a command line."""
+"""Amounts: rates, tokens, times and shares as people write them on a command line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([kKmM]?)")
+_SHARE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*%")
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h|)")
 _FACTORS = {"": 1, "k": 1e3, "m": 1e6}
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -40,6 +41,16 @@ def parse_duration(option: str, text: str) -> float:
     value = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if not 0 < value < math.inf:
         raise OptionError(f"{option} {text!r}: accepted are times above 0, such as 90s, 8m or 1h")
+    return value
+
+
+def parse_share(option: str, text: str, most: float = 1.0) -> float:
+    """0 to `most` from "96%"."""
+    match = _SHARE.fullmatch(text.strip())
+    value = float(match[1]) / 100 if match else math.nan
+    if not value <= most:
+        accepted = "0% to 100%" if most == 1 else "percentages such as 10%"
+        raise OptionError(f"{option} {text!r}: accepted are {accepted}")
     return value
 
 
