@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from measure.ledger import Ledger, LedgerWriter
+from measure.ledger import Ledger
 from report.__main__ import main
 from tests.records import header
 from tests.runs import ladder_run
+from tests.stored_runs import stored
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,15 +17,6 @@ ROOT = Path(__file__).parents[2]
 def run(tmp_path_factory):
     """Two levels: TTFT p50 between 1 and 2 s, then above 10 s."""
     return stored(tmp_path_factory.mktemp("runs"), ladder_run(targets_tpm=(1e6, 4e6)))
-
-
-def stored(directory, ledger: Ledger):
-    with LedgerWriter(directory / "ledger.jsonl", ledger.header) as writer:
-        for level in ledger.levels:
-            writer.write_level(level)
-        for record in ledger.records:
-            writer.write(record)
-    return directory
 
 
 def test_the_table_is_printed_again(run, capsys):
