@@ -20,7 +20,7 @@ from engine.protocol import Protocol
 from engine.reply_text import EFFORTS
 from engine.server import EngineApp, Settings
 from engine.what_if import LEAST_KV_TOKENS, WhatIf
-from workload.amounts import OptionError, parse_tokens
+from measure.amounts import OptionError, parse_tokens
 from workload.tokens import (
     EMBEDDED,
     GENERATION_PROMPT_TOKENS,
