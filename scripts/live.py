@@ -102,7 +102,7 @@ def _start(stack: Stack, options: argparse.Namespace, folder: Path) -> None:
     metrics, prometheus, gateway = free_port(9646), free_port(9090), free_port(9091)
     python = (sys.executable, "-m")
     stack.start("engine", *python, "engine", "--port", f"{engine}", "--speed", f"{options.speed:g}")
-    _await("the engine", f"http://127.0.0.1:{engine}/health")
+    _await(stack, "the engine", f"http://127.0.0.1:{engine}/health")
     locust = (*python, "locust", "-f", LOCUSTFILE, "--metrics-port", f"{metrics}")
     stack.start(
         "master",
@@ -110,7 +110,7 @@ def _start(stack: Stack, options: argparse.Namespace, folder: Path) -> None:
         *("--master", "--master-bind-port", f"{link}", "--host", f"http://127.0.0.1:{engine}"),
         *("--web-host", "127.0.0.1", "--web-port", f"{web}"),
     )
-    _await("the web UI", f"http://127.0.0.1:{web}/")
+    _await(stack, "the web UI", f"http://127.0.0.1:{web}/")
     for number in range(options.workers):
         stack.start(f"worker {number}", *locust, "--worker", "--master-port", f"{link}")
     print(f"engine (simulated, speed {options.speed:g})  http://127.0.0.1:{engine}/metrics")
@@ -144,7 +144,7 @@ def _start_prometheus(stack: Stack, folder: Path, addresses: dict[str, str], own
         f"--web.listen-address={own}",
         "--log.level=warn",
     )
-    _await("Prometheus", f"http://{own}/-/ready")
+    _await(stack, "Prometheus", f"http://{own}/-/ready")
     print(f"Prometheus  http://{own}")
 
 
@@ -171,13 +171,15 @@ def free_port(wanted: int) -> int:
     raise SystemExit("live: no free port on 127.0.0.1")
 
 
-def _await(what: str, url: str) -> None:
+def _await(stack: Stack, what: str, url: str) -> None:
     give_up_at = time.monotonic() + START_LIMIT_S
     while time.monotonic() < give_up_at:
         try:
             with urllib.request.urlopen(url, timeout=2):
                 return
         except OSError:
+            if (news := stack.gone()) is not None:
+                raise SystemExit(f"live: {news}, before {what} answered") from None
             time.sleep(0.1)
     raise SystemExit(f"live: {what} did not answer at {url} within {START_LIMIT_S:g} s")
 

@@ -15,7 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from scripts.live import ENGINE, MASTER, PUSHGATEWAY, free_port, native_configuration
+from scripts.live import (
+    ENGINE,
+    MASTER,
+    PUSHGATEWAY,
+    Stack,
+    _await,
+    free_port,
+    native_configuration,
+)
 from tests.deploy.commands import parsed_locust
 
 ROOT = Path(__file__).parents[2]
@@ -91,3 +99,10 @@ def test_commands_of_the_page_are_accepted():
     assert re.search(r"^live:", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for path in re.findall(r"(?:deploy|exporters)/[\w./-]+\w", PAGE):
         assert (ROOT / path).exists() or path.endswith("*"), path
+
+
+def test_a_process_that_ends_at_once_ends_the_start_at_once():
+    stack = Stack()
+    stack.start("the engine", sys.executable, "-c", "raise SystemExit(3)")
+    with pytest.raises(SystemExit, match="the engine has ended with exit code 3, before"):
+        _await(stack, "the engine", "http://127.0.0.1:9/health")  # nothing listens there
