@@ -16,12 +16,12 @@ import pytest
 
 from engine.__main__ import OFFLINE
 from engine.presets import PRESETS
-from measure.ledger import LedgerWriter
 from measure.record import FAILURE_KINDS, TurnRecord
 from measure.slo import TIMINGS, TOTALS, Slo
 from measure.tally import Summary
 from report.table import COLUMNS
 from tests.runs import ladder_run
+from tests.stored_runs import stored
 from workload.fidelity import QUANTITIES
 from workload.overrides import derived
 from workload.profiles import PROFILES
@@ -131,7 +131,7 @@ def test_the_workload_command_runs_as_shown():
 
 def test_the_report_commands_run_as_shown(tmp_path):
     for name in ("demo", "trtllm", "sglang"):
-        write_made_up_run(tmp_path / "runs" / name)
+        stored(tmp_path / "runs" / name, ladder_run())
     for words in commands_of("python", "-m", "report"):
         shown = run(*words[1:], cwd=tmp_path)
         judged = "--slo" in words and words[3] != "cost"
@@ -144,16 +144,6 @@ def test_the_report_commands_run_as_shown(tmp_path):
                 assert (tmp_path / words[at + 1]).is_file()
             if word == "--export":
                 assert list((tmp_path / words[at + 1]).glob("*.csv"))
-
-
-def write_made_up_run(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    made_up = ladder_run()
-    with LedgerWriter(folder / "ledger.jsonl", made_up.header) as writer:
-        for level in made_up.levels:
-            writer.write_level(level)
-        for record in made_up.records:
-            writer.write(record)
 
 
 def test_the_profile_file_is_accepted():
