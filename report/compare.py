@@ -65,6 +65,15 @@ class Comparison:
     chosen: Rung  # what the headline is about
     shared_sessions: tuple[int, ...]  # of each run but the first, with the first
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each run is called: its engine, with its folder where two have the same."""
+        engines = [run.name for run in self.runs]
+        return tuple(
+            f"{run.name} ({run.path.name})" if engines.count(run.name) > 1 else run.name
+            for run in self.runs
+        )
+
 
 def compare(runs: Sequence[Run], at: float | None = None) -> Comparison:
     """at: target TPM (developers in closed mode) of the headline; else the highest level that

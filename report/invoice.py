@@ -19,6 +19,7 @@ from measure.amounts import parse_share, parse_tokens, parse_tpm
 from measure.ledger import Ledger, open_run
 from measure.slo import Slo
 from measure.tally import Summary
+from report import trust
 from report.cost import (
     Amount,
     Bill,
@@ -42,6 +43,7 @@ from report.notation import (
     usd_text,
 )
 from report.prices import SHIPPED, read_prices
+from report.result import result
 from report.steps import steps, whole_run
 from report.table import WIDTH
 
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     ledger = None if options.run is None else open_run(options.run)
     request = _request(options, None if ledger is None else whole_run(ledger))
-    parts = [] if ledger is None else [f"Measured: {target_text(ledger.header)}"]
+    parts = [] if ledger is None else [_measured(ledger)]
     parts.append(invoice(request, prices, team))
     if options.gpu_hour is not None:
         parts.append(_gpu_text(options, request, team, ledger))
@@ -196,6 +198,12 @@ def _capacity_tpm(options: argparse.Namespace, ledger: Ledger | None) -> Interva
         return Interval()
     last = capacities[-1]
     return Interval(last.met_at_tpm, last.met_at_tpm) if last.bound == "above" else last.tpm
+
+
+def _measured(ledger: Ledger) -> str:
+    """What the sizes are of, and whether they can be trusted."""
+    verdict = trust.short(result(ledger).verdict)
+    return f"Measured: {target_text(ledger.header)}\nThe run is {verdict}."
 
 
 def _gpu_text(

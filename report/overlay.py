@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from report.canvas import FAINT, INK, STYLE
 from report.compare import Comparison
 from report.interval import Interval
-from report.notation import tpm_text
+from report.notation import second_name, tpm_text
 from report.plot import check_format
 
 # Told apart without colour vision (Okabe and Ito 2008).
@@ -37,7 +37,8 @@ def overlay(path: Path, found: Comparison) -> None:
 def _draw_ttft(axes: Axes, found: Comparison) -> None:
     for run in range(len(found.runs)):
         _line(axes, found, run, [rung.points[run].ttft_p50_s for rung in found.rungs])
-    axes.set(title="Time to first token, p50", ylabel="seconds (log)", yscale="log")
+    unit = second_name(found.runs[0].header)
+    axes.set(title="Time to first token, p50", ylabel=f"{unit} (log)", yscale="log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -67,7 +68,7 @@ def _line(axes: Axes, found: Comparison, run: int, values: list[Interval]) -> No
         marker=MARKERS[run % len(MARKERS)],
         markersize=5,
         linewidth=1.8,
-        label=found.runs[run].name,
+        label=found.names[run],
     )
     for load, _, value in known:
         if value.low is not None and value.high is not None:
@@ -89,7 +90,11 @@ def _draw_titles(figure: Figure, found: Comparison) -> None:
         fontsize=9.5,
         color=FAINT,
     )
-    simulated = [run.name for run in found.runs if run.header.target.simulated]
+    simulated = [
+        name
+        for name, run in zip(found.names, found.runs, strict=True)
+        if run.header.target.simulated
+    ]
     if simulated:
         figure.text(
             0.5, 0.4, "simulated", fontsize=80, color=INK, alpha=0.055, rotation=18,

@@ -20,7 +20,7 @@ from measure.amounts import parse_tpm
 from measure.quantiles import claimable
 from report import trust
 from report.change import Change
-from report.compare import Comparison, Run, Rung, compare, load_text
+from report.compare import Comparison, Run, compare, load_text
 from report.interval import Interval
 from report.notation import TOO_FEW, UNKNOWN, interval_text, number_text, target_text, tpm_text
 from report.point import CurvePoint
@@ -105,9 +105,9 @@ def _figure(interval: Interval, turns: int) -> str:
 def _changes(found: Comparison, mode: str) -> str:
     """Each run against the first, level by level."""
     rows = [
-        [load_text(rung.asked, mode), run.name, *map(change_text, changes)]
+        [load_text(rung.asked, mode), name, *map(change_text, changes)]
         for rung in found.rungs
-        for run, changes in zip(found.runs[1:], rung.changes, strict=True)
+        for name, changes in zip(found.names[1:], rung.changes, strict=True)
     ]
     title = f"Against {found.runs[0].name} ({found.runs[0].path}), as a factor:"
     table = tabulate(rows, ["level", "engine", *CHANGES], disable_numparse=True)
@@ -124,13 +124,13 @@ def change_text(change: Change) -> str:
 
 def _notes(found: Comparison) -> list[str]:
     shared = ", ".join(
-        f"{count:,} with {run.name}"
-        for count, run in zip(found.shared_sessions, found.runs[1:], strict=True)
+        f"{count:,} with {name}"
+        for count, name in zip(found.shared_sessions, found.names[1:], strict=True)
     )
     notes = [
         "In brackets behind a figure: its 95% interval. [Factors] are inside the noise.",
-        f"Paired by session: {found.runs[0].name} shares {shared}.",
-        *_overloaded(found.chosen, found.runs),
+        f"Paired by session: {found.names[0]} shares {shared}.",
+        *_overloaded(found),
     ]
     for run in found.runs:
         notes.append(f"{run.path}: {_rounds(run)}{target_text(run.header)}")
@@ -146,8 +146,8 @@ def _rounds(run: Run) -> str:
     return f"{count} pooled ({', '.join(run.rounds)}); "
 
 
-def _overloaded(chosen: Rung, runs: Sequence[Run]) -> list[str]:
-    behind = [run.name for index, run in enumerate(runs) if not chosen.kept_up(index)]
+def _overloaded(found: Comparison) -> list[str]:
+    behind = [name for run, name in enumerate(found.names) if not found.chosen.kept_up(run)]
     if not behind:
         return []
     return [f"Not kept up with at this level: {', '.join(behind)}. TTFT there grows with time."]

@@ -126,3 +126,8 @@ def test_bad_input_exits_2(tmp_path, capsys, more, message):
     run = str(stored(tmp_path / "a", FAST))
     assert main(["compare", run, *(run if word == "B" else word for word in more)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_two_runs_of_one_engine_are_told_apart_by_their_folders():
+    runs = [Run(Path("runs") / name, known_run([1e6], seed=n)) for n, name in enumerate("ab")]
+    assert compare(runs).names == ("sim:trtllm-like (a)", "sim:trtllm-like (b)")

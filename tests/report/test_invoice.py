@@ -1,8 +1,13 @@
+from dataclasses import asdict
+
+import orjson
 import pytest
 
 from report.__main__ import main
 from report.notation import usd_text
 from tests.known_truth import known_run
+from tests.records import ending
+from tests.runs import ladder_run
 from tests.stored_runs import stored
 
 SEED = ["cost", "--input", "88k", "--cached", "96%", "--output", "450"]
@@ -67,3 +72,13 @@ def test_bad_input_exits_2_and_names_itself(capsys, arguments, message):
 )  # fmt: skip
 def test_dollars(usd, text):
     assert usd_text(usd) == text
+
+
+def test_the_verdict_on_the_run_stands_above_its_bill(tmp_path, capsys):
+    run = stored(tmp_path / "run", ladder_run(targets_tpm=(1e6,)))
+    with (run / "ledger.jsonl").open("ab") as ledger:
+        end = asdict(ending(workers=2, workers_lost=1))
+        ledger.write(orjson.dumps({"end": end}, option=orjson.OPT_APPEND_NEWLINE))
+    assert main(["cost", str(run)]) == 0
+    said = capsys.readouterr().out.splitlines()[1]
+    assert said.startswith("The run is INVALID for workers") and "do not use" in said
