@@ -15,6 +15,7 @@ from embedded_engine import ROOT, engine
 SPEED = 20
 LEVELS = "0.5M,1M,1.5M,2M,2.5M,3M"
 HOLD = "10m"  # engine time: 30 s each
+INVALID = 4  # locust's exit code for a run that cannot be trusted
 
 
 def main() -> int:
@@ -30,9 +31,14 @@ def main() -> int:
         # --skip-log-setup: Locust's own tables would follow ours, in milliseconds of engine time
         # without saying so.
         code = subprocess.run(command, cwd=ROOT, env=os.environ).returncode
-    if not (folder / "summary.json").exists():
+    page = folder / "report.html"
+    if not page.exists():
         return code or 1
-    print(f"\nThe answer in one page: {folder / 'report.html'}")
+    print(f"\nThe answer in one page: {page}")
+    if code == INVALID:
+        print("Its verdict is INVALID, for the reasons above: a demo shows that and is no error.")
+        print("Mostly it is a machine too busy for this clock; try again when it is quiet.")
+        return 0
     return code
 
 
