@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
-from measure.quantiles import claimable
 from report import fidelity, trust
 from report.curve import CurvePoint
 from report.interval import Interval
 from report.notation import (
-    TOO_FEW,
     UNKNOWN,
     asked_text,
     number_text,
+    percentile_text,
     share_text,
     tpm_text,
 )
@@ -36,11 +35,11 @@ class Cell:
     range_text: str = ""
 
     @classmethod
-    def of(cls, interval: Interval, text: Callable[[float | None], str], mark: str = "") -> Cell:
+    def of(cls, interval: Interval, text: Callable[[float | None], str]) -> Cell:
         low, high = interval.low, interval.high
         bounded = interval.value is not None and (low is not None or high is not None)
         said = f"{text(low)} to {text(high)}" if bounded else ""
-        return cls(text(interval.value) + mark, interval.value, low, high, said)
+        return cls(text(interval.value), interval.value, low, high, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +226,9 @@ def _per_gpu(found: Result, point: CurvePoint) -> Cell:
 
 
 def _ttft(point: CurvePoint, percent: int, ttft_s: Interval) -> Cell:
-    """Marked where there are too few turns to claim the percentile."""
-    few = ttft_s.value is not None and not claimable(percent / 100, point.summary.ttft_s.count)
-    return Cell.of(ttft_s, number_text, TOO_FEW if few else "")
+    """As in the terminal: marked where too few turns claim it, ">82.7" where it was cut off."""
+    cell = Cell.of(ttft_s, number_text)
+    return replace(cell, text=percentile_text(point.summary.ttft_s, percent))
 
 
 def _steady(point: CurvePoint) -> Cell:
