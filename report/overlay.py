@@ -79,13 +79,14 @@ def _line(axes: Axes, found: Comparison, run: int, values: list[Interval]) -> No
 
 
 def _draw_titles(figure: Figure, found: Comparison) -> None:
-    mark = found.runs[0].header.fingerprint
+    mark, rounds = found.runs[0].header.fingerprint, len(found.runs[0].rounds)
+    seeds = f"seed {mark.seed}" + (f" in the first of {rounds} rounds" if rounds > 1 else "")
     levels = ", ".join(tpm_text(rung.asked) for rung in found.rungs)
     figure.text(0.012, 0.94, "Engines side by side", fontsize=15, weight="bold")
     figure.text(
         0.012,
         0.885,
-        f"profile {mark.profile}, seed {mark.seed}, {mark.mode} mode; levels {levels}; "
+        f"profile {mark.profile}, {seeds}, {mark.mode} mode; levels {levels}; "
         "bars: 95% intervals",
         fontsize=9.5,
         color=FAINT,
