@@ -32,7 +32,8 @@ class Capacity:
     tpm: Interval  # value None unless `bound` is "within"
     bound: Bound  # "above": met at every level tried; "below": missed at the lowest
     # What the two levels that decide it carried, or were offered: the capacity lies between them
-    # whatever the curve is like there. The interval is of the interpolated value.
+    # whatever the curve is like there. The interval is of the interpolated value. Where no level
+    # missed, met_at_tpm is the most that any carried.
     met_at_tpm: float | None
     missed_at_tpm: float | None
     claimed: bool  # the levels that decide it have enough turns for the percentiles
@@ -72,6 +73,8 @@ class _Crossing:
         meets = slo.holds_each(values[:, 0])
         self.met_at_tpm = next((float(carried[at]) for at in around if meets[at]), None)
         self.missed_at_tpm = next((float(offered[at]) for at in around if not meets[at]), None)
+        if around and self.missed_at_tpm is None:  # an overloaded last level carries less
+            self.met_at_tpm = float(carried.max())
         self.clusters = [
             min((estimates[at].clusters[way] for at in around), default=0)
             for way in range(len(self.replicates))

@@ -42,7 +42,7 @@ def _capacity(curve: Curve, capacity: Capacity) -> str:
         return f"{name}: unknown, {capacity.reason}."
     weak = "" if capacity.claimed else f" Not to be claimed: {capacity.reason}."
     if capacity.bound == "above":
-        return f"{name}: more than {tpm_text(capacity.met_at_tpm)}, the highest level tried.{weak}"
+        return f"{name}: {tpm_text(capacity.met_at_tpm)} or more, no level tried missed it.{weak}"
     if capacity.bound == "below":
         return f"{name}: less than {tpm_text(capacity.missed_at_tpm)}, the lowest tried.{weak}"
     tpm = capacity.tpm

@@ -8,6 +8,7 @@ from report.capacity import capacities
 from report.sample import LevelSample, RunSample
 from report.steps import steps
 from tests.known_truth import CAPACITY_TPM, known_run, queue_ttft_s
+from tests.runs import ladder_run
 
 LADDER = np.linspace(0.4e6, 2.8e6, 9)
 HALF_S = Slo.parse("ttft_p50<2s")  # a queue of CAPACITY_TPM reaches it at three quarters
@@ -94,3 +95,11 @@ def test_a_run_without_turns_has_no_capacity():
 
 def _without_usage(record):
     return replace(record, cached_tokens=None, prompt_tokens=None, output_tokens=None)
+
+
+def test_an_slo_met_even_in_overload_has_the_most_that_a_level_carried():
+    ledger = ladder_run(targets_tpm=(1e6, 2.5e6, 4e6))  # the last carries less than the one before
+    (answer,) = found(ledger, Slo.parse("ttft_p50<1000s"))
+    carried = [LevelSample(RunSample(ledger), step).achieved_tpm.value for step in steps(ledger)]
+    assert carried[2] < carried[1]
+    assert (answer.bound, answer.met_at_tpm) == ("above", pytest.approx(max(carried), rel=0.05))

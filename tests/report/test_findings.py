@@ -25,7 +25,7 @@ def test_knee_and_capacity_are_said_with_their_intervals_and_per_gpu():
 def test_a_capacity_beyond_the_levels_says_which_way():
     ledger = known_run(LADDER)
     text = shown(ledger, "ttft_p50<100s", "ttft_p90<10ms")
-    assert "ttft_p50<100s: more than 2.8" in text and "the highest level tried" in text
+    assert "ttft_p50<100s: 2.8" in text and "M or more, no level tried missed it" in text
     assert "ttft_p90<10ms: less than 400k, the lowest tried" in text
 
 
