@@ -63,7 +63,8 @@ def simulated_run(profile):
         )
         for n in range(len(at_s))
     ]
-    return sample, Ledger(header(), records, LEVELS[:1], workload=workload(SEED))
+    promised = workload(SEED, scripted=False)  # as the sample, whose cache holds replies too
+    return sample, Ledger(header(), records, LEVELS[:1], workload=promised)
 
 
 def test_a_run_is_judged_as_the_simulation_of_its_profile_is():
