@@ -86,8 +86,7 @@ def _draw_titles(figure: Figure, found: Comparison) -> None:
     figure.text(
         0.012,
         0.885,
-        f"profile {mark.profile}, {seeds}, {mark.mode} mode; levels {levels}; "
-        "bars: 95% intervals",
+        f"profile {mark.profile}, {seeds}, {mark.mode} mode; levels {levels}; bars: 95% intervals",
         fontsize=9.5,
         color=FAINT,
     )
