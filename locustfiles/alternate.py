@@ -36,8 +36,8 @@ import orjson
 
 import locustfiles._wiring  # noqa: F401 - its options join Locust's parser
 from locustfiles._options import API_KEY_VARIABLES, OptionError, read_options
+from measure.amounts import parse_tpm
 from report import side_by_side
-from report.quantity import parse_amount
 from report.whole_file import replace_file
 
 LADDER = Path(__file__).with_name("tpm_ladder.py")
@@ -213,7 +213,7 @@ def _check(plan: Plan, options: argparse.Namespace) -> None:
     """Refuses what Locust would refuse, of all targets before any traffic. Raises ValueError;
     SystemExit with a message for options that Locust does not know."""
     if options.at:
-        parse_amount("--at", options.at)
+        parse_tpm("--at", options.at)
     if options.plot:
         from report.plot import check_format  # matplotlib takes a second to load
 
