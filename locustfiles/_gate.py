@@ -33,8 +33,15 @@ def require_comparable(
 
 
 def require_objectives(options: Options) -> None:
-    """Raises OptionError: a search needs something to search by, that holds at low rates."""
+    """Raises OptionError: a search needs something to search by, that holds at low rates, and
+    judges nothing."""
     slos = options.gate.slos
+    for option, given in (("--baseline", options.gate.baseline), ("--junit", options.gate.junit)):
+        if given is not None:
+            raise OptionError(
+                f"{option} {str(given)!r}: a search judges nothing; accepted: it with a ladder, or "
+                "with python -m report on the search's run"
+            )
     if not slos:
         raise OptionError("--slo is missing; accepted: what the capacity must meet: ttft_p50<1s")
     for slo in slos:

@@ -98,6 +98,7 @@ def test_a_run_is_held_against_it_and_a_missed_slo_is_in_exit_code_and_junit(
          "of another workload: seed: 1 against 7"),
         (LADDER, ("--slo", "ttft<1s"), "SLO 'ttft<1s' needs a percentile"),
         (CAPACITY, (), "--slo is missing"),
+        (CAPACITY, ("--slo", "ttft_p50<1s", "--junit", "junit.xml"), "a search judges nothing"),
         (CAPACITY, ("--slo", "tpm>1M"), "--slo 'tpm>1M': missed at every rate below it"),
     ],
 )  # fmt: skip
