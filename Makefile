@@ -23,7 +23,7 @@ compare: $(READY)
 
 test: $(READY)
 	scripts/system_packages.sh
-	$(BIN)/python -m pytest
+	scripts/tests.sh $(BIN)/python
 
 lint: $(READY)
 	$(BIN)/ruff check .
