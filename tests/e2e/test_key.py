@@ -1,6 +1,7 @@
 """The API key goes to the endpoint, and nowhere else."""
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
@@ -11,6 +12,7 @@ from measure.ledger import read_run
 from tests.e2e.stack import LADDER, Stack, free_port
 
 KEY = "secret-key-8f3a"
+LISTENING_TIMEOUT_S = 60.0
 
 
 @pytest.mark.parametrize("forked", [False, True])
@@ -52,6 +54,19 @@ def test_the_key_does_not_travel_between_master_and_workers(stack: Stack) -> Non
     assert KEY.encode() not in heard
 
 
+def connected(port: int) -> socket.socket:
+    """A connection to `port`, as soon as somebody listens there: a worker may come before its
+    master does."""
+    patience = time.monotonic() + LISTENING_TIMEOUT_S
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            if time.monotonic() > patience:
+                raise
+            time.sleep(0.05)
+
+
 @contextmanager
 def listened_to(port: int) -> Iterator[tuple[int, bytearray]]:
     """A port that leads to `port`, and everything that passes through it, both ways."""
@@ -67,7 +82,7 @@ def listened_to(port: int) -> Iterator[tuple[int, bytearray]]:
 
         def accept() -> None:
             near, _ = server.accept()
-            far = socket.create_connection(("127.0.0.1", port))
+            far = connected(port)
             for ends in ((near, far), (far, near)):
                 Thread(target=pass_on, args=ends, daemon=True).start()
 
