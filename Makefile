@@ -23,7 +23,7 @@ compare: $(READY)
 
 test: $(READY)
 	scripts/system_packages.sh
-	scripts/tests.sh $(BIN)/python
+	$(BIN)/python -m pytest
 
 lint: $(READY)
 	$(BIN)/ruff check .
