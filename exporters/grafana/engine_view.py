@@ -1,16 +1,27 @@
 """Dashboard: the engine's own /metrics beside what its clients saw.
 
 The names are those of vLLM (and the embedded engine), SGLang and TensorRT-LLM (`trtllm-serve` at
-/prometheus/metrics), read in their sources: vllm/v1/metrics/loggers.py and
-vllm/v1/spec_decode/metrics.py, sglang/srt/observability/metrics_collector.py,
-tensorrt_llm/metrics/collector.py.
+/prometheus/metrics). vLLM's were read in vllm/v1/metrics/loggers.py and
+vllm/v1/spec_decode/metrics.py; of sglang/srt/observability/metrics_collector.py and
+tensorrt_llm/metrics/collector.py only parts could be read.
 """
 
 from __future__ import annotations
 
 from exporters.grafana.now import CHOICES, NOW, SLO_TTFT_S
 from exporters.grafana.panels import Dashboard, Panel, Query, Row
-from exporters.grafana.promql import ENGINE, RUN, first_of, quantile, quantiles, rate, share, tpm
+from exporters.grafana.promql import (
+    ENGINE,
+    IDEAL_HIT_SHARE,
+    REPORTED_HIT_SHARE,
+    RUN,
+    first_of,
+    quantile,
+    quantiles,
+    rate,
+    share,
+    tpm,
+)
 
 _NAMES = ("vllm:{}", "sglang:{}", "trtllm_{}")
 
@@ -102,17 +113,11 @@ _SIDE_BY_SIDE = Row(
                     legend="engine",
                 ),
                 Query(
-                    expr=share(
-                        "tokenswarm_cached_prompt_tokens_total",
-                        "tokenswarm_cache_reported_prompt_tokens_total",
-                    ),
+                    expr=REPORTED_HIT_SHARE,
                     legend="clients",
                 ),
                 Query(
-                    expr=share(
-                        "tokenswarm_ideal_cached_prompt_tokens_total",
-                        "tokenswarm_planned_prompt_tokens_total",
-                    ),
+                    expr=IDEAL_HIT_SHARE,
                     legend="ideal",
                 ),
             ),

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from exporters.grafana.now import CHOICES, NOW, SLO_TTFT_S
 from exporters.grafana.panels import Dashboard, Panel, Query, Row
-from exporters.grafana.promql import RUN, increase, mean, or_zero, quantile, quantiles, share, tpm
+from exporters.grafana.promql import (
+    IDEAL_HIT_SHARE,
+    REPORTED_HIT_SHARE,
+    RUN,
+    increase,
+    mean,
+    or_zero,
+    quantile,
+    quantiles,
+    tpm,
+)
 
 _TTFT = Row(
     title="Time to first token",
@@ -130,17 +140,11 @@ _DETAIL = Row(
             "routing sends a session elsewhere.",
             queries=(
                 Query(
-                    expr=share(
-                        "tokenswarm_cached_prompt_tokens_total",
-                        "tokenswarm_cache_reported_prompt_tokens_total",
-                    ),
+                    expr=REPORTED_HIT_SHARE,
                     legend="hit",
                 ),
                 Query(
-                    expr=share(
-                        "tokenswarm_ideal_cached_prompt_tokens_total",
-                        "tokenswarm_planned_prompt_tokens_total",
-                    ),
+                    expr=IDEAL_HIT_SHARE,
                     legend="ideal",
                 ),
             ),

@@ -57,3 +57,11 @@ def first_of(*expressions: str) -> str:
 def or_zero(expression: str) -> str:
     """0 where nothing has happened yet and so no series exists."""
     return f"{expression} or vector(0)"
+
+
+REPORTED_HIT_SHARE = share(
+    "tokenswarm_cached_prompt_tokens_total", "tokenswarm_cache_reported_prompt_tokens_total"
+)
+IDEAL_HIT_SHARE = share(
+    "tokenswarm_ideal_cached_prompt_tokens_total", "tokenswarm_planned_prompt_tokens_total"
+)
