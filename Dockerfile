@@ -10,12 +10,9 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /opt/tokenswarm
 COPY pyproject.toml constraints.txt README.md ./
 COPY workload workload
-COPY client client
-COPY measure measure
 COPY exporters exporters
 COPY locustfiles locustfiles
-COPY engine engine
-COPY report report
+COPY tokenswarm tokenswarm
 RUN pip install -c constraints.txt -e .
 
 # The corpus is counted now, so that a worker sends within seconds of its start. The runs folder

@@ -13,10 +13,10 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: $(READY)
-	$(BIN)/python scripts/demo.py
+	$(BIN)/tokenswarm demo
 
 live: $(READY)
-	$(BIN)/python scripts/live.py
+	$(BIN)/tokenswarm live
 
 compare: $(READY)
 	$(BIN)/python scripts/compare.py
@@ -29,6 +29,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(READY)
 	$(BIN)/python scripts/bench.py

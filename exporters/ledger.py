@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporters.turns import TurnFeed
-from measure.ledger import Header, LedgerWriter
+from tokenswarm.measure.ledger import Header, LedgerWriter
 
 
 def install(feed: TurnFeed, folder: Path, header: Header) -> LedgerWriter:

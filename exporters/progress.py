@@ -9,8 +9,8 @@ from typing import TextIO
 import gevent
 
 from exporters.turns import TurnFeed
-from measure.record import Level, TurnRecord
-from measure.tally import Summary, Tally
+from tokenswarm.measure.record import Level, TurnRecord
+from tokenswarm.measure.tally import Summary, Tally
 
 EVERY_WALL_S = 10.0
 

@@ -1,7 +1,7 @@
 """Turns, levels and health of a run, wherever they happened: what the other exporters listen to.
 
 In a process that sends traffic, turns come from Locust's `request` event (context key "turn"); on
-a master they come from its workers through `exporters.cluster`.
+a master they come from its workers through `shell.link`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from measure.health import Health
-from measure.record import Level, TurnRecord
+from tokenswarm.measure.health import Health
+from tokenswarm.measure.record import Level, TurnRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from locust.runners import MasterRunner
 
-from locustfiles import _rate_shape, _wiring
-from locustfiles._developer import CodingDeveloper
-from locustfiles._run import Run
-from measure.record import UNSENT, Level, TurnRecord
-from measure.search import Search, hold_s, turns_needed
-from measure.tally import Tally
-from report.notation import tpm_text
-from report.objectives import cell_text
-from report.steps import WARM_UP_SHARE
+from tokenswarm.measure.record import UNSENT, Level, TurnRecord
+from tokenswarm.measure.search import Search, hold_s, turns_needed
+from tokenswarm.measure.tally import Tally
+from tokenswarm.report.analysis.steps import WARM_UP_SHARE
+from tokenswarm.report.notation import tpm_text
+from tokenswarm.report.text.objectives import cell_text
+from tokenswarm.shell import rate_shape, wiring
+from tokenswarm.shell.developer import CodingDeveloper
+from tokenswarm.shell.run import Run
 from workload.tickets import mean_prompt_tokens
 
 __all__ = ["CapacitySearch", "CodingDeveloper"]
@@ -31,7 +31,7 @@ __all__ = ["CapacitySearch", "CodingDeveloper"]
 _SETTLE_S = 8.0
 
 
-class CapacitySearch(_rate_shape.RateShape):
+class CapacitySearch(rate_shape.RateShape):
     """Doubles, then bisects; ends when the capacity is known."""
 
     abstract = False
@@ -56,7 +56,7 @@ class CapacitySearch(_rate_shape.RateShape):
         now_s = run.clock.now_s()
         if self._rested_at_s is None:
             if now_s >= self._level.started_at_s + self._hold_s(run, self._level.target_tpm or 0.0):
-                _wiring.current_levels().rest()
+                wiring.current_levels().rest()
                 self._rested_at_s = now_s
         elif self._is_drained(run) or now_s > self._rested_at_s + run.options.drain_s:
             self._judge(run, self._level, self._rested_at_s)
@@ -69,7 +69,7 @@ class CapacitySearch(_rate_shape.RateShape):
             print(self._answer(run), flush=True)
             return False
         self._turns.clear()
-        levels = _wiring.current_levels()
+        levels = wiring.current_levels()
         levels.begin(
             tpm=tpm, ramp_s=min(run.options.ramp_s, WARM_UP_SHARE * self._hold_s(run, tpm))
         )
@@ -84,7 +84,7 @@ class CapacitySearch(_rate_shape.RateShape):
         assert self._rested_at_s is not None
         rested_s = run.clock.wall_s(run.clock.now_s() - self._rested_at_s)
         settle_s = _SETTLE_S if isinstance(self.runner, MasterRunner) else 0.0
-        return rested_s >= settle_s and _wiring.current_levels().in_flight() == 0
+        return rested_s >= settle_s and wiring.current_levels().in_flight() == 0
 
     def _judge(self, run: Run, level: Level, ended_at_s: float) -> None:
         """The level is met if every SLO is; one that too few turns lived to tell is missed."""

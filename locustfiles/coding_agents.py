@@ -8,6 +8,6 @@ Closed mode: -u developers follow their own pauses and TPM emerges. Open mode (-
 input tokens on the target line, with at most -u sessions at once.
 """
 
-from locustfiles._developer import CodingDeveloper
+from tokenswarm.shell.developer import CodingDeveloper
 
 __all__ = ["CodingDeveloper"]

@@ -6,15 +6,15 @@
 
 from __future__ import annotations
 
-from locustfiles import _rate_shape, _wiring
-from locustfiles._developer import CodingDeveloper
-from locustfiles._run import Run
-from report.steps import WARM_UP_SHARE
+from tokenswarm.report.analysis.steps import WARM_UP_SHARE
+from tokenswarm.shell import rate_shape, wiring
+from tokenswarm.shell.developer import CodingDeveloper
+from tokenswarm.shell.run import Run
 
 __all__ = ["CodingDeveloper", "TpmLadder"]
 
 
-class TpmLadder(_rate_shape.RateShape):
+class TpmLadder(rate_shape.RateShape):
     """--levels of --hold each, with up to --max-developers sessions; ends when nothing is under
     way any more, or after --drain."""
 
@@ -26,7 +26,7 @@ class TpmLadder(_rate_shape.RateShape):
     def drive(self, run: Run) -> bool:
         levels_tpm, hold_s = run.options.levels_tpm, run.options.hold_s
         elapsed_s = run.clock.now_s() - self._began_at_s
-        levels = _wiring.current_levels()
+        levels = wiring.current_levels()
         step = int(elapsed_s // hold_s)
         if step < len(levels_tpm):
             levels.begin(

@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 
 from tabulate import tabulate
 
-from client import chat
-from client.endpoint import Endpoint
-from client.stream import ChatClient, Timeouts
+from tokenswarm.client import chat
+from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.stream import ChatClient, Timeouts
 
 SEGMENTS = 500
 SEGMENT_BYTES = 800

@@ -10,9 +10,9 @@ from statistics import median
 
 from tabulate import tabulate
 
-from engine import offline
-from engine.offline import Load
-from engine.presets import PRESETS, Preset
+from tokenswarm.engine.offline import run as offline_run
+from tokenswarm.engine.offline.run import Load
+from tokenswarm.engine.physics.presets import PRESETS, Preset
 from workload.profiles import SEED
 from workload.tickets import mean_prompt_tokens
 
@@ -41,7 +41,7 @@ def _cost(preset: Preset, seed: int) -> tuple[float, int]:
     """CPU seconds and engine steps of one run."""
     load = Load(levels_tpm=(TPM,), hold_s=60 * MINUTES, ramp_s=12 * MINUTES)
     began_s = time.process_time()
-    run = offline.run(preset, SEED, load, seed)
+    run = offline_run.run(preset, SEED, load, seed)
     return time.process_time() - began_s, run.engine.counters.num_steps
 
 

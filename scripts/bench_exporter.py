@@ -18,14 +18,14 @@ import urllib.request
 import gevent
 from tabulate import tabulate
 
-from exporters.health import PROBE_S, HealthSampler
-from exporters.prometheus import Links, Page
-from exporters.run_page import Origin, RunPage
-from exporters.scrape import PageServer
+from exporters.prometheus.process_page import Links, Page
+from exporters.prometheus.run_page import Origin, RunPage
+from exporters.prometheus.scrape import PageServer
 from exporters.turns import IDLE, TurnFeed
-from measure.fingerprint import Fingerprint
-from measure.ledger import Header, Target
-from measure.record import TurnRecord
+from tokenswarm.measure.fingerprint import Fingerprint
+from tokenswarm.measure.ledger import Header, Target
+from tokenswarm.measure.record import TurnRecord
+from tokenswarm.shell.health_sampler import PROBE_S, HealthSampler
 
 TURNS_PER_S = 200
 SCRAPE_EVERY_S = 2.0  # deploy/prometheus/prometheus.yml

@@ -25,15 +25,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the made-up runs are those of the tests
 
 from engine import offline  # noqa: E402
-from engine.presets import PRESETS  # noqa: E402
-from measure.ledger import TURN_FIELDS, Header, Ledger, LedgerWriter  # noqa: E402
-from measure.record import Level, TurnRecord  # noqa: E402
-from report.baseline import UNSETTLED_BASELINE, Limit, regressions  # noqa: E402
-from report.compare import Run  # noqa: E402
-from report.resample import Clusters, interval, quantiles  # noqa: E402
-from tests.known_truth import known_run, queue_ttft_s  # noqa: E402
-from tests.records import header, turn_record  # noqa: E402
-from tests.runs import ladder_run  # noqa: E402
+
+from tests.support.known_truth import known_run, queue_ttft_s  # noqa: E402
+from tests.support.records import header, turn_record  # noqa: E402
+from tests.support.runs import ladder_run  # noqa: E402
+from tokenswarm.engine.physics.presets import PRESETS  # noqa: E402
+from tokenswarm.measure.ledger import TURN_FIELDS, Header, Ledger, LedgerWriter  # noqa: E402
+from tokenswarm.measure.record import Level, TurnRecord  # noqa: E402
+from tokenswarm.report.analysis.compare import Run  # noqa: E402
+from tokenswarm.report.analysis.regression import UNSETTLED_BASELINE, Limit, regressions  # noqa: E402
+from tokenswarm.report.analysis.resample import Clusters, interval, quantiles  # noqa: E402
 from workload.profiles import load_profile  # noqa: E402
 
 TURNS = 1_000_000
@@ -57,11 +58,11 @@ def _speed(turns: int) -> Iterator[Row]:
         yield "ledger", path.stat().st_size / 1e9, "GB"
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "report", str(path), "--slo", "ttft_p50<1s"],
+            [sys.executable, "-m", "tokenswarm", "report", str(path), "--slo", "ttft_p50<1s"],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
         )
-        name = f"python -m report, {turns:,} turns with chunk times"
+        name = f"tokenswarm report, {turns:,} turns with chunk times"
         yield name, time.perf_counter() - began, "s"
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         yield f"{name}: CPU", used.ru_utime + used.ru_stime, "s"

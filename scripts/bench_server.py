@@ -22,13 +22,13 @@ from typing import Any
 import psutil
 from tabulate import tabulate
 
-from engine.__main__ import listen, serve, token_counter
-from engine.cost import Coefficients
-from engine.presets import PRESETS, Preset
-from engine.reply_text import content_tape
-from engine.scheduler import Policy
-from engine.server import EngineApp, Settings
-from engine.speculation import Speculation
+from tokenswarm.commands.engine import listen, serve, token_counter
+from tokenswarm.engine.core.scheduler import Policy
+from tokenswarm.engine.core.speculation import Speculation
+from tokenswarm.engine.core.step_time import Coefficients
+from tokenswarm.engine.physics.presets import PRESETS, Preset
+from tokenswarm.engine.server.app import EngineApp, Settings
+from tokenswarm.engine.server.reply_text import content_tape
 
 MESSAGE_TOKENS = 186
 MESSAGE_PIECES = 154  # of the tape; measured: 186 tokens and 807 bytes with the rest

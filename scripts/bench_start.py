@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from measure.ledger import read_run
+from tokenswarm.measure.ledger import read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,7 +48,7 @@ def main() -> list[tuple[str, float, str]]:
     """Rows of (what, value, unit)."""
     with (
         subprocess.Popen(
-            [sys.executable, "-m", "engine", "--port", "0"],
+            [sys.executable, "-m", "tokenswarm", "engine", "--port", "0"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

@@ -17,20 +17,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded_engine import ROOT, engine
 from tabulate import tabulate
 
-from engine.offline import Load
-from engine.presets import PRESETS
-from engine.study import PUBLISHED, TPM, TPS_REFERENCE
-from engine.sweep import Case, Point, sweep
-from report.compare import compare
-from report.interval import Interval
-from report.notation import UNKNOWN, interval_text, number_text
-from report.point import CurvePoint
-from report.rounds import open_runs
+from tokenswarm.commands.embedded_engine import engine
+from tokenswarm.engine.offline.run import Load
+from tokenswarm.engine.offline.study import PUBLISHED, TPM, TPS_REFERENCE
+from tokenswarm.engine.offline.sweep import Case, Point, sweep
+from tokenswarm.engine.physics.presets import PRESETS
+from tokenswarm.report.analysis.compare import compare
+from tokenswarm.report.analysis.interval import Interval
+from tokenswarm.report.analysis.point import CurvePoint
+from tokenswarm.report.analysis.rounds import open_runs
+from tokenswarm.report.notation import UNKNOWN, interval_text, number_text
 from workload.profiles import SEED
 
+ROOT = Path(__file__).resolve().parent.parent
 SPEED = 20
 # The first is what the others are held against.
 NAMES = sorted(PUBLISHED, key=lambda name: name != TPS_REFERENCE)
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = QUICK if options.quick else FULL
     wall_s = size.offline_s + (0 if options.offline else size.http_s + size.offline_s)
     print(f"compare: about {wall_s / 60:.0f} minutes on two cores; all of it simulated", flush=True)
-    code = _run("engine", "compare", "--seeds", str(size.seeds))
+    code = _run("simulate", "compare", "--seeds", str(size.seeds))
     if code or options.offline:
         return code
     folder = Path("runs", time.strftime("compare-%Y%m%d-%H%M%S"))
@@ -87,7 +88,7 @@ def _over_http(size: Size, folder: Path) -> int:
             f"{name}={engines.enter_context(engine(SPEED, '--preset', name))}" for name in NAMES
         ]
         return _run(
-            "locustfiles.alternate",
+            "turns",
             *(word for target in targets for word in ("--target", target)),
             *("--runs", str(folder), "--rounds", str(size.rounds)),
             *("--levels", ",".join(f"{tpm:.0f}" for tpm in size.levels_tpm)),
@@ -129,9 +130,10 @@ def _row(offline: Point, http: CurvePoint) -> list[str]:
     return row
 
 
-def _run(module: str, *options: str) -> int:
-    print("running: python -m", module, *options, flush=True)
-    return subprocess.run([sys.executable, "-m", module, *options], cwd=ROOT).returncode
+def _run(command: str, *options: str) -> int:
+    print("running: tokenswarm", command, *options, flush=True)
+    words = [sys.executable, "-m", "tokenswarm", command, *options]
+    return subprocess.run(words, cwd=ROOT).returncode
 
 
 def _parser() -> argparse.ArgumentParser:

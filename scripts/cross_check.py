@@ -36,8 +36,8 @@ from openai import OpenAI
 from tabulate import tabulate
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from client.endpoint import Endpoint
-from client.stream import ChatClient, Timeouts
+from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.stream import ChatClient, Timeouts
 
 LIMIT = 0.05  # relative difference of a mean from the engine's; guess
 CLIENT_S = 0.05  # or so much TTFT that a Python client adds itself on a busy machine; guess
@@ -62,7 +62,7 @@ class Seen:
 def engine() -> Iterator[str]:
     """The URL of an engine in real time."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine", "--port", "0", "--model", MODEL],
+        [sys.executable, "-m", "tokenswarm", "engine", "--port", "0", "--model", MODEL],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -1,7 +1,7 @@
 """Fits the engine's step-time coefficients to NVIDIA AIConfigurator's operator tables.
 
     pip install -e '.[fit]'
-    python scripts/fit_coefficients.py --write     # engine/fitted.py; then ruff format
+    python scripts/fit_coefficients.py --write     # engine/physics/fitted.py; then ruff format
     python scripts/fit_coefficients.py --check     # the committed one against fresh fits
 
 The tables are measured per operator; AIConfigurator adds operators up to a step. So the targets
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.fit import DecodeFit, Error, Fit, PrefillFit
+from tokenswarm.engine.physics.fit import DecodeFit, Error, Fit, PrefillFit
 
 try:
     from aiconfigurator_core.sdk import EngineHandle
@@ -37,7 +37,7 @@ MOST_TOKENS = 6_000_000  # sequences x context: no pool of one node holds more
 DRAFTS = (0, 1, 2, 3, 4, 5)
 
 NVFP4 = "nvidia/Kimi-K2.5-NVFP4"
-TARGET = Path(__file__).parent.parent / "engine" / "fitted.py"
+TARGET = Path(__file__).parent.parent / "tokenswarm" / "engine" / "physics" / "fitted.py"
 
 
 class Setting(NamedTuple):
@@ -116,20 +116,20 @@ def _round(value: float, digits: int) -> float:
 
 
 def module(fits: tuple[Fit, ...]) -> str:
-    """engine/fitted.py, before formatting."""
+    """tokenswarm/engine/physics/fitted.py, before formatting."""
     rows = "".join(f"    {made!r},\n" for made in fits)
     return (
         '"""Step-time coefficients fitted to NVIDIA\'s operator tables, and how well they fit.\n\n'
         "Written by scripts/fit_coefficients.py, do not edit. Source: "
         f'aiconfigurator-core {version("aiconfigurator-core")}.\n"""\n\n'
-        "from engine.fit import DecodeFit, Error, Fit, PrefillFit\n\n"
+        "from tokenswarm.engine.physics.fit import DecodeFit, Error, Fit, PrefillFit\n\n"
         f"FITS = (\n{rows})\n"
     )
 
 
 def check(fits: tuple[Fit, ...]) -> int:
     """0 where the committed fits are these, to the last printed digit."""
-    from engine.fitted import FITS
+    from tokenswarm.engine.physics.fitted import FITS
 
     for made, committed in zip(fits, FITS, strict=True):
         if made != committed:
@@ -140,8 +140,12 @@ def check(fits: tuple[Fit, ...]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fits step-time coefficients to operator tables.")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--write", action="store_true", help="write engine/fitted.py")
-    what.add_argument("--check", action="store_true", help="compare with engine/fitted.py")
+    what.add_argument(
+        "--write", action="store_true", help="write tokenswarm/engine/physics/fitted.py"
+    )
+    what.add_argument(
+        "--check", action="store_true", help="compare with tokenswarm/engine/physics/fitted.py"
+    )
     options = parser.parse_args()
     fits = tuple(fit(setting) for setting in SETTINGS)
     for made in fits:

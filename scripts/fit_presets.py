@@ -10,7 +10,8 @@ least squares over the medians), because single medians scatter by 3 to 5 %. The
     together-like  s_pf to TTFT 0.71 s, s_dc to 1.31 x trtllm-like's TPS (grid, linear in logs)
     sglang-like    s_dc = 1, s_pf to TTFT 5.1 s
 
-The printed values stand in engine/presets.py (sglang-like's 1.005 as 1: the tables as they are).
+The printed values stand in tokenswarm/engine/physics/presets.py (sglang-like's 1.005 as 1: the
+tables as they are).
 Residuals are shown on the seeds of the fit and on as many others that it never saw.
 """
 
@@ -24,11 +25,11 @@ from dataclasses import replace
 import numpy as np
 from tabulate import tabulate
 
-from engine.cost import Coefficients
-from engine.offline import WARM_UP_SHARE, Load
-from engine.presets import PRESETS, Preset
-from engine.study import PUBLISHED, TPM, TPS_REFERENCE
-from engine.sweep import Case, Point, sweep
+from tokenswarm.engine.core.step_time import Coefficients
+from tokenswarm.engine.offline.run import WARM_UP_SHARE, Load
+from tokenswarm.engine.offline.study import PUBLISHED, TPM, TPS_REFERENCE
+from tokenswarm.engine.offline.sweep import Case, Point, sweep
+from tokenswarm.engine.physics.presets import PRESETS, Preset
 from workload.profiles import SEED
 
 HOLD_S = 2_400.0

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.e2e.browser import launch, start_run
-from tests.e2e.stack import AGENTS, ROOT, START_TIMEOUT_S, Stack, free_port, listens, until
+from tests.support.browser import launch, start_run
+from tests.support.stack import AGENTS, ROOT, START_TIMEOUT_S, Stack, free_port, listens, until
 
 IMAGES = ROOT / "docs" / "images"
 RATES = ("0.8M", "1.2M", "1.6M")

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.__main__ import OFFLINE
-from engine.presets import PRESETS
-from measure.record import FAILURE_KINDS, TurnRecord
-from measure.slo import TIMINGS, TOTALS, Slo
-from measure.tally import Summary
-from report.table import COLUMNS
-from tests.runs import ladder_run
-from tests.stored_runs import stored
+from tests.support.runs import ladder_run
+from tests.support.stored_runs import stored
+from tokenswarm.commands.engine import OFFLINE
+from tokenswarm.engine.physics.presets import PRESETS
+from tokenswarm.measure.record import FAILURE_KINDS, TurnRecord
+from tokenswarm.measure.slo import TIMINGS, TOTALS, Slo
+from tokenswarm.measure.tally import Summary
+from tokenswarm.report.text.levels import COLUMNS
 from workload.fidelity import QUANTITIES
 from workload.overrides import derived
 from workload.profiles import PROFILES
@@ -35,8 +35,8 @@ TOOLS = ("locust", "python", "make")
 READ_COMMANDS = """
 import json, sys
 from locust.argument_parser import get_parser
-from locustfiles import _wiring
-from locustfiles._options import OptionError, read_options
+from tokenswarm.shell import wiring
+from tokenswarm.shell.options import OptionError, read_options
 for command in json.load(sys.stdin):
     try:
         parsed = get_parser().parse_args(command[1:])
@@ -48,7 +48,7 @@ for command in json.load(sys.stdin):
 LIST_OPTIONS = """
 import json
 from locust.argument_parser import get_parser
-from locustfiles import _wiring
+from tokenswarm.shell import wiring
 print(json.dumps([
     (action.option_strings[0], action.env_var, action.default)
     for action in get_parser()._actions
@@ -90,8 +90,8 @@ def test_every_command_is_of_a_tool_that_is_checked_here():
     assert {words[0] for words in commands()} == set(TOOLS)
     assert {tuple(w[:3]) for w in commands() if w[0] == "python"} == {
         ("python", "-m", "workload"),
-        ("python", "-m", "report"),
-        ("python", "-m", "engine"),
+        ("python", "-m", "tokenswarm", "report"),
+        ("python", "-m", "tokenswarm", "engine"),
     }
 
 
@@ -123,7 +123,7 @@ def test_options_of_python_commands_exist(module):
 
 
 def test_the_workload_command_runs_as_shown():
-    assert "python -m workload --profile seed --sessions 200" in README
+    assert "tokenswarm profile --profile seed --sessions 200" in README
     shown = run("-m", "workload", "--profile", "seed", "--sessions", "200")
     assert shown.returncode == 0, shown.stderr
     assert "ideal hit" in shown.stdout
@@ -132,7 +132,7 @@ def test_the_workload_command_runs_as_shown():
 def test_the_report_commands_run_as_shown(tmp_path):
     for name in ("demo", "trtllm", "sglang"):
         stored(tmp_path / "runs" / name, ladder_run())
-    for words in commands_of("python", "-m", "report"):
+    for words in commands_of("python", "-m", "tokenswarm", "report"):
         shown = run(*words[1:], cwd=tmp_path)
         judged = "--slo" in words and words[3] != "cost"
         assert shown.returncode in ((0, 1, 3) if judged else (0,)), shown.stderr

@@ -5,7 +5,7 @@ import sys
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys
-for name in ("workload", "measure", "report"):
+for name in ("workload", "tokenswarm.measure", "tokenswarm.report"):
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, name + "."):
         if not module.name.endswith("__main__"):

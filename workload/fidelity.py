@@ -3,7 +3,7 @@
 A target is the number stated with the profile where there is one (published by the study, or
 computed where the profile was designed), else the closed form of the profile's law, else the figure
 of a large seeded simulation; each promise says which. How a figure is judged stands in
-`measure/fidelity.py`.
+`workload/figures.py`.
 
 Errors: with s the spread of a figure between BATCHES batches of whole sessions of the simulation,
 and b their mean number of turns, the figure of a single turn has the standard error s * sqrt(b),
@@ -22,8 +22,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from measure import fidelity
-from measure.fidelity import LAW_SHARES, LIMIT, Promise, Row, Sample, Workload
+from workload import figures
+from workload.figures import LAW_SHARES, LIMIT, Promise, Row, Sample, Workload
 from workload.lengths import Mixture
 from workload.profile import Profile
 from workload.session import Session, Turn
@@ -62,7 +62,7 @@ QUANTITIES = (
 
 def of_sample(profile: Profile, sample: Sample) -> list[Row]:
     """The table for a sample of `simulate`."""
-    return fidelity.rows(workload(profile, scripted=False).promises, sample)
+    return figures.rows(workload(profile, scripted=False).promises, sample)
 
 
 @lru_cache(maxsize=16)

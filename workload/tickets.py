@@ -1,7 +1,7 @@
 """Tickets: who sends the next turn in open mode, and how the traffic grows. Pure: no clock, no I/O.
 
-The same rule deals the tickets of real traffic (`locustfiles._pacing`) and of the embedded engine's
-virtual time (`engine.traffic`).
+The same rule deals the tickets of real traffic (`shell.pacing`) and of the embedded engine's
+virtual time (`engine.offline.traffic`).
 """
 
 from __future__ import annotations

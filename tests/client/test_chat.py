@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client import chat
-from client.chat import Delta, MalformedEvent, Usage
-from tests.scripted_server import delta
+from tests.support.scripted_server import delta
+from tokenswarm.client import chat
+from tokenswarm.client.chat import Delta, MalformedEvent, Usage
 
 
 def parsed(payload: object) -> Delta:

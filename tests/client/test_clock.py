@@ -3,7 +3,7 @@ import struct
 
 import pytest
 
-from client.clock import SO_TIMESTAMPNS, Clock, kernel_ns, offset_ns
+from tokenswarm.client.clock import SO_TIMESTAMPNS, Clock, kernel_ns, offset_ns
 
 SECOND = 1_000_000_000
 WALL = 1_700_000_000 * SECOND

@@ -10,11 +10,7 @@ from dataclasses import dataclass
 import gevent
 import pytest
 
-from client.endpoint import Endpoint
-from client.observation import Observation
-from client.stream import ChatClient, Timeouts
-from measure.record import TurnRecord
-from tests.scripted_server import (
+from tests.support.scripted_server import (
     LAST_CHUNK,
     STREAM_HEAD,
     ScriptedServer,
@@ -26,6 +22,10 @@ from tests.scripted_server import (
     until,
     usage,
 )
+from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.observation import Observation
+from tokenswarm.client.stream import ChatClient, Timeouts
+from tokenswarm.measure.record import TurnRecord
 
 ROLE_S = 0.10
 FIRST_OUTPUT_S = 0.30  # 1.00 s in the table

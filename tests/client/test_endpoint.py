@@ -1,6 +1,6 @@
 import pytest
 
-from client.endpoint import Endpoint
+from tokenswarm.client.endpoint import Endpoint
 
 
 @pytest.mark.parametrize(

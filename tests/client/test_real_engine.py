@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
-from client import chat
-from client.endpoint import Endpoint
-from client.stream import ChatClient, Timeouts
-from tests.llama import MODEL_NAME, running_llama
+from tests.support.llama import MODEL_NAME, running_llama
+from tokenswarm.client import chat
+from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.stream import ChatClient, Timeouts
 
 OUTPUT_TOKENS = 40
 TOKENS_AT_THE_SEAM = 16

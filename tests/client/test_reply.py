@@ -4,12 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.clock import Stamp
-from client.observation import Observation
-from client.reply import MAX_ERROR_BYTES, Reply, one_line
-from measure.record import OUTCOMES
-from tests.recorded_streams import LLAMA_CPP_PROMPT_TOO_LONG, LLAMA_CPP_STREAM
-from tests.scripted_server import (
+from tests.support.recorded_streams import LLAMA_CPP_PROMPT_TOO_LONG, LLAMA_CPP_STREAM
+from tests.support.scripted_server import (
     LAST_CHUNK,
     STREAM_HEAD,
     answer,
@@ -19,6 +15,10 @@ from tests.scripted_server import (
     refusal,
     usage,
 )
+from tokenswarm.client.clock import Stamp
+from tokenswarm.client.observation import Observation
+from tokenswarm.client.reply import MAX_ERROR_BYTES, Reply, one_line
+from tokenswarm.measure.record import OUTCOMES
 
 
 def fed(*reads: bytes, reply: Reply | None = None) -> Reply:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.sse import EventTooLarge, SseDecoder
+from tokenswarm.client.sse import EventTooLarge, SseDecoder
 
 LINES = st.sampled_from(
     [

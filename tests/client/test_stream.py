@@ -4,9 +4,7 @@ import json
 import gevent
 import pytest
 
-from client.endpoint import Endpoint
-from client.stream import ChatClient, RequestFailed, Timeouts
-from tests.scripted_server import (
+from tests.support.scripted_server import (
     LAST_CHUNK,
     STREAM_HEAD,
     ScriptedServer,
@@ -20,6 +18,8 @@ from tests.scripted_server import (
     sleep,
     wait_close,
 )
+from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.stream import ChatClient, RequestFailed, Timeouts
 
 HI = delta(content="hi")
 ANSWER = answer(HI, delta("stop"))

@@ -4,9 +4,7 @@ import gevent
 import pytest
 import trustme
 
-from client.endpoint import Endpoint
-from client.stream import ChatClient, Timeouts, tls_context
-from tests.scripted_server import (
+from tests.support.scripted_server import (
     STREAM_HEAD,
     ScriptedServer,
     answer,
@@ -19,6 +17,8 @@ from tests.scripted_server import (
     sleep,
     wait_close,
 )
+from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.stream import ChatClient, Timeouts, tls_context
 
 HI = delta(content="hi")
 TIMEOUTS = Timeouts(connect_s=5.0, first_token_s=5.0, stall_s=5.0)

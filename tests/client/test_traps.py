@@ -5,10 +5,7 @@ import time
 import gevent
 import pytest
 
-from client.endpoint import Endpoint
-from client.observation import Observation
-from client.stream import ChatClient, Timeouts
-from tests.scripted_server import (
+from tests.support.scripted_server import (
     LAST_CHUNK,
     STREAM_HEAD,
     ScriptedServer,
@@ -24,6 +21,9 @@ from tests.scripted_server import (
     usage,
     wait_close,
 )
+from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.observation import Observation
+from tokenswarm.client.stream import ChatClient, Timeouts
 
 HI = delta(content="hi")
 STOP = delta("stop")

@@ -14,8 +14,8 @@ SCRIPT = """
 import json
 from types import SimpleNamespace as Http
 import compare
-from engine.sweep import Case, sweep
-from report.interval import Interval
+from tokenswarm.engine.offline.sweep import Case, sweep
+from tokenswarm.report.analysis.interval import Interval
 load = compare.Load(levels_tpm=(1e6,), hold_s=60.0, drain_s=600.0)
 case = Case(label="x", preset=compare.PRESETS["trtllm-like"], profile=compare.SEED, load=load)
 (point,) = sweep([case], range(1, 4), processes=1)

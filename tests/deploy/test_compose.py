@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from locustfiles._options import API_KEY_VARIABLES
-from tests.deploy.commands import locust_variables, parsed_locust
+from tests.support.deployed_commands import locust_variables, parsed_locust
+from tokenswarm.shell.options import API_KEY_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = Path(sys.executable).with_name("docker-compose")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from locustfiles._options import API_KEY_VARIABLES
-from tests.deploy.commands import locust_variables, parsed_locust
+from tests.support.deployed_commands import locust_variables, parsed_locust
+from tokenswarm.shell.options import API_KEY_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"

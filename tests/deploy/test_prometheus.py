@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from exporters.grafana.now import SLO_TTFT_S
-from tests.promql import series
+from tests.support.promql import series
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"

@@ -9,10 +9,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from measure.ledger import read_header, read_run
-from tests.e2e.stack import Finished, Stack, until
+from tests.support.stack import Finished, Stack, until
+from tokenswarm.measure.ledger import read_header, read_run
 
-ALTERNATE = "locustfiles.alternate"
+ALTERNATE = "tokenswarm.commands.turns"
 LEG = ("--levels", "1M", "--hold", "2m", "--max-developers", "40", "--at", "1M")  # 3 s of wall time
 LEG_LIMIT_S = 120.0  # guess: the second one begins within 15 s on two idle cores
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import AGENTS, LADDER, Finished, Stack, free_port, until
+from tests.support.stack import AGENTS, LADDER, Finished, Stack, free_port, until
 
 KEY = "right-key-4711"
 WRONG_KEY = "wrong-key-0815"
@@ -141,7 +141,7 @@ def _is_gone(group: int) -> bool:
 
 def test_an_engine_port_in_use_is_named(stack: Stack, locked: str) -> None:
     port = locked.rpartition(":")[2]
-    finished = stack.start("engine", "--port", port, env={}).wait()
+    finished = stack.start("tokenswarm", "engine", "--port", port, env={}).wait()
     assert finished.code == BAD_SETTING
     (line,) = finished.err.splitlines()
     assert f"--port {port}" in line and "in use" in line and "--port 0" in line

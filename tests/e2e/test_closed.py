@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.kv_cache import BLOCK_TOKENS
-from measure.ledger import Ledger, read_run
-from measure.record import TurnRecord
-from tests.e2e.stack import (
+from tests.support.stack import (
     AGENTS,
     PREFLIGHT_REQUESTS,
     Finished,
@@ -19,6 +16,9 @@ from tests.e2e.stack import (
     locust_requests,
     metrics,
 )
+from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
+from tokenswarm.measure.ledger import Ledger, read_run
+from tokenswarm.measure.record import TurnRecord
 from workload.profiles import SEED
 from workload.session import Turn, sessions
 

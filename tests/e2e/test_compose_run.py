@@ -23,8 +23,8 @@ import orjson
 import pytest
 import yaml
 
-from measure.ledger import read_run
-from tests.e2e.stack import ROOT, RUN_TIMEOUT_S, START_TIMEOUT_S, free_port, metrics, until
+from tests.support.stack import ROOT, RUN_TIMEOUT_S, START_TIMEOUT_S, free_port, metrics, until
+from tokenswarm.measure.ledger import read_run
 
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 # `locust` and `python` are those of the environment that the tests run in, as in the image.

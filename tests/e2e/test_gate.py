@@ -9,9 +9,9 @@ from xml.etree import ElementTree as xml
 
 import pytest
 
-from measure.ledger import Ledger, read_run
-from measure.search import Search
-from tests.e2e.stack import LADDER, Finished, Stack
+from tests.support.stack import LADDER, Finished, Stack
+from tokenswarm.measure.ledger import Ledger, read_run
+from tokenswarm.measure.search import Search
 
 CAPACITY = "capacity.py"
 TOLERANCE = 0.6

@@ -8,8 +8,8 @@ from threading import Thread
 
 import pytest
 
-from measure.ledger import read_run
-from tests.e2e.stack import LADDER, Stack, free_port
+from tests.support.stack import LADDER, Stack, free_port
+from tokenswarm.measure.ledger import read_run
 
 KEY = "secret-key-8f3a"
 LISTENING_TIMEOUT_S = 60.0

@@ -27,13 +27,13 @@ import pytest
 import yaml
 
 from exporters.grafana.dashboards import DASHBOARDS
-from measure.ledger import Ledger, read
-from measure.quantiles import quantile
-from report.steps import steps
-from report.table import row
-from tests.e2e.prometheus import Prometheus, compared
-from tests.e2e.stack import ROOT, RUN_TIMEOUT_S, START_TIMEOUT_S, Stack, Started, until
-from tests.promql import executable
+from tests.support.prometheus_server import Prometheus, compared
+from tests.support.promql import executable
+from tests.support.stack import ROOT, RUN_TIMEOUT_S, START_TIMEOUT_S, Stack, Started, until
+from tokenswarm.measure.ledger import Ledger, read
+from tokenswarm.measure.quantiles import quantile
+from tokenswarm.report.analysis.steps import steps
+from tokenswarm.report.text.levels import row
 
 pytestmark = [
     pytest.mark.slow,
@@ -119,7 +119,7 @@ class Live:
 def live(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Live]:
     runs = tmp_path_factory.mktemp("live") / "runs"
     env = {"TOKENSWARM_RUNS": str(runs)}
-    started = stack.start("scripts.live", "--speed", f"{SPEED}", env=env)
+    started = stack.start("tokenswarm", "live", "--speed", f"{SPEED}", env=env)
     try:
         assert until(lambda: "Ctrl-C" in started.out.read_text(), START_TIMEOUT_S), (
             started.err.read_text()

@@ -16,8 +16,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from measure.ledger import Ledger, read, read_run
-from tests.e2e.stack import (
+from tests.support.pushgateway import needs_gateway, running_gateway
+from tests.support.stack import (
     AGENTS,
     PREFLIGHT_REQUESTS,
     RUN_TIMEOUT_S,
@@ -28,7 +28,7 @@ from tests.e2e.stack import (
     metrics,
     until,
 )
-from tests.pushgateway import needs_gateway, running_gateway
+from tokenswarm.measure.ledger import Ledger, read, read_run
 
 SPEED = ("--speed", "20")
 INVALID_RUN = 4  # exit code: two busy cores may spoil the timing, which is not looked at here

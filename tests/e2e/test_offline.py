@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from engine import offline
-from engine.offline import Figures, Load
-from engine.presets import DEFAULT_PRESET, PRESETS
-from measure.ledger import read_run
-from measure.tally import Summary
-from report.steps import steps
-from tests.e2e.stack import LADDER, Stack
+from tests.support.stack import LADDER, Stack
+from tokenswarm.engine.offline import run as offline_run
+from tokenswarm.engine.offline.run import Figures, Load
+from tokenswarm.engine.physics.presets import DEFAULT_PRESET, PRESETS
+from tokenswarm.measure.ledger import read_run
+from tokenswarm.measure.tally import Summary
+from tokenswarm.report.analysis.steps import steps
 from workload.profiles import SEED
 
 SPEED = 20
@@ -45,7 +45,7 @@ def both(stack: Stack) -> Both:
     late_s = SPEED * max(info["lateness_p99_s"] or 0, info["arrival_lateness_p99_s"] or 0)
     load = Load(levels_tpm=(TPM,), hold_s=HOLD_S)
     preset = PRESETS[DEFAULT_PRESET]
-    figures = [offline.run(preset, SEED, load, seed).figures(0) for seed in SEEDS]
+    figures = [offline_run.run(preset, SEED, load, seed).figures(0) for seed in SEEDS]
     return Both(step.summary, figures, late_s)
 
 

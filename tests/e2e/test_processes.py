@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from measure.ledger import Ledger, read, read_run
-from tests.e2e.stack import (
+from tests.support.stack import (
     AGENTS,
     INVALID_RUN,
     LADDER,
@@ -21,6 +20,7 @@ from tests.e2e.stack import (
     metrics,
     until,
 )
+from tokenswarm.measure.ledger import Ledger, read, read_run
 
 SPEED = ("--speed", "20")
 HOLD_S = 80.0

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from measure.ledger import read_run
-from measure.record import TurnRecord
-from tests.e2e.stack import (
+from tests.support.llama import running_llama
+from tests.support.stack import (
     AGENTS,
     PREFLIGHT_REQUESTS,
     Finished,
@@ -21,7 +20,8 @@ from tests.e2e.stack import (
     locust_requests,
     metrics,
 )
-from tests.llama import running_llama
+from tokenswarm.measure.ledger import read_run
+from tokenswarm.measure.record import TurnRecord
 
 # Short pauses, for several turns a session within the run. A small shared prefix: sessions that
 # share most of their prompts would be given each other's slots.

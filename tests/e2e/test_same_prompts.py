@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.recording_server import recording_server
-from tests.e2e.stack import AGENTS, Stack, free_port
+from tests.support.recording_server import recording_server
+from tests.support.stack import AGENTS, Stack, free_port
 from workload.corpus import salt_line
 
 # Pauses so short that every developer gets through several sessions in a few seconds.

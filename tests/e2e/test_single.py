@@ -11,10 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from measure.ledger import Ledger, open_run, read_run
-from measure.record import Level, TurnRecord
-from report.result import result
-from tests.e2e.stack import (
+from tests.support.stack import (
     LADDER,
     PREFLIGHT_REQUESTS,
     Finished,
@@ -23,6 +20,9 @@ from tests.e2e.stack import (
     locust_requests,
     metrics,
 )
+from tokenswarm.measure.ledger import Ledger, open_run, read_run
+from tokenswarm.measure.record import Level, TurnRecord
+from tokenswarm.report.analysis.result import result
 
 MEAN_PROMPT_TOKENS = 88_000  # of profile seed
 HOLD_S = 200.0

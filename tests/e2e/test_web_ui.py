@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from measure.ledger import Ledger, read_run
-from report.steps import steps
-from report.table import row
-from tests.e2e.stack import AGENTS, ROOT, START_TIMEOUT_S, Stack, free_port, listens, until
+from tests.support.stack import AGENTS, ROOT, START_TIMEOUT_S, Stack, free_port, listens, until
+from tokenswarm.measure.ledger import Ledger, read_run
+from tokenswarm.report.analysis.steps import steps
+from tokenswarm.report.text.levels import row
 
 KEY = "secret-key-5d1c"
 VISIT_TIMEOUT_S = 180  # guess: takes 35 s on two idle cores
@@ -46,7 +46,7 @@ def visit(web_ui: str, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -
     """The folder of what the browser saw and downloaded."""
     folder = tmp_path_factory.mktemp("visit")
     finished = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.browser", web_ui, str(folder)],
+        [sys.executable, "-m", "tests.support.browser", web_ui, str(folder)],
         cwd=ROOT,
         capture_output=True,
         text=True,

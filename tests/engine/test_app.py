@@ -6,9 +6,9 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 
-from engine.presets import PRESETS
-from engine.prompt_tokens import TokenCounter
-from engine.server import EngineApp, Settings
+from tokenswarm.engine.physics.presets import PRESETS
+from tokenswarm.engine.server.app import EngineApp, Settings
+from tokenswarm.engine.server.prompt_tokens import TokenCounter
 
 COUNTER = TokenCounter("bytes4", lambda m: len(m["content"]) // 4, lambda tools: len(tools), 3)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from engine.clock import Lateness, VirtualClock
+from tokenswarm.engine.server.clock import Lateness, VirtualClock
 
 
 class WallClock:

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core import Engine
-from engine.cost import Coefficients
-from engine.host_tier import HostMemory
-from engine.kv_cache import BLOCK_TOKENS, Segment
-from engine.presets import PRESETS
-from engine.scheduler import Policy, QueueFull
-from engine.sequence import Sequence
-from engine.speculation import Speculation, TokenDraws
-from tests import closed_loop
+from tests.support import closed_loop
+from tokenswarm.engine.core.engine import Engine
+from tokenswarm.engine.core.host_tier import HostMemory
+from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS, Segment
+from tokenswarm.engine.core.scheduler import Policy, QueueFull
+from tokenswarm.engine.core.sequence import Sequence
+from tokenswarm.engine.core.speculation import Speculation, TokenDraws
+from tokenswarm.engine.core.step_time import Coefficients
+from tokenswarm.engine.physics.presets import PRESETS
 
 NO_DRAFTS = Speculation()
 # Round figures near TensorRT-LLM's on four GPUs.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.fitted import FITS
-from engine.presets import PRESETS, fitted
+from tokenswarm.engine.physics.fitted import FITS
+from tokenswarm.engine.physics.presets import PRESETS, fitted
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.histogram import Histogram
+from tokenswarm.engine.server.histogram import Histogram
 
 
 def test_a_bucket_holds_its_upper_bound_and_counts_all_below():

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core import Engine
-from engine.cost import Coefficients
-from engine.host_tier import HostMemory, HostTier
-from engine.kv_cache import KVCache, Segment
-from engine.presets import PRESETS
-from engine.scheduler import Policy
-from engine.sequence import Sequence
-from engine.speculation import Speculation
+from tokenswarm.engine.core.engine import Engine
+from tokenswarm.engine.core.host_tier import HostMemory, HostTier
+from tokenswarm.engine.core.kv_cache import KVCache, Segment
+from tokenswarm.engine.core.scheduler import Policy
+from tokenswarm.engine.core.sequence import Sequence
+from tokenswarm.engine.core.speculation import Speculation
+from tokenswarm.engine.core.step_time import Coefficients
+from tokenswarm.engine.physics.presets import PRESETS
 
 PREFILL_S, STEP_S, LOAD_S = 1e-4, 0.01, 1e-5
 COST = Coefficients(t0_s=STEP_S, a1_s=PREFILL_S, a2_s=0, d0_s=STEP_S, d1_s=0, d2_s=0)

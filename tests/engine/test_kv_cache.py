@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.host_tier import HostTier
-from engine.kv_cache import BlockTable, KVCache, Segment, blocks_for
+from tokenswarm.engine.core.host_tier import HostTier
+from tokenswarm.engine.core.kv_cache import BlockTable, KVCache, Segment, blocks_for
 
 
 def chain(*pieces: tuple[str, int]) -> tuple[Segment, ...]:

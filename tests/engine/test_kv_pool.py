@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from engine.hardware import B200, H100, H200
-from engine.kv_pool import Memory, NoRoom, most_tokens, pool_tokens
-from engine.models import KIMI_K2_5
+from tokenswarm.engine.physics.hardware import B200, H100, H200
+from tokenswarm.engine.physics.kv_pool import Memory, NoRoom, most_tokens, pool_tokens
+from tokenswarm.engine.physics.models import KIMI_K2_5
 
 # The estimator counts the one dense layer as a 61st layer of experts: 9 GB more in all.
 AS_ESTIMATED = replace(KIMI_K2_5, num_dense_layers=0)

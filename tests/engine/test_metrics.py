@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.clock import VirtualClock
-from engine.kv_cache import Segment
-from engine.live import LiveEngine
-from engine.metrics import EngineMetrics
-from engine.presets import PRESETS
-from engine.sequence import Sequence
+from tokenswarm.engine.core.kv_cache import Segment
+from tokenswarm.engine.core.sequence import Sequence
+from tokenswarm.engine.physics.presets import PRESETS
+from tokenswarm.engine.server.clock import VirtualClock
+from tokenswarm.engine.server.live import LiveEngine
+from tokenswarm.engine.server.metrics import EngineMetrics
 
 PROMPT_TOKENS, OUTPUT_TOKENS = 20_000, 30
 # What vLLM 0.11 and later expose under these names and this engine has a truth for.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.hardware import B200, GPUS, H200
-from engine.models import FOUR_BIT_BYTES, KIMI_K2_5
+from tokenswarm.engine.physics.hardware import B200, GPUS, H200
+from tokenswarm.engine.physics.models import FOUR_BIT_BYTES, KIMI_K2_5
 
 GIGA, PETA = 1e9, 1e15
 

@@ -8,18 +8,18 @@ from statistics import mean, median
 
 import pytest
 
-from engine import offline
-from engine.cost import Coefficients
-from engine.estimate import over_seeds
-from engine.kv_cache import BLOCK_TOKENS
-from engine.offline import Figures, Load, Run
-from engine.presets import PRESETS, Preset
-from engine.sweep import Case, sweep
-from engine.traffic import SimulatedTurn
-from engine.what_if import WhatIf
-from measure.record import TurnRecord
-from measure.tally import Tally
-from tests.records import turn_record
+from tests.support.records import turn_record
+from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
+from tokenswarm.engine.core.step_time import Coefficients
+from tokenswarm.engine.offline import run as offline_run
+from tokenswarm.engine.offline.estimate import over_seeds
+from tokenswarm.engine.offline.run import Figures, Load, Run
+from tokenswarm.engine.offline.sweep import Case, sweep
+from tokenswarm.engine.offline.traffic import SimulatedTurn
+from tokenswarm.engine.physics.presets import PRESETS, Preset
+from tokenswarm.engine.physics.what_if import WhatIf
+from tokenswarm.measure.record import TurnRecord
+from tokenswarm.measure.tally import Tally
 from workload.profile import Subagents
 from workload.profiles import AGENTIC, SEED, SMALL
 
@@ -67,7 +67,7 @@ def record_of(turn: SimulatedTurn, cut_s: float) -> TurnRecord:
 
 
 def simulate(preset: Preset, load: Load, seed: int = 1, profile=SEED) -> Run:
-    return offline.run(preset, profile, load, seed)
+    return offline_run.run(preset, profile, load, seed)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def simulate(preset: Preset, load: Load, seed: int = 1, profile=SEED) -> Run:
 )
 def test_figures_are_those_of_the_tally_of_the_same_turns(preset, profile, tpm):
     load = replace(level(tpm), drain_s=60, max_developers=1_000)
-    run = offline.run(preset, profile, load, seed=3)
+    run = offline_run.run(preset, profile, load, seed=3)
     mine = run.figures(0)
     records = (record_of(turn, load.cut_s) for turn in run.turns)
     tally = Tally(records).summary(load.window(0))
@@ -115,7 +115,7 @@ def test_tickets_that_nobody_takes_are_offered_and_unfinished():
 
 
 def test_interrupts_and_refusals_and_subagents_happen_and_leave_no_block():
-    run = offline.run(BUSY, WILD_TRAFFIC, level(3e6), seed=3)
+    run = offline_run.run(BUSY, WILD_TRAFFIC, level(3e6), seed=3)
     outcomes = {turn.outcome for turn in run.turns}
     assert outcomes == {"ok", "cancelled", "http_429"}
     assert any(".a" in turn.session for turn in run.turns)
@@ -128,7 +128,7 @@ def test_interrupts_and_refusals_and_subagents_happen_and_leave_no_block():
 
 
 def test_a_turn_waits_for_its_subagents():
-    run = offline.run(TRTLLM, WILD_TRAFFIC, Load(developers=6, hold_s=1_200), seed=1)
+    run = offline_run.run(TRTLLM, WILD_TRAFFIC, Load(developers=6, hold_s=1_200), seed=1)
     ended: dict[str, float] = {}
     for turn in run.turns:
         if ".a" in turn.session:

@@ -40,7 +40,7 @@ READ = {
 def url() -> Iterator[str]:
     options = ["--port", "0", "--speed", str(SPEED), "--api-key", KEY, "--queue-limit", "30"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine", *options], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tokenswarm", "engine", *options], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:

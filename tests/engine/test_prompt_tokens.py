@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from engine.errors import ApiError
-from engine.kv_cache import BLOCK_TOKENS
-from engine.prompt_tokens import Prompt, PromptReader, TokenCounter, hash_pieces, output_segment
+from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
+from tokenswarm.engine.server.errors import ApiError
+from tokenswarm.engine.server.prompt_tokens import (
+    Prompt,
+    PromptReader,
+    TokenCounter,
+    hash_pieces,
+    output_segment,
+)
 
 
 class CountingTokenizer:

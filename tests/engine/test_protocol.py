@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.protocol import MAX_HEAD_BYTES
-from tests.hasty_server import HEAD_TIMEOUT_S
+from tests.support.hasty_server import HEAD_TIMEOUT_S
+from tokenswarm.engine.server.protocol import MAX_HEAD_BYTES
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[2]
 def port() -> Iterator[int]:
     # A process: threads are greenlets under Locust's patches, and uvicorn would hold them all.
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.hasty_server"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-m", "tests.support.hasty_server"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     assert process.stdout is not None
     try:

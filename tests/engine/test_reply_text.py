@@ -7,7 +7,13 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.reply_text import EFFORTS, TOOL_TURN_SHARE, Reply, content_tape, draw_reply
+from tokenswarm.engine.server.reply_text import (
+    EFFORTS,
+    TOOL_TURN_SHARE,
+    Reply,
+    content_tape,
+    draw_reply,
+)
 from workload.tokens import load_tokenizer
 
 TOOLS = [

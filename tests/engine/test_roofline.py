@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.hardware import B200, GPUS
-from engine.models import KIMI_K2_5
-from engine.presets import PRESETS, fitted
-from engine.roofline import Roofline
-from engine.sequence import Sequence
+from tokenswarm.engine.core.sequence import Sequence
+from tokenswarm.engine.physics.hardware import B200, GPUS
+from tokenswarm.engine.physics.models import KIMI_K2_5
+from tokenswarm.engine.physics.presets import PRESETS, fitted
+from tokenswarm.engine.physics.roofline import Roofline
 
 LIMIT = Roofline(model=KIMI_K2_5, gpu=B200, gpus=4, drafts=3)
 

@@ -16,7 +16,7 @@ from statistics import median
 
 import pytest
 
-from engine.presets import PRESETS
+from tokenswarm.engine.physics.presets import PRESETS
 
 READY = re.compile(r"engine (sim:\S+) \(simulated\) at http://127\.0\.0\.1:(\d+) speed (\S+)\n")
 KEY = "a-key"
@@ -26,7 +26,7 @@ KEY = "a-key"
 def running(*options: str, **environment: str) -> Iterator[int]:
     """An engine on a free port; yields the port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine", "--port", "0", *options],
+        [sys.executable, "-m", "tokenswarm", "engine", "--port", "0", *options],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **environment},
@@ -324,7 +324,7 @@ def test_a_body_of_unannounced_size_is_cut_off_too(small):
 )
 def test_a_bad_option_is_named_with_its_value_and_what_is_accepted(options, said):
     run = subprocess.run(
-        [sys.executable, "-m", "engine", "--port", "0", *options],
+        [sys.executable, "-m", "tokenswarm", "engine", "--port", "0", *options],
         capture_output=True,
         text=True,
         timeout=60,
@@ -346,7 +346,7 @@ def test_sizes_are_written_as_in_what_ifs():
 
 def test_a_port_in_use_is_said_plainly(fast):
     run = subprocess.run(
-        [sys.executable, "-m", "engine", "--port", str(fast)],
+        [sys.executable, "-m", "tokenswarm", "engine", "--port", str(fast)],
         capture_output=True,
         text=True,
         timeout=60,

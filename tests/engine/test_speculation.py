@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.presets import PRESETS
-from engine.sequence import Sequence
-from engine.speculation import Speculation, TokenDraws
-from engine.what_if import WhatIf
+from tokenswarm.engine.core.sequence import Sequence
+from tokenswarm.engine.core.speculation import Speculation, TokenDraws
+from tokenswarm.engine.physics.presets import PRESETS
+from tokenswarm.engine.physics.what_if import WhatIf
 
 
 def test_70_percent_per_position_is_2_533_tokens_per_step():

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.server import MAX_BODY_BYTES
-from tests.e2e.stack import metrics
+from tests.support.stack import metrics
+from tokenswarm.engine.server.app import MAX_BODY_BYTES
 
 CHAT = "/v1/chat/completions"
 VALID = {"model": "sim-model", "messages": [{"role": "user", "content": "hi"}]}
@@ -30,7 +30,7 @@ class Engine:
     def __init__(self, *options: str) -> None:
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "engine", "--port", "0", "--speed", "50"),
+                *(sys.executable, "-m", "tokenswarm", "engine", "--port", "0", "--speed", "50"),
                 *("--preset", "roofline", *options),
             ],
             stdout=subprocess.PIPE,

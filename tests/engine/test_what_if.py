@@ -7,11 +7,11 @@ from dataclasses import fields, replace
 
 import pytest
 
-from engine.hardware import B200
-from engine.kv_pool import Memory, pool_tokens
-from engine.models import KIMI_K2_5
-from engine.presets import PRESETS, fitted
-from engine.what_if import WhatIf
+from tokenswarm.engine.physics.hardware import B200
+from tokenswarm.engine.physics.kv_pool import Memory, pool_tokens
+from tokenswarm.engine.physics.models import KIMI_K2_5
+from tokenswarm.engine.physics.presets import PRESETS, fitted
+from tokenswarm.engine.physics.what_if import WhatIf
 
 TRTLLM = PRESETS["trtllm-like"]
 

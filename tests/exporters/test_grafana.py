@@ -22,7 +22,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard as Schema
 from exporters.grafana.__main__ import FOLDER, text
 from exporters.grafana.dashboards import DASHBOARDS
 from exporters.grafana.panels import Dashboard, Panel, Query, Row, dashboard_json
-from tests.promql import executable, series
+from tests.support.promql import executable, series
 
 ROOT = Path(__file__).parents[2]
 METRICS = (ROOT / "docs" / "metrics.md").read_text()

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from exporters.live_run import DOTS, FIRST_WIDTH_S, MOST_WINDOWS, LiveRun
 from exporters.turns import IDLE
-from measure.ledger import Ledger
-from measure.record import Level, TurnRecord
-from measure.tally import Tally
-from report.steps import Step, steps
-from tests.records import turn_record
-from tests.runs import ladder_run
+from exporters.web.live_run import DOTS, FIRST_WIDTH_S, MOST_WINDOWS, LiveRun
+from tests.support.records import turn_record
+from tests.support.runs import ladder_run
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.measure.record import Level, TurnRecord
+from tokenswarm.measure.tally import Tally
+from tokenswarm.report.analysis.steps import Step, steps
 
 
 def fed(ledger: Ledger) -> LiveRun[Step]:

@@ -6,8 +6,8 @@ import io
 
 from exporters.progress import Progress
 from exporters.turns import TurnFeed
-from measure.record import Level
-from tests.records import turn_record
+from tests.support.records import turn_record
+from tokenswarm.measure.record import Level
 
 
 def test_the_line_tells_the_level_so_far_and_writes_unknown_as_a_dash():

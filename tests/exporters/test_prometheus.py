@@ -12,15 +12,15 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from exporters.prometheus import Links, Page, Workers
-from exporters.run_histograms import LEVELS_KEPT
-from exporters.run_page import Origin, RunPage, short_target
+from exporters.prometheus.process_page import Links, Page, Workers
+from exporters.prometheus.run_histograms import LEVELS_KEPT
+from exporters.prometheus.run_page import Origin, RunPage, short_target
 from exporters.turns import IDLE
-from measure.health import Health
-from measure.ledger import Header
-from measure.record import FAILURE_KINDS, OUTCOMES, UNSENT, Level
-from measure.tally import Tally
-from tests.records import failed_record, header, turn_record, unfinished_record
+from tests.support.records import failed_record, header, turn_record, unfinished_record
+from tokenswarm.measure.health import Health
+from tokenswarm.measure.ledger import Header
+from tokenswarm.measure.record import FAILURE_KINDS, OUTCOMES, UNSENT, Level
+from tokenswarm.measure.tally import Tally
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 KINDS = ("start", "tool", "user", "compaction")

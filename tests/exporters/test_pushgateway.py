@@ -14,9 +14,9 @@ import gevent
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporters.pushgateway import Pushgateway
-from tests.e2e.stack import free_port, until
-from tests.pushgateway import needs_gateway, running_gateway
+from exporters.prometheus.pushgateway import Pushgateway
+from tests.support.pushgateway import needs_gateway, running_gateway
+from tests.support.stack import free_port, until
 
 PAGE = ("# TYPE tokenswarm_speed gauge\n", 'tokenswarm_speed{process="local"} 20\n')
 

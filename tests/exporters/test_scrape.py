@@ -15,7 +15,7 @@ from typing import Any
 import gevent
 import pytest
 
-from exporters.scrape import PORTS_TRIED, PageServer, TargetsFile, reachable
+from exporters.prometheus.scrape import PORTS_TRIED, PageServer, TargetsFile, reachable
 
 PIECES = ("# TYPE t gauge\n", "t 1\n")
 

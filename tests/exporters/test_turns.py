@@ -5,8 +5,8 @@ from __future__ import annotations
 from locust.env import Environment
 
 from exporters import turns
-from measure.record import Level
-from tests.records import turn_record
+from tests.support.records import turn_record
+from tokenswarm.measure.record import Level
 
 
 def fire(environment: Environment, context: dict) -> None:

@@ -17,12 +17,12 @@ import gevent
 import pytest
 from flask.testing import FlaskClient
 
-from exporters import web_tab
-from exporters.live_run import LiveRun
 from exporters.turns import IDLE
-from exporters.web_tab import Shown, Verdict, WebTab, Words
-from measure.record import Level
-from tests.records import failed_record, turn_record
+from exporters.web import tab as web_tab
+from exporters.web.live_run import LiveRun
+from exporters.web.tab import Shown, Verdict, WebTab, Words
+from tests.support.records import failed_record, turn_record
+from tokenswarm.measure.record import Level
 
 ROUTES = ("", "page.js", "page.css", "uPlot.iife.min.js", "data", "turns.csv", "levels.csv")
 

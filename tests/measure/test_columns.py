@@ -2,9 +2,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from measure.columns import Columns
-from measure.tally import Tally
-from tests.records import failed_record, turn_record, turn_records, unfinished_record
+from tests.support.records import failed_record, turn_record, turn_records, unfinished_record
+from tokenswarm.measure.columns import Columns
+from tokenswarm.measure.tally import Tally
 
 
 @given(st.lists(turn_records(), max_size=12))

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.records import fingerprint
+from tests.support.records import fingerprint
 
 
 def test_equal_fingerprints_have_no_differences():

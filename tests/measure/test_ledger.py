@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from measure.ending import Ending
-from measure.health import Health
-from measure.ledger import Ledger, LedgerError, LedgerWriter, read, read_run
-from measure.record import Level
-from tests.records import fingerprint, header, healths, levels, turn_record, turn_records
+from tests.support.records import fingerprint, header, healths, levels, turn_record, turn_records
+from tokenswarm.measure.ending import Ending
+from tokenswarm.measure.health import Health
+from tokenswarm.measure.ledger import Ledger, LedgerError, LedgerWriter, read, read_run
+from tokenswarm.measure.record import Level
 from workload.fidelity import workload
 from workload.profiles import SEED
 
@@ -129,7 +129,7 @@ def test_closing_twice_is_fine_and_writing_after_it_is_not(tmp_path):
 def test_a_killed_process_loses_no_finished_turn(tmp_path):
     script = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from measure.ledger import LedgerWriter; from tests.records import *\n"
+        "from tokenswarm.measure.ledger import LedgerWriter; from tests.support.records import *\n"
         "ledger = LedgerWriter(Path(sys.argv[1]), header())\n"
         "for turn in range(50): ledger.write(turn_record(turn=turn))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from measure.quantiles import Spread, censored_quantiles, claimable, quantile, samples_needed
+from tokenswarm.measure.quantiles import (
+    Spread,
+    censored_quantiles,
+    claimable,
+    quantile,
+    samples_needed,
+)
 
 
 def test_a_quantile_interpolates_linearly_between_order_statistics():

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from measure.search import Search, hold_s, turns_needed
-from measure.slo import Slo
+from tokenswarm.measure.search import Search, hold_s, turns_needed
+from tokenswarm.measure.slo import Slo
 
 
 def searched(capacity_tpm, lowest=0.5e6, highest=40e6, tolerance=0.1):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from measure.columns import Columns
-from measure.slo import Slo, meets
-from measure.tally import Tally
-from tests.records import failed_record, turn_record, unfinished_record
+from tests.support.records import failed_record, turn_record, unfinished_record
+from tokenswarm.measure.columns import Columns
+from tokenswarm.measure.slo import Slo, meets
+from tokenswarm.measure.tally import Tally
 
 MINUTE = (0.0, 60.0)
 

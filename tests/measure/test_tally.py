@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from measure.tally import Tally
-from tests.records import failed_record, turn_record, turn_records, unfinished_record
+from tests.support.records import failed_record, turn_record, turn_records, unfinished_record
+from tokenswarm.measure.tally import Tally
 
 MINUTE = (0.0, 60.0)
 

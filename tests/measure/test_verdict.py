@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from measure.ending import Ending
-from measure.fidelity import Row
-from measure.health import Health
-from measure.ledger import Ledger, Target
-from measure.record import UNSENT, Level
-from measure.tally import Tally
-from measure.verdict import INVALID, SUSPECT, VALID, Evidence, Verdict, judge
-from tests.records import failed_record, header, turn_record, unfinished_record
+from tests.support.records import failed_record, header, turn_record, unfinished_record
+from tokenswarm.measure.ending import Ending
+from tokenswarm.measure.health import Health
+from tokenswarm.measure.ledger import Ledger, Target
+from tokenswarm.measure.record import UNSENT, Level
+from tokenswarm.measure.tally import Tally
+from tokenswarm.measure.verdict import INVALID, SUSPECT, VALID, Evidence, Verdict, judge
 from workload.fidelity import workload
+from workload.figures import Row
 from workload.profiles import SEED
 
 LEVEL = Level(index=0, target_tpm=1e6, developers=None, started_at_s=0.0, ended_at_s=100.0)

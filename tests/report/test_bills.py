@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from measure.ledger import Ledger
-from measure.record import Level
-from report.bills import bills, request_of
-from report.result import result
-from tests.records import header, turn_record
+from tests.support.records import header, turn_record
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.measure.record import Level
+from tokenswarm.report.analysis.result import result
+from tokenswarm.report.text.bills import bills, request_of
 
 LEVELS = [
     Level(index=0, target_tpm=1e6, developers=None, started_at_s=0.0, ended_at_s=100.0),

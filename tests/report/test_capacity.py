@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from measure.slo import Slo
-from report.capacity import capacities
-from report.sample import LevelSample, RunSample
-from report.steps import steps
-from tests.known_truth import CAPACITY_TPM, known_run, queue_ttft_s
-from tests.runs import ladder_run
+from tests.support.known_truth import CAPACITY_TPM, known_run, queue_ttft_s
+from tests.support.runs import ladder_run
+from tokenswarm.measure.slo import Slo
+from tokenswarm.report.analysis.capacity import capacities
+from tokenswarm.report.analysis.sample import LevelSample, RunSample
+from tokenswarm.report.analysis.steps import steps
 
 LADDER = np.linspace(0.4e6, 2.8e6, 9)
 HALF_S = Slo.parse("ttft_p50<2s")  # a queue of CAPACITY_TPM reaches it at three quarters

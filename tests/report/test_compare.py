@@ -3,16 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from measure.ledger import Ledger
-from report.__main__ import main
-from report.change import change
-from report.compare import ComparisonError, Run, compare
-from report.sample import LevelSample, drawn_together
-from report.side_by_side import text
-from report.steps import steps
-from tests.known_truth import known_run, queue_ttft_s
-from tests.records import fingerprint, header
-from tests.stored_runs import stored
+from tests.support.known_truth import known_run, queue_ttft_s
+from tests.support.records import fingerprint, header
+from tests.support.stored_runs import stored
+from tokenswarm.commands.compare import text
+from tokenswarm.__main__ import main
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.report.analysis.change import change
+from tokenswarm.report.analysis.compare import ComparisonError, Run, compare
+from tokenswarm.report.analysis.sample import LevelSample, drawn_together
+from tokenswarm.report.analysis.steps import steps
 
 LADDER = [1e6, 2e6, 2.5e6]
 

@@ -2,17 +2,17 @@ from dataclasses import replace
 
 import pytest
 
-from measure.ledger import Ledger
-from measure.quantiles import quantile
-from measure.record import Level
-from measure.slo import Slo
-from measure.tally import Tally
-from report.curve import curve
-from report.interval import Interval
-from report.steps import steps
-from tests.known_truth import known_run
-from tests.records import header, turn_record
-from tests.runs import ladder_run
+from tests.support.known_truth import known_run
+from tests.support.records import header, turn_record
+from tests.support.runs import ladder_run
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.measure.quantiles import quantile
+from tokenswarm.measure.record import Level
+from tokenswarm.measure.slo import Slo
+from tokenswarm.measure.tally import Tally
+from tokenswarm.report.analysis.curve import curve
+from tokenswarm.report.analysis.interval import Interval
+from tokenswarm.report.analysis.steps import steps
 
 SLOS = [Slo.parse("ttft_p50<2s"), Slo.parse("failures<1%")]
 

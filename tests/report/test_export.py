@@ -3,12 +3,12 @@ import csv
 import orjson
 import pytest
 
-from measure.ledger import Ledger
-from measure.slo import Slo
-from report.export import DRAWINGS, export
-from report.result import result
-from tests.records import header
-from tests.runs import ladder_run
+from tests.support.records import header
+from tests.support.runs import ladder_run
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.measure.slo import Slo
+from tokenswarm.report.analysis.result import result
+from tokenswarm.report.files.export import DRAWINGS, export
 
 FOUND = result(ladder_run(targets_tpm=(1e6, 3.5e6)), [Slo.parse("ttft_p50<5s")])
 

@@ -1,11 +1,11 @@
 import numpy as np
 
-from measure.slo import Slo
-from report.curve import curve
-from report.findings import text
-from report.steps import steps
-from tests.known_truth import known_run
-from tests.runs import ladder_run
+from tests.support.known_truth import known_run
+from tests.support.runs import ladder_run
+from tokenswarm.measure.slo import Slo
+from tokenswarm.report.analysis.curve import curve
+from tokenswarm.report.analysis.steps import steps
+from tokenswarm.report.text.findings import text
 
 LADDER = np.linspace(0.4e6, 2.8e6, 9)
 

@@ -6,11 +6,11 @@ from xml.etree import ElementTree as xml
 import orjson
 import pytest
 
-from measure.ledger import LedgerWriter
-from report.__main__ import main
-from tests.known_truth import known_run
-from tests.records import ending, fingerprint, header
-from tests.stored_runs import stored
+from tests.support.known_truth import known_run
+from tests.support.records import ending, fingerprint, header
+from tests.support.stored_runs import stored
+from tokenswarm.__main__ import main
+from tokenswarm.measure.ledger import LedgerWriter
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def runs(tmp_path_factory):
 
 
 def limited(run, baseline, *more, limit="ttft_p50=10%"):
-    return main([str(run), "--baseline", str(baseline), "--max-regress", limit, *more])
+    return main(["report", str(run), "--baseline", str(baseline), "--max-regress", limit, *more])
 
 
 def test_a_regression_exits_1_and_says_so(runs, capsys):
@@ -73,7 +73,7 @@ def test_an_invalid_baseline_judges_nothing(runs, tmp_path, capsys):
 )
 def test_bad_input_exits_2(runs, capsys, arguments, message):
     fast, slow = map(str, runs)
-    assert main([fast, *(slow if word == "SLOW" else word for word in arguments)]) == 2
+    assert main(["report", fast, *(slow if word == "SLOW" else word for word in arguments)]) == 2
     assert message in capsys.readouterr().err
 
 

@@ -2,14 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from measure.ledger import Ledger
-from measure.slo import Slo
-from report.headline import details, headline
-from report.interval import Interval
-from report.notation import slo_text
-from report.result import result
-from tests.records import ending, header
-from tests.runs import ladder_run
+from tests.support.records import ending, header
+from tests.support.runs import ladder_run
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.measure.slo import Slo
+from tokenswarm.report.analysis.interval import Interval
+from tokenswarm.report.analysis.result import result
+from tokenswarm.report.notation import slo_text
+from tokenswarm.report.text.headline import details, headline
 
 LADDER = ladder_run(targets_tpm=(1e6, 2e6, 3.5e6))
 

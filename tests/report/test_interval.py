@@ -1,6 +1,6 @@
 import pytest
 
-from report.interval import Interval
+from tokenswarm.report.analysis.interval import Interval
 
 
 def test_an_interval_in_another_unit():

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from report.knee import knee
-from report.sample import LevelSample, RunSample
-from report.steps import steps
-from tests.known_truth import CAPACITY_TPM, known_run
+from tests.support.known_truth import CAPACITY_TPM, known_run
+from tokenswarm.report.analysis.knee import knee
+from tokenswarm.report.analysis.sample import LevelSample, RunSample
+from tokenswarm.report.analysis.steps import steps
 
 LADDER = np.linspace(0.4e6, 2.8e6, 9)
 

@@ -4,12 +4,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from measure.ledger import Ledger
-from measure.slo import Slo
-from report.markdown import summary
-from report.result import result
-from tests.records import header
-from tests.runs import ladder_run
+from tests.support.records import header
+from tests.support.runs import ladder_run
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.measure.slo import Slo
+from tokenswarm.report.analysis.result import result
+from tokenswarm.report.files.markdown import summary
 
 GOLDEN = Path(__file__).parent / "golden" / "ladder.md"
 SLOS = (Slo.parse("ttft_p50<5s"), Slo.parse("failures<1%"))

@@ -2,9 +2,15 @@ from dataclasses import replace
 
 import pytest
 
-from measure.quantiles import Spread
-from report.notation import number_text, percentile_text, share_text, target_text, tpm_text
-from tests.records import header
+from tests.support.records import header
+from tokenswarm.measure.quantiles import Spread
+from tokenswarm.report.notation import (
+    number_text,
+    percentile_text,
+    share_text,
+    target_text,
+    tpm_text,
+)
 
 
 @pytest.mark.parametrize(

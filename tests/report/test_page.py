@@ -8,16 +8,16 @@ from html.parser import HTMLParser
 import orjson
 import pytest
 
-from measure.ending import Ending
-from measure.ledger import Ledger
-from measure.slo import Slo
-from report.canvas import COLOURS, drawn, look
-from report.page import page, svg_text, write_page
-from report.result import result
-from report.summary import contents
-from report.timeline import MOST_DOTS, TIMELINE, sampled
-from tests.records import failed_record, fingerprint, header, turn_record
-from tests.runs import ladder_run
+from tests.support.records import failed_record, fingerprint, header, turn_record
+from tests.support.runs import ladder_run
+from tokenswarm.measure.ending import Ending
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.measure.slo import Slo
+from tokenswarm.report.analysis.result import result
+from tokenswarm.report.figures.canvas import COLOURS, drawn, look
+from tokenswarm.report.figures.timeline import MOST_DOTS, TIMELINE, sampled
+from tokenswarm.report.files.page import page, svg_text, write_page
+from tokenswarm.report.files.summary import contents
 from workload.fidelity import workload
 from workload.profiles import SEED
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from measure.slo import Slo
-from report.page import write_page
-from report.result import result
-from tests.records import header
-from tests.runs import ladder_run
+from tests.support.records import header
+from tests.support.runs import ladder_run
+from tokenswarm.measure.slo import Slo
+from tokenswarm.report.analysis.result import result
+from tokenswarm.report.files.page import write_page
 from workload.fidelity import workload
 from workload.profiles import SEED
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = result(ladder, [Slo.parse("ttft_p50<5s"), Slo.parse("failures<1%")])
     write_page(path / "report.html", found)
     reader = subprocess.run(
-        [sys.executable, "-m", "tests.report.reader", str(path / "report.html"), str(path)],
+        [sys.executable, "-m", "tests.support.page_reader", str(path / "report.html"), str(path)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from measure.ledger import Ledger
-from report.plot import plot
-from report.result import result
-from tests.records import header
-from tests.runs import ladder_run
+from tests.support.records import header
+from tests.support.runs import ladder_run
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.report.analysis.result import result
+from tokenswarm.report.figures.plot import plot
 
 LADDER = result(ladder_run(targets_tpm=(1e6, 3.5e6)))
 

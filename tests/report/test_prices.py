@@ -1,6 +1,6 @@
 import pytest
 
-from report.prices import PriceError, read_prices
+from tokenswarm.report.analysis.prices import PriceError, read_prices
 
 WHOLE = """[[price]]
 model = "m"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from measure.quantiles import quantile
-from report.interval import Interval
-from report.resample import (
+from tokenswarm.measure.quantiles import quantile
+from tokenswarm.report.analysis.interval import Interval
+from tokenswarm.report.analysis.resample import (
     MOST_BINS,
     MOST_CLUSTERS,
     RESAMPLES,

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from measure.ledger import Ledger
-from report.__main__ import main
-from report.change import Change, change
-from report.compare import ComparisonError, Run, compare
-from report.rounds import open_runs, pooled
-from report.sample import LevelSample, drawn_together
-from report.steps import steps
-from tests.known_truth import LEVEL_S, known_run, queue_ttft_s
-from tests.records import fingerprint, header
-from tests.stored_runs import stored
+from tests.support.known_truth import LEVEL_S, known_run, queue_ttft_s
+from tests.support.records import fingerprint, header
+from tests.support.stored_runs import stored
+from tokenswarm.__main__ import main
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.report.analysis.change import Change, change
+from tokenswarm.report.analysis.compare import ComparisonError, Run, compare
+from tokenswarm.report.analysis.rounds import open_runs, pooled
+from tokenswarm.report.analysis.sample import LevelSample, drawn_together
+from tokenswarm.report.analysis.steps import steps
 
 DRIFT = 1.12  # the day gets so much slower from one leg to the next
 

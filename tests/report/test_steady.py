@@ -1,11 +1,11 @@
 from dataclasses import replace
 
-from measure.ledger import Ledger
-from report.sample import LevelSample, RunSample
-from report.steady import steadiness
-from report.steps import steps
-from tests.known_truth import known_run
-from tests.runs import ladder_run
+from tests.support.known_truth import known_run
+from tests.support.runs import ladder_run
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.report.analysis.sample import LevelSample, RunSample
+from tokenswarm.report.analysis.steady import steadiness
+from tokenswarm.report.analysis.steps import steps
 
 
 def found(ledger: Ledger, level: int = 0):

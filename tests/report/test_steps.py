@@ -1,9 +1,9 @@
 import pytest
 
-from measure.ledger import Ledger
-from measure.record import Level
-from report.steps import steps, whole_run
-from tests.records import header, turn_record, unfinished_record
+from tests.support.records import header, turn_record, unfinished_record
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.measure.record import Level
+from tokenswarm.report.analysis.steps import steps, whole_run
 
 
 def level(index, started_at_s, ended_at_s):

@@ -1,10 +1,10 @@
 import orjson
 import pytest
 
-from measure.slo import Slo
-from report.result import result
-from report.summary import write_summary
-from tests.runs import ladder_run
+from tests.support.runs import ladder_run
+from tokenswarm.measure.slo import Slo
+from tokenswarm.report.analysis.result import result
+from tokenswarm.report.files.summary import write_summary
 
 LADDER = ladder_run(targets_tpm=(1e6, 3.5e6))
 FOUND = result(LADDER, [Slo.parse("ttft_p50<5s")])

@@ -4,8 +4,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from measure.fidelity import Sample
 from workload.fidelity import of_sample, simulate, workload
+from workload.figures import Sample
 from workload.profiles import AGENTIC, PROFILES, SEED, SMALL, WILD
 from workload.session import Session
 

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 import workload
-from client import chat
+from tokenswarm.client import chat
 from workload.corpus import Corpus
 from workload.profile import Profile
 from workload.profiles import AGENTIC, PROFILES, SEED, WILD

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from measure.fidelity import Sample
 from workload.fidelity import simulate
+from workload.figures import Sample
 from workload.lengths import Lognormal, Mixture, ShiftedGamma
 from workload.profile import Compaction, Profile, Subagents
 from workload.profiles import AGENTIC, PROFILES, SEED, WILD

@@ -1,0 +1,265 @@
+"""Master and worker ends of the link, with a runner that only remembers what it was to send."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+
+from exporters.turns import Load, TurnFeed
+from tests.support.records import turn_record
+from tokenswarm.measure.health import Health
+from tokenswarm.measure.record import TurnRecord
+from tokenswarm.shell.link import MasterLink, Status, WorkerLink
+
+
+def load(in_flight: int = 0, **changes: Any) -> Load:
+    values = dict(open_sessions=0, waiting_tickets=None, sent_prompt_tokens=0, settled_s=0.0)
+    return Load(in_flight=in_flight, **(values | changes))
+
+
+def report(in_flight: int = 0, **changes: Any) -> dict[str, Any]:
+    """A report of a worker without news."""
+    values: dict[str, Any] = dict(
+        turns=[], health=[], run="run", ended=False, page=None, finished=0, serial=0
+    )
+    return values | {"load": asdict(load(in_flight))} | changes
+
+
+class FakeClients(dict[str, SimpleNamespace]):
+    """As Locust's WorkerNodes: by id, and by state."""
+
+    ready = spawning = ()
+
+    @property
+    def running(self) -> list[SimpleNamespace]:
+        return list(self.values())
+
+
+@dataclass
+class FakeRunner:
+    worker_ids: list[str]
+    sent: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
+
+    @property
+    def clients(self) -> FakeClients:
+        return FakeClients({i: SimpleNamespace(id=i) for i in self.worker_ids})
+
+    def send_message(self, kind: str, data: dict[str, Any], client_id: str) -> None:
+        self.sent.append((kind, data, client_id))
+
+
+def linked(*worker_ids: str) -> tuple[MasterLink, FakeRunner, list[TurnRecord]]:
+    feed, seen, runner = TurnFeed(), [], FakeRunner(list(worker_ids))
+    feed.subscribe(seen.append)
+    link = MasterLink(runner, feed)
+    link.expect("run")
+    return link, runner, seen
+
+
+def test_a_record_is_the_same_after_the_way_to_the_master():
+    link, _, seen = linked("a")
+    worker = WorkerLink(status=lambda: Status("run", load(3), ended=False, page=None))
+    record = turn_record(chunk_gaps_s=(0.02, 0.04))
+    worker.add(record)
+    sent = worker.report()
+    sent["turns"][0]["chunk_gaps_s"] = list(sent["turns"][0]["chunk_gaps_s"])  # as msgpack does
+    link.take("a", sent)
+    assert [record] == seen
+    assert worker.report()["turns"] == []
+
+
+def test_a_rate_is_shared_out_equally():
+    link, runner, _ = linked("a", "b")
+    link.announce(3e6, 1, 60.0)
+    assert [data["tpm"] for _, data, _ in runner.sent] == [1.5e6, 1.5e6]
+    assert {"a", "b"} == {worker_id for _, _, worker_id in runner.sent}
+    assert all((data["level"], data["ramp_s"]) == (1, 60.0) for _, data, _ in runner.sent)
+
+
+def test_a_worker_that_comes_or_goes_changes_the_shares():
+    link, runner, _ = linked("a", "b")
+    link.announce(3e6, 1, 60.0)
+    runner.worker_ids.append("c")
+    runner.sent.clear()
+    link.take("a", report(serial=1))
+    assert [(i, data["tpm"]) for _, data, i in runner.sent] == [("a", 1e6), ("b", 1e6), ("c", 1e6)]
+    runner.sent.clear()
+    runner.worker_ids.remove("b")
+    link.take("c", report(serial=2))
+    assert [(i, data["tpm"]) for _, data, i in runner.sent] == [("a", 1.5e6), ("c", 1.5e6)]
+
+
+def test_a_worker_that_missed_the_target_is_told_again():
+    link, runner, _ = linked("a", "b")
+    link.announce(3e6, 1, 60.0)
+    runner.sent.clear()
+    link.take("b", report())
+    assert [(i, d["tpm"], d["serial"]) for _, d, i in runner.sent] == [("b", 1.5e6, 1)]
+
+
+def test_in_flight_is_unknown_until_every_worker_has_seen_the_last_target():
+    link, _, _ = linked("a", "b")
+    link.announce(0.0, None, 0.0)
+    link.take("a", report(2, serial=1))
+    assert link.in_flight() is None
+    link.take("b", report(1))
+    assert link.in_flight() is None
+    link.take("b", report(1, serial=1))
+    assert link.in_flight() == 3
+
+
+def test_a_late_report_of_the_last_run_does_not_count():
+    link, _, seen = linked("a")
+    worker = WorkerLink(status=lambda: Status("another run", load(), ended=True, page=None))
+    worker.add(turn_record())
+    link.take("a", worker.report())
+    assert seen == []
+    assert link.refused_records == 1
+
+
+def test_a_report_that_got_lost_shows_in_the_next_one():
+    link, _, seen = linked("a")
+    worker = WorkerLink(status=lambda: Status("run", load(), ended=False, page=None))
+    for turn in range(3):
+        worker.add(turn_record(turn=turn))
+    worker.report()
+    assert link.lost_records() == 0
+    worker.add(turn_record(turn=3))
+    link.take("a", worker.report())
+    assert (len(seen), link.lost_records()) == (1, 3)
+    link.take("a", worker.report())
+    assert link.lost_records() == 3
+    link.expect("next run")
+    assert link.lost_records() == 0
+
+
+def test_turns_of_a_run_before_are_not_counted_as_this_runs():
+    link, _, _ = linked("a")
+    run = ["before"]
+    worker = WorkerLink(status=lambda: Status(run[0], load(), ended=False, page=None))
+    worker.add(turn_record())
+    worker.report()
+    run[0] = "run"
+    assert worker.report()["finished"] == 0
+    worker.add(turn_record())
+    link.take("a", worker.report())
+    assert link.lost_records() == 0
+
+
+def test_the_load_is_that_of_all_workers_and_tokens_of_a_lost_one_stay():
+    link, runner, _ = linked("a", "b")
+    for worker_id in ("a", "b"):
+        shares = load(2, open_sessions=3, waiting_tickets=1, sent_prompt_tokens=100)
+        link.take(worker_id, report(load=asdict(shares)))
+    assert link.load() == load(4, open_sessions=6, waiting_tickets=2, sent_prompt_tokens=200)
+    runner.worker_ids.remove("b")
+    assert link.load() == load(2, open_sessions=3, waiting_tickets=1, sent_prompt_tokens=200)
+
+
+def test_turns_have_ended_as_far_as_with_the_slowest_worker():
+    link, _, _ = linked("a", "b")
+    link.take("a", report(load=asdict(load(settled_s=30.0))))
+    assert link.load() == load(settled_s=0.0)  # of b nothing is known
+    link.take("b", report(load=asdict(load(settled_s=12.0))))
+    assert link.load() == load(settled_s=12.0)
+
+
+def test_a_workers_health_reaches_the_masters_feed():
+    link, _, _ = linked("a")
+    seen = []
+    link.feed.subscribe(lambda turn: None, on_health=seen.append)
+    worker = WorkerLink(status=lambda: Status("run", load(), ended=False, page=None))
+    health = Health(
+        process="worker-0",
+        at_s=10.0,
+        interval_s=10.0,
+        hub_lag_p99_s=None,
+        hub_lag_max_s=None,
+        cpu_share=0.1,
+        rss_bytes=1,
+    )
+    worker.add_health(health)
+    link.take("a", worker.report())
+    assert seen == [health]
+    assert worker.report()["health"] == []
+
+
+def test_pages_of_workers_that_come_and_go():
+    link, runner, _ = linked("a", "b", "c")
+    link.take("a", report(page="10.0.0.1:9647"))
+    link.take("b", report(page=None))
+    link.take("c", report(page="10.0.0.2:9648"))
+    assert link.pages() == ["10.0.0.1:9647", "10.0.0.2:9648"]
+    runner.worker_ids.remove("a")
+    assert link.pages() == ["10.0.0.2:9648"]
+
+
+def test_a_master_waits_until_every_worker_has_reported_its_end():
+    link, runner, _ = linked("a", "b")
+    end = report(ended=True)
+    link.take("a", end)
+    gevent.spawn_later(0.15, link.take, "b", end)
+    link.stop_workers(limit_s=10)
+    assert link.in_flight() == 0
+    assert {(kind, worker_id) for kind, _, worker_id in runner.sent} == {
+        ("tokenswarm_stop", "a"),
+        ("tokenswarm_stop", "b"),
+    }
+
+
+def test_a_worker_that_goes_away_in_mid_run_is_lost():
+    link, runner, _ = linked("a", "b")
+    for client_id in ("a", "b"):
+        link.take(client_id, report())
+    runner.worker_ids.remove("b")
+    link.take("a", report())
+    assert (link.workers_seen, link.workers_lost) == (2, 1)
+    runner.worker_ids.append("b")  # its heartbeats are back, its traffic was missing all the same
+    link.take("a", report())
+    assert link.workers_lost == 1
+
+
+def test_the_only_worker_is_lost_too():
+    link, runner, _ = linked("a")
+    link.take("a", report())
+    runner.worker_ids.remove("a")
+    link.stop_workers(limit_s=1)
+    assert (link.workers_lost, link.workers_unreported) == (1, 0)
+
+
+def test_the_last_worker_is_missed_although_none_is_left_to_report():
+    link, runner, _ = linked("a")
+    link.take("a", report())
+    runner.worker_ids.remove("a")
+    assert link.workers_lost == 1
+
+
+def test_workers_that_stop_when_they_are_asked_to_are_not_lost():
+    link, runner, _ = linked("a", "b")
+    for client_id in ("a", "b"):
+        link.take(client_id, report())
+    gevent.spawn_later(0.05, link.take, "a", report(ended=True))
+    gevent.spawn_later(0.1, runner.worker_ids.remove, "a")
+    gevent.spawn_later(0.15, link.take, "b", report(ended=True))
+    link.stop_workers(limit_s=10)
+    assert (link.workers_lost, link.workers_unreported) == (0, 0)
+
+
+def test_a_worker_that_stays_silent_at_the_end_is_unreported():
+    link, _, _ = linked("a", "b")
+    link.take("a", report())
+    link.take("b", report(ended=True))
+    link.stop_workers(limit_s=0.2)
+    assert (link.workers_lost, link.workers_unreported) == (0, 1)
+
+
+def test_the_next_run_begins_with_nobody_lost():
+    link, runner, _ = linked("a", "b")
+    link.take("b", report())
+    runner.worker_ids.remove("b")
+    link.take("a", report())
+    link.expect("next")
+    assert (link.workers_seen, link.workers_lost) == (0, 0)

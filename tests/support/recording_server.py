@@ -1,0 +1,55 @@
+"""An endpoint that keeps every body it gets and answers each with the same short stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+from tests.support.scripted_server import answer, delta, usage
+
+BYTES_PER_TOKEN = 4  # what it reports; far enough from any tokenizer for a drift to be followed
+
+
+class RecordingServer(ThreadingHTTPServer):
+    """bodies: of the chat requests, in the order in which they were complete."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Endpoint)
+        self.bodies: list[bytes] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Endpoint(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: RecordingServer
+
+    def do_GET(self) -> None:
+        known = self.path == "/v1/models"
+        body = json.dumps({"data": [{"id": "recorder"}]} if known else {}).encode()
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.bodies.append(body)
+        counts = usage(len(body) // BYTES_PER_TOKEN, 2)
+        reply = (delta(content="a"), delta(content="b"), delta("length"))
+        self.wfile.write(answer(*reply, counts))
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing to standard error for each request."""
+
+
+@contextmanager
+def recording_server() -> Iterator[RecordingServer]:
+    with RecordingServer() as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()

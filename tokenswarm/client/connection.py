@@ -1,0 +1,222 @@
+"""One connection to the endpoint: the only sockets of the tool, plain or TLS, with stamps."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+
+import gevent
+import gevent.select
+from gevent import socket
+
+from tokenswarm.client.clock import ANCILLARY_BYTES, Clock, Stamp, ask_for_stamps, kernel_ns
+from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.tls import TlsSession
+
+Buffer = bytes | memoryview
+
+# sendmsg takes this many buffers at once on Linux and macOS (limits.h, UIO_MAXIOV).
+IOV_MAX = 1024
+_READ_BYTES = 64 * 1024
+# Plaintext encrypted at once: four full TLS records.
+_ENCRYPT_BYTES = 64 * 1024
+
+
+class Overdue(Exception):
+    """Nothing arrived before the deadline."""
+
+
+class ConnectFailed(Exception):
+    """No connection. kind: "connect", "connect_timeout" or "tls"."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+
+
+class Connection:
+    """Bytes out, bytes with stamps in. Methods raise OSError (ssl.SSLError is one)."""
+
+    def __init__(self, sock: socket.socket, tls: TlsSession | None, clock: Clock) -> None:
+        self._sock = sock
+        self._tls = tls
+        self._clock = clock
+
+    @classmethod
+    def open(
+        cls,
+        endpoint: Endpoint,
+        context: ssl.SSLContext | None,
+        clock: Clock,
+        *,
+        timeout_s: float,
+        kernel_stamps: bool,
+    ) -> Connection:
+        """Name, TCP and TLS within timeout_s. Raises ConnectFailed."""
+        timer = gevent.Timeout(timeout_s)
+        try:
+            with timer:
+                sock = _dial(endpoint, kernel_stamps)
+                try:
+                    tls = None if context is None else _secure(sock, context, endpoint.host)
+                except BaseException:
+                    sock.close()
+                    raise
+                return cls(sock, tls, clock)
+        except gevent.Timeout as raised:
+            if raised is not timer:
+                raise
+            detail = f"no connection within {timeout_s:g} s"
+            raise ConnectFailed("connect_timeout", detail) from None
+        except ssl.SSLError as error:
+            raise ConnectFailed("tls", cause(error)) from error
+        except TimeoutError as error:
+            raise ConnectFailed("connect_timeout", cause(error)) from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name IDNA cannot encode
+            raise ConnectFailed("connect", cause(error)) from error
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def idle(self) -> bool:
+        """Whether a kept connection can carry a request: open, and silent as it should be."""
+        self._sock.settimeout(0.0)
+        try:
+            received = self._sock.recv(_READ_BYTES)
+            if not received or self._tls is None:
+                return False
+            self._tls.receive(received)  # TLS 1.3 sends tickets whenever it likes
+            return not self._tls.decrypt() and not self._tls.ended
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def send(
+        self,
+        segments: Sequence[Buffer],
+        due_at: Callable[[], float],
+        interrupted: Callable[[], bool],
+    ) -> bool:
+        """Write all segments without joining them; False where the peer's answer came first.
+
+        When the kernel takes no more and something can be read, `interrupted` is called: it
+        reads, and says whether to stop. Raises Overdue.
+        """
+        for pieces in self._wire_pieces(segments):
+            while pieces:
+                try:
+                    sent = self._sock.sendmsg(pieces, (), socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    if self._wait_for_room(due_at()) and interrupted():
+                        return False
+                else:
+                    pieces = unsent(pieces, sent)
+        return True
+
+    def receive(self, due_at: float, not_before: float) -> tuple[bytes, Stamp]:
+        """The next bytes and their arrival; b"" at the end of the connection. Raises Overdue.
+
+        What arrived in time counts, however late this greenlet gets to read it.
+        """
+        while True:
+            if self._tls is not None and self._tls.ended:
+                return b"", Stamp(self._clock.now(), None)
+            raw, stamp = self._read(due_at, not_before)
+            if self._tls is None or not raw:
+                return raw, stamp
+            self._tls.receive(raw)
+            plain = self._tls.decrypt()
+            owed = self._tls.outgoing()  # TLS 1.3 may ask for new keys
+            if owed:
+                self._sock.sendall(owed)
+            if plain:
+                return plain, stamp
+
+    def _read(self, due_at: float, not_before: float) -> tuple[bytes, Stamp]:
+        while True:
+            left_s = due_at - self._clock.now()
+            self._sock.settimeout(max(left_s, 0.0))
+            try:
+                raw, ancillary, _, _ = self._sock.recvmsg(_READ_BYTES, ANCILLARY_BYTES)
+            except BlockingIOError:
+                raise Overdue from None
+            except TimeoutError as error:
+                if error.errno is not None:  # TCP gave up; gevent's own timeouts have none
+                    raise
+                continue
+            stamp = self._clock.stamp(kernel_ns(ancillary), not_before=not_before)
+            if stamp.at_s > due_at:
+                raise Overdue
+            return raw, stamp
+
+    def _wire_pieces(self, segments: Sequence[Buffer]) -> Iterator[list[Buffer]]:
+        if self._tls is None:
+            for start in range(0, len(segments), IOV_MAX):
+                yield list(segments[start : start + IOV_MAX])
+            return
+        plain = bytearray()
+        for segment in segments:
+            plain += segment
+            if len(plain) >= _ENCRYPT_BYTES:
+                yield [self._tls.encrypt(plain)]
+                plain.clear()
+        if plain:
+            yield [self._tls.encrypt(plain)]
+
+    def _wait_for_room(self, due_at: float) -> bool:
+        """Until the kernel takes bytes or has some; True if it has some. Raises Overdue."""
+        left_s = due_at - self._clock.now()
+        if left_s <= 0:
+            raise Overdue
+        readable, _, _ = gevent.select.select([self._sock], [self._sock], [], left_s)
+        return bool(readable)
+
+
+def unsent(pieces: Sequence[Buffer], sent: int) -> list[Buffer]:
+    """What is left of the pieces after `sent` bytes."""
+    for i, piece in enumerate(pieces):
+        if sent < len(piece):
+            return [memoryview(piece)[sent:], *pieces[i + 1 :]]
+        sent -= len(piece)
+    return []
+
+
+def cause(error: BaseException) -> str:
+    """What the system says of it, in words."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _dial(endpoint: Endpoint, kernel_stamps: bool) -> socket.socket:
+    failure = OSError(f"{endpoint.host} has no address")
+    addresses = socket.getaddrinfo(endpoint.host, endpoint.port, 0, socket.SOCK_STREAM)
+    for family, kind, protocol, _, address in addresses:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if kernel_stamps:
+                ask_for_stamps(sock)
+            sock.connect(address)
+            return sock
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+    raise failure
+
+
+def _secure(sock: socket.socket, context: ssl.SSLContext, server_name: str) -> TlsSession:
+    tls = TlsSession(context, server_name)
+    done = False
+    while not done:
+        done = tls.shake()
+        try:
+            sock.sendall(tls.outgoing())
+            if not done:
+                tls.receive(sock.recv(_READ_BYTES))
+        except ConnectionError as error:
+            raise ConnectFailed("tls", f"{cause(error)} in the handshake") from error
+    return tls

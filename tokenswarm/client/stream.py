@@ -1,0 +1,254 @@
+"""ChatClient: one developer's requests over one kept connection, each seen as an Observation."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gevent
+
+from tokenswarm.client import chat
+from tokenswarm.client.clock import Clock
+from tokenswarm.client.connection import Buffer, ConnectFailed, Connection, Overdue, cause
+from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.observation import Observation
+from tokenswarm.client.reply import Reply
+from tokenswarm.client.response import HttpResponse
+from tokenswarm.client.tls import tls_context
+
+__all__ = ["ChatClient", "RequestFailed", "Timeouts", "tls_context"]
+
+# After an error's head: the body only says which error (guess).
+ERROR_BODY_S = 2.0
+# After [DONE]: servers send the last HTTP chunk at once (guess); else the connection is dropped.
+LINGER_S = 0.05
+# For the small requests before a run (guess).
+GET_S = 30.0
+MAX_GET_BYTES = 16 * 1024 * 1024
+# A server that floods must not keep the hub from the other developers.
+_READS_PER_TURN_OF_THE_HUB = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait, in seconds: for the connection with its TLS; for the first output since
+    sent_at, sending included; for the next output or the end once output has begun."""
+
+    connect_s: float = 10.0
+    first_token_s: float = 600.0
+    stall_s: float = 120.0
+
+
+class RequestFailed(Exception):
+    """A GET without an answer. kind is one of tokenswarm.measure.record.FAILURE_KINDS."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class _Turn:
+    reply: Reply
+    new_connection: bool = False
+    sent_at: float | None = None
+    body_sent_at: float | None = None
+    seen_at: float = 0.0  # sent_at, then the stamp of the last read
+
+    def observation(self, now: float) -> Observation:
+        return self.reply.observation(
+            sent_at=self.sent_at,
+            body_sent_at=self.body_sent_at,
+            new_connection=self.new_connection,
+            now=now,
+        )
+
+
+class ChatClient:
+    """Sends turns one after the other; not to be shared by greenlets.
+
+    Whatever a server does ends as an Observation. There are no retries: a kept connection that
+    the server has closed is noticed before sending and replaced, and that is all. A killed
+    `send` leaves what it saw in `partial`. Raises ValueError for settings that cannot work.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        api_key: str | None,
+        timeouts: Timeouts,
+        tls: ssl.SSLContext | None,
+        kernel_stamps: bool = True,
+    ) -> None:
+        if endpoint.secure and tls is None:
+            raise ValueError(f"{endpoint} needs a TLS context")
+        if api_key and not (api_key.isascii() and api_key.isprintable()):
+            raise ValueError("the API key holds characters a header cannot carry")
+        self.partial: Observation | None = None
+        self._endpoint = endpoint
+        self._api_key = api_key or None
+        self._timeouts = timeouts
+        self._tls = tls if endpoint.secure else None
+        self._kernel_stamps = kernel_stamps
+        self._clock = Clock()
+        self._connection: Connection | None = None
+
+    def send(
+        self,
+        segments: Sequence[Buffer],
+        body_bytes: int,
+        *,
+        cancel_after_chunks: int | None = None,
+    ) -> Observation:
+        """POST the segments as one chat completion and read the stream to its end.
+
+        body_bytes: their length in all. cancel_after_chunks: hang up after that many output
+        chunks, outcome "cancelled".
+        """
+        reply = Reply(cancel_after_chunks=cancel_after_chunks, secret=self._api_key)
+        turn = _Turn(reply)
+        self.partial = None
+        try:
+            self._exchange(turn, [self._post_head(body_bytes), *segments])
+        except ConnectFailed as failure:
+            reply.fail(failure.kind, failure.detail, self._clock.now())
+        except Overdue:
+            reply.overdue(self._clock.now())
+        except ssl.SSLError as error:
+            reply.fail("tls", cause(error), self._clock.now())
+        except OSError as error:
+            reply.cut(cause(error), self._clock.now())
+        except BaseException:  # the run ends, or a bug: what was seen is kept either way
+            self.close()
+            self.partial = turn.observation(self._clock.now())
+            raise
+        if turn.body_sent_at is None or not reply.reusable:
+            self.close()
+        return turn.observation(self._clock.now())
+
+    def get(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        """Status, header fields (names in lower case) and body of a small GET, such as
+        "/v1/models". Raises RequestFailed."""
+        try:
+            return self._get(path)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, ConnectFailed):
+                raise RequestFailed(error.kind, error.detail) from error
+            if isinstance(error, Overdue):
+                detail = f"no answer to GET {path} within {GET_S:g} s"
+                raise RequestFailed("first_token_timeout", detail) from None
+            if isinstance(error, OSError):
+                kind = "tls" if isinstance(error, ssl.SSLError) else "connect"
+                raise RequestFailed(kind, cause(error)) from error
+            raise
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _exchange(self, turn: _Turn, segments: Sequence[Buffer]) -> None:
+        reply = turn.reply
+        connection, turn.new_connection = self._connected()
+        self._clock.resample()
+        turn.sent_at = turn.seen_at = self._clock.now()
+
+        def answered() -> bool:
+            self._read(connection, turn)
+            return reply.outcome is not None
+
+        try:
+            if connection.send(segments, lambda: self._due_at(turn), answered):
+                turn.body_sent_at = self._clock.now()
+        except ConnectionError:
+            pass  # it hung up on us; what it said before that is still to be read
+        reads = 0
+        while reply.outcome is None:
+            self._read(connection, turn)
+            reads += 1
+            if reads % _READS_PER_TURN_OF_THE_HUB == 0:
+                gevent.sleep(0)
+        if reply.outcome in ("ok", "empty"):
+            self._linger(connection, turn)
+
+    def _read(self, connection: Connection, turn: _Turn) -> None:
+        received, stamp = connection.receive(self._due_at(turn), turn.seen_at)
+        turn.seen_at = stamp.at_s
+        if received:
+            turn.reply.feed(received, stamp)
+        else:
+            turn.reply.cut("the server closed the connection", stamp.at_s)
+
+    def _linger(self, connection: Connection, turn: _Turn) -> None:
+        """Let the HTTP message end, so that the connection can be kept."""
+        due_at = self._clock.now() + LINGER_S
+        try:
+            while not turn.reply.settled:
+                received, stamp = connection.receive(due_at, turn.seen_at)
+                if not received:
+                    return
+                turn.reply.feed(received, stamp)
+        except (Overdue, OSError):
+            return  # the turn is complete; an unsettled connection is not kept
+
+    def _due_at(self, turn: _Turn) -> float:
+        reply = turn.reply
+        if reply.refused and reply.head_at is not None:
+            return reply.head_at + ERROR_BODY_S
+        if reply.last_token_at is not None:
+            return reply.last_token_at + self._timeouts.stall_s
+        return (turn.sent_at or 0.0) + self._timeouts.first_token_s
+
+    def _get(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        connection, _ = self._connected()
+        response = HttpResponse()
+        body = bytearray()
+        sent_at = self._clock.now()
+        due_at = sent_at + GET_S
+        connection.send([self._head("GET", path, "*/*") + b"\r\n"], lambda: due_at, lambda: True)
+        while not response.complete:
+            received, _ = connection.receive(due_at, sent_at)
+            if not received:
+                break
+            body += response.feed(received)
+            if len(body) > MAX_GET_BYTES:
+                response.flaw = f"more than {MAX_GET_BYTES} bytes in answer to GET {path}"
+            if response.flaw is not None:
+                raise RequestFailed("malformed", response.flaw)
+        if response.status is None or (response.framed and not response.complete):
+            raise RequestFailed("truncated", f"closed in the answer to GET {path}")
+        if not (response.complete and response.keep_alive):
+            self.close()
+        return response.status, response.headers, bytes(body)
+
+    def _connected(self) -> tuple[Connection, bool]:
+        """The kept connection, or a new one and True. Raises ConnectFailed."""
+        if self._connection is not None and self._connection.idle():
+            return self._connection, False
+        self.close()
+        self._connection = Connection.open(
+            self._endpoint,
+            self._tls,
+            self._clock,
+            timeout_s=self._timeouts.connect_s,
+            kernel_stamps=self._kernel_stamps,
+        )
+        return self._connection, True
+
+    def _post_head(self, body_bytes: int) -> bytes:
+        head = self._head("POST", self._endpoint.path(chat.CALL), "text/event-stream")
+        return (
+            head
+            + f"Content-Type: application/json\r\nContent-Length: {body_bytes}\r\n\r\n".encode()
+        )
+
+    def _head(self, method: str, path: str, accept: str) -> bytes:
+        key = f"Authorization: Bearer {self._api_key}\r\n" if self._api_key else ""
+        return (
+            f"{method} {path} HTTP/1.1\r\nHost: {self._endpoint.authority}\r\n{key}"
+            f"User-Agent: tokenswarm\r\nAccept: {accept}\r\nAccept-Encoding: identity\r\n"
+        ).encode("ascii")

@@ -1,0 +1,293 @@
+"""The offline commands of `tokenswarm simulate`: curve, compare, whatif. Virtual time, no HTTP."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import orjson
+
+from tokenswarm.engine.offline import tables
+from tokenswarm.engine.offline.run import WARM_UP_SHARE, Load
+from tokenswarm.engine.offline.study import PUBLISHED, TPM
+from tokenswarm.engine.offline.sweep import Case, Point, sweep
+from tokenswarm.engine.offline.traffic import History
+from tokenswarm.engine.offline.what_if_text import changed, described
+from tokenswarm.engine.physics.presets import DEFAULT_PRESET, PRESETS
+from tokenswarm.measure.amounts import OptionError, parse_duration, parse_tpm
+from workload.profiles import PROFILES, load_profile
+
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
+_MOST_POINTS = 200  # guess: of a range; more is a typing error
+NOTE = (
+    "Everything printed is simulated. Presets are illustrative fits (docs/engine.md), no "
+    "measurements of the products they are named after."
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command that the first argument names. Raises ValueError or OSError."""
+    options = _parser().parse_args(arguments)
+    _check_files(options)
+    return int(options.run(options))
+
+
+def _curve(options: argparse.Namespace) -> int:
+    """TTFT, TPS and achieved TPM of each preset while the load rises."""
+    profile = load_profile(options.profile)
+    cases = [
+        _with_changes(Case(label=name, preset=PRESETS[name], profile=profile, load=load), options)
+        for name in _presets(options.preset)
+        for load in _loads(options)
+    ]
+    points = _simulate(cases, options)
+    _print(points, tables.curve_table(points), tables.EVERY_LEVEL_IS_COLD)
+    _write_json(options, points)
+    if options.plot is not None:
+        from tokenswarm.engine.offline.picture import (
+            draw_curve,  # matplotlib takes a second to import
+        )
+
+        draw_curve(points, options.plot)
+        print(f"picture: {options.plot}")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    """The study's table: every preset at one rate, beside the published figures."""
+    profile = load_profile(options.profile)
+    (load,) = _loads(options)
+    names = _presets(options.preset)
+    cases = [Case(label=n, preset=PRESETS[n], profile=profile, load=load) for n in names]
+    points = _simulate(cases, options)
+    _print(points, tables.compare_table(points))
+    for point in points:
+        print(_completed(point))
+    _write_json(options, points)
+    return 0
+
+
+def _what_if(options: argparse.Namespace) -> int:
+    """A preset, and the same with each change."""
+    profile = load_profile(options.profile)
+    (load,) = _loads(options)
+    name, *others = _presets(options.preset)
+    if others:
+        raise OptionError(f"--preset {options.preset!r}: accepted is one preset")
+    base = Case(label=name, preset=PRESETS[name], profile=profile, load=load)
+    cases = [base, *(changed(base, text) for text in options.change)]
+    points = _simulate(cases, options)
+    _print(points, tables.what_if_table(points[0], points[1:]))
+    _write_json(options, points)
+    if options.plot is not None:
+        from tokenswarm.engine.offline.picture import draw_what_ifs
+
+        draw_what_ifs(points[0], points[1:], options.plot)
+        print(f"picture: {options.plot}")
+    return 0
+
+
+def _completed(point: Point) -> str:
+    """In words whether the rate was carried."""
+    achieved = point.estimate("achieved_tpm")
+    carried = "-" if achieved is None else f"{achieved.value / 1e6:.2f}M"
+    verb = "completes" if point.completes else "does NOT complete"
+    (asked,) = point.case.load.levels_tpm
+    return (
+        f"{point.case.preset.engine_name} {verb} {asked / 1e6:.2f}M TPM: achieved {carried}, kept "
+        f"up in {point.kept_up} of {len(point.seeds)} seeds"
+    )
+
+
+def _simulate(cases: Sequence[Case], options: argparse.Namespace) -> list[Point]:
+    first = options.first_seed
+    seeds = range(first, first + options.seeds)
+    return sweep(cases, seeds, processes=options.processes, progress=not options.quiet)
+
+
+def _print(points: Sequence[Point], table: str, *remarks: str) -> None:
+    print(tables.heading(points), table, tables.footing(points), *remarks, NOTE, sep="\n\n")
+
+
+def _write_json(options: argparse.Namespace, points: Sequence[Point]) -> None:
+    if options.json is None:
+        return
+    document = {
+        "simulated": True,
+        "note": NOTE,
+        "heading": tables.heading(points),
+        "profile": points[0].case.profile.name,
+        "profile_hash": points[0].case.profile.fingerprint(),
+        "points": [_as_json(point) for point in points],
+    }
+    options.json.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    print(f"figures of every seed: {options.json}")
+
+
+def _as_json(point: Point) -> dict[str, Any]:
+    preset = point.case.preset
+    names = point.figures[0].__dataclass_fields__
+    estimates = {name: point.estimate(name) for name in names}
+    return {
+        "label": point.case.label,
+        "engine": preset.engine_name,
+        "gpus": preset.gpus,
+        "load": asdict(point.case.load),
+        "kept_up": point.kept_up,
+        "median": {
+            n: e and {"value": e.value, "low": e.low, "high": e.high} for n, e in estimates.items()
+        },
+        "seeds": [
+            {"seed": s, **asdict(f)} for s, f in zip(point.seeds, point.figures, strict=True)
+        ],
+    }
+
+
+def _with_changes(case: Case, options: argparse.Namespace) -> Case:
+    if options.change is None:
+        return case
+    return replace(changed(case, options.change), label=f"{case.label}, {options.change}")
+
+
+def _presets(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in PRESETS:
+            raise OptionError(f"--preset {name!r}: accepted are {', '.join(PRESETS)}")
+    return names
+
+
+def _loads(options: argparse.Namespace) -> list[Load]:
+    """One for each rate, or each number of developers."""
+    hold_s = parse_duration("--hold", options.hold)
+    common: dict[str, Any] = {
+        "hold_s": hold_s,
+        "drain_s": parse_duration("--drain", options.drain),
+        "history": options.history,
+    }
+    developers = getattr(options, "developers", None)
+    if developers is not None:
+        numbers = _range("--developers", developers, _developers)
+        return [Load(developers=round(number), **common) for number in numbers]
+    # A level of its own begins with an empty cache, so it is climbed to for the whole warm-up.
+    ramp_s = parse_duration("--ramp", options.ramp) if options.ramp else WARM_UP_SHARE * hold_s
+    rates = _range("--tpm", options.tpm, parse_tpm)
+    if options.command != "curve" and len(rates) > 1:
+        raise OptionError(f"--tpm {options.tpm!r}: accepted is one rate, such as 2.5M")
+    return [
+        Load(
+            levels_tpm=(rate,),
+            ramp_s=ramp_s,
+            max_developers=options.max_developers,
+            arrival_cv=options.arrival_cv,
+            **common,
+        )
+        for rate in rates
+    ]
+
+
+def _range(option: str, text: str, parse: Callable[[str, str], float]) -> list[float]:
+    """The values of "1M,2M" or "0.5M:4M:0.5M" (first, last, step)."""
+    parts = text.split(":")
+    if len(parts) == 1:
+        return [parse(option, part) for part in text.split(",")]
+    if len(parts) != 3:
+        raise OptionError(f"{option} {text!r}: accepted are A,B,... or FIRST:LAST:STEP")
+    first, last, step = (parse(option, part) for part in parts)
+    count = (last - first) / step + 1e-9
+    if not 0 <= count < _MOST_POINTS:
+        raise OptionError(
+            f"{option} {text!r}: accepted are FIRST <= LAST and at most {_MOST_POINTS} steps"
+        )
+    return [first + step * k for k in range(int(count) + 1)]
+
+
+def _developers(option: str, text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise OptionError(f"{option} {text!r}: accepted are whole numbers from 1 on")
+    return int(text)
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Refused before an hour of simulation rather than after it."""
+    for option, path in (("--plot", getattr(options, "plot", None)), ("--json", options.json)):
+        if path is None:
+            continue
+        if not path.parent.is_dir() or path.is_dir():
+            raise OptionError(f"{option} {str(path)!r}: accepted is a file in a folder that exists")
+        if option == "--plot" and path.suffix.lower() not in PICTURE_SUFFIXES:
+            raise OptionError(f"{option} {str(path)!r}: must end in {', '.join(PICTURE_SUFFIXES)}")
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if text.isdecimal() and int(text) >= least:
+            return int(text)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not accepted; accepted: a whole number of at least {least}"
+        )
+
+    return parse
+
+
+def _spread(text: str) -> float:
+    try:
+        cv = float(text)
+    except ValueError:
+        cv = -1.0
+    if not 0 <= cv < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; accepted: a number from 0 on")
+    return cv
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tokenswarm simulate", description=NOTE)
+    commands = parser.add_subparsers(dest="command", required=True)
+    published = ",".join(PUBLISHED)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], **defaults: str) -> Any:
+        summary = (run.__doc__ or "").strip()
+        sub = commands.add_parser(name, help=summary, description=f"{summary} {NOTE}")
+        sub.set_defaults(run=run)
+        _add_common(sub, **defaults)
+        return sub
+
+    curve = command(
+        "curve", _curve, preset=DEFAULT_PRESET, tpm="0.5M:4M:0.5M", seeds="12", hold="25m"
+    )
+    curve.add_argument(
+        "--developers", metavar="NUMBERS", help="closed mode instead of --tpm: 24 or 5:40:5"
+    )
+    curve.add_argument("--change", metavar="CHANGES", help="of every preset; as in whatif")
+    curve.add_argument("--plot", type=Path, metavar="FILE", help=", ".join(PICTURE_SUFFIXES))
+    rate = f"{TPM / 1e6:g}M"
+    command("compare", _compare, preset=f"{published},roofline", tpm=rate, seeds="24", hold="40m")
+    what_if = command("whatif", _what_if, preset=DEFAULT_PRESET, tpm=rate, seeds="24", hold="40m")
+    what_if.add_argument(
+        "change", nargs="+", metavar="CHANGES", help=f"NAME=VALUE, joined by commas: {described()}"
+    )
+    what_if.add_argument("--plot", type=Path, metavar="FILE", help=", ".join(PICTURE_SUFFIXES))
+    return parser
+
+
+def _add_common(
+    parser: argparse.ArgumentParser, *, preset: str, tpm: str, seeds: str, hold: str
+) -> None:
+    add = parser.add_argument
+    add("--preset", default=preset, help=f"of {', '.join(PRESETS)} (default: {preset})")
+    add("--profile", default="seed", help=f"{', '.join(PROFILES)}, or a .toml file")
+    add("--tpm", default=tpm, help=f"input tokens per minute offered (default: {tpm})")
+    add("--seeds", type=_whole(1), default=int(seeds), help=f"runs of each (default: {seeds})")
+    add("--first-seed", type=_whole(0), default=1, metavar="N")
+    add("--hold", default=hold, metavar="TIME", help=f"length of a run (default: {hold})")
+    add("--ramp", default="", metavar="TIME", help="climb to the rate (default: the warm-up)")
+    add("--drain", default="10m", metavar="TIME", help="for turns under way at the end")
+    add("--max-developers", type=_whole(1), default=300, metavar="N")
+    add("--arrival-cv", type=_spread, default=0.0, metavar="CV", help="0 paced, 1 Poisson")
+    add("--history", choices=get_args(History), default="scripted", help="replies in the history")
+    add("--processes", type=_whole(1), metavar="N", help="(default: one per core)")
+    add("--json", type=Path, metavar="FILE", help="figures of every seed")
+    add("--quiet", action="store_true", help="no progress bar")

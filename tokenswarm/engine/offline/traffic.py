@@ -1,0 +1,362 @@
+"""Traffic: developers at work in virtual time. The same sessions and tickets as over HTTP.
+
+What `locustfiles` does with greenlets, sockets and a wall clock happens here on an agenda of
+virtual seconds: `workload.session` says what is sent, `workload.tickets` who sends next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from typing import Literal
+
+import numpy as np
+
+from tokenswarm.engine.core.engine import Emission, Engine
+from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS, Segment
+from tokenswarm.engine.core.scheduler import QueueFull
+from tokenswarm.engine.core.sequence import Sequence
+from workload.arrivals import Arrivals, TargetLine
+from workload.profile import Profile
+from workload.session import Session, Turn, sessions
+from workload.tickets import Due, Place, TicketLine, mean_prompt_tokens, session_tpm
+
+# scripted: histories carry replies of the workload's own, as over HTTP, so a cache holds the last
+# prompt; echo: they carry the engine's reply, so it holds that as well.
+History = Literal["scripted", "echo"]
+
+RETRY_AFTER_S = 1.0  # as the server answers a full queue
+NEVER = math.inf
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class SimulatedTurn:
+    """One turn as the simulated engine served it. Names and definitions are those of
+    measure.record.TurnRecord (tests/engine/test_offline.py compares them)."""
+
+    session: str
+    turn: int
+    kind: str
+    ideal_cached_tokens: int
+    scheduled_at_s: float
+    sent_at_s: float
+    sequence: Sequence
+    cancel_after_chunks: int | None
+    output_chunks: int = 0
+    ended_at_s: float | None = None
+    outcome: str = "unfinished"
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.sequence.prompt_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        return self.sequence.num_emitted
+
+    @property
+    def cached_tokens(self) -> int | None:
+        return self.sequence.cached_tokens
+
+    @property
+    def first_token_at_s(self) -> float | None:
+        return self.sequence.first_token_at_s
+
+    @property
+    def ttft_s(self) -> float | None:
+        """first_token_at - sent_at."""
+        first_s = self.first_token_at_s
+        return None if first_s is None else first_s - self.sent_at_s
+
+    @property
+    def decode_tps(self) -> float | None:
+        """(output_tokens - 1) / (ended_at - first_token_at): the first chunk is one token."""
+        if self.ended_at_s is None or self.first_token_at_s is None or self.output_chunks < 2:
+            return None
+        return (self.output_tokens - 1) / (self.ended_at_s - self.first_token_at_s)
+
+
+class Developer:
+    """One developer: endless sessions, the first met in mid-life."""
+
+    def __init__(self, profile: Profile, seed: int, number: int) -> None:
+        self._sessions: Iterator[Session] = sessions(profile, seed, 0, number)
+
+    def next_work(self, now_s: float) -> Work:
+        """The next session that has a first turn."""
+        for session in self._sessions:
+            if (turn := session.next_turn()) is not None:
+                return Work(session, turn, now_s + turn.gap_s, developer=self)
+        raise AssertionError("sessions are endless")
+
+
+class Work:
+    """A session at work: the content of its prompts, and the turn that comes next.
+
+    developer: who goes on with another session after it; None for a sub-agent, whose parent's turn
+    waits for it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        turn: Turn,
+        ready_at_s: float,
+        *,
+        developer: Developer | None = None,
+        parent: Work | None = None,
+    ) -> None:
+        self.session = session
+        self.turn = turn
+        self.ready_at_s = ready_at_s
+        self.developer = developer
+        self.parent = parent
+        self.agents_at_work = 0
+        self._segments: tuple[Segment, ...] = ()
+        self._held_tokens = 0
+
+    def advance(self, sequence_id: int, history: History) -> tuple[Sequence, int]:
+        """The sequence of the next turn, and its ideal cached tokens."""
+        turn = self.turn
+        if turn.kind in ("start", "compaction"):
+            shared_tokens = self.session.profile.shared_prefix_tokens
+            self._segments = _extended((), ("shared", shared_tokens), shared_tokens)
+            self._held_tokens = shared_tokens
+        ideal_tokens = self._held_tokens
+        name = (turn.session, turn.index)
+        prompt = _extended(self._segments, name, turn.prompt_tokens)
+        replied_tokens = turn.prompt_tokens + turn.reply_tokens
+        whole = _extended(prompt, (*name, "reply"), replied_tokens)
+        echoes = history == "echo"
+        self._segments = whole if echoes else prompt
+        self._held_tokens = replied_tokens if echoes else turn.prompt_tokens
+        sequence = Sequence(
+            id=sequence_id,
+            prompt_tokens=turn.prompt_tokens,
+            output_tokens=turn.output_tokens,
+            segments=whole,
+        )
+        return sequence, ideal_tokens
+
+
+def _extended(segments: tuple[Segment, ...], key: Hashable, num_tokens: int) -> tuple[Segment, ...]:
+    """With another piece up to `num_tokens`; unchanged where it fills no block."""
+    end = num_tokens // BLOCK_TOKENS
+    return (
+        (*segments, Segment(key, end)) if end > (segments[-1].end if segments else 0) else segments
+    )
+
+
+class Traffic:
+    """Closed mode: every developer follows its own pauses. `Tickets` is the open mode.
+
+    `next_s` and `advance` are its agenda; `answer` takes what the engine emitted. `turns` are all
+    turns sent, in the order of sending.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        profile: Profile,
+        seed: int,
+        *,
+        context_tokens: int,
+        history: History = "scripted",
+    ) -> None:
+        self.turns: list[SimulatedTurn] = []
+        self.unsent_at_s: list[float] = []  # due times of tickets that nobody took
+        self._engine = engine
+        self._profile = profile
+        self._seed = seed
+        self._context_tokens = context_tokens
+        self._history = history
+        self._resting = False
+        self._under_way: dict[int, tuple[Work, SimulatedTurn]] = {}
+        self._ids = count()
+        self._order = count()  # of what is due at the same time
+        self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
+
+    @property
+    def in_flight(self) -> int:
+        """Turns sent and not ended."""
+        return len(self._under_way)
+
+    def begin(self, developers: int) -> None:
+        """They come at second 0, each somewhere in a session."""
+        for number in range(developers):
+            work = Developer(self._profile, self._seed, number).next_work(0.0)
+            self._wait(work, "unstarted", 0.0)
+
+    def rest(self, now_s: float) -> None:
+        """Nothing more is sent; turns under way go on."""
+        self._resting = True
+
+    def next_s(self) -> float:
+        """When `advance` is due; NEVER when nothing is."""
+        return self._agenda[0][0] if self._agenda else NEVER
+
+    def advance(self) -> None:
+        """Does what is due at `next_s`."""
+        at_s, _, action = heappop(self._agenda)
+        action(at_s)
+
+    def answer(self, emissions: list[Emission], now_s: float) -> None:
+        """The engine's step ended at `now_s` with these tokens."""
+        for sequence, _, finished in emissions:
+            work, seen = self._under_way[sequence.id]
+            seen.output_chunks += 1
+            if finished:
+                self.at(now_s, partial(self._end, work, seen, "ok"))
+            elif seen.output_chunks == seen.cancel_after_chunks:
+                self.at(now_s, partial(self._end, work, seen, "cancelled"))
+
+    def at(self, at_s: float, action: Callable[[float], None]) -> None:
+        """Puts an action on the agenda; it is called with its time."""
+        heappush(self._agenda, (at_s, next(self._order), action))
+
+    def _wait(self, work: Work, place: Place, now_s: float) -> None:
+        """Sends the work's turn when its pause is over."""
+        self.at(work.ready_at_s, lambda at_s: self._send(work, at_s, at_s))
+
+    def _took(self, prompt_tokens: int) -> None:
+        """A ticket was used."""
+
+    def _send(self, work: Work, due_s: float, now_s: float) -> None:
+        if self._resting:
+            return
+        turn = work.turn
+        sequence, ideal_tokens = work.advance(next(self._ids), self._history)
+        seen = SimulatedTurn(
+            session=turn.session,
+            turn=turn.index,
+            kind=turn.kind,
+            ideal_cached_tokens=ideal_tokens,
+            scheduled_at_s=due_s,
+            sent_at_s=now_s,
+            sequence=sequence,
+            cancel_after_chunks=turn.cancel_after_chunks,
+        )
+        self.turns.append(seen)
+        self._took(turn.prompt_tokens)
+        self._under_way[sequence.id] = work, seen
+        if turn.prompt_tokens + turn.output_tokens > self._context_tokens:
+            self._end(work, seen, "context_overflow", now_s)
+            return
+        try:
+            self._engine.submit(sequence, now_s)
+        except QueueFull:
+            self._end(work, seen, "http_429", now_s)
+
+    def _end(self, work: Work, seen: SimulatedTurn, outcome: str, now_s: float) -> None:
+        if outcome == "cancelled":
+            self._engine.cancel(seen.sequence)
+        del self._under_way[seen.sequence.id]
+        seen.outcome, seen.ended_at_s = outcome, now_s
+        turn = None if outcome == "context_overflow" else work.session.next_turn()
+        if turn is None:
+            self._finish(work, now_s)
+            return
+        pause_s = max(turn.gap_s, RETRY_AFTER_S if outcome == "http_429" else 0.0)
+        work.turn, work.ready_at_s = turn, now_s + pause_s
+        if turn.subagents:
+            self._send_agents(work, now_s)
+        else:
+            self._wait(work, "ready", now_s)
+
+    def _finish(self, work: Work, now_s: float) -> None:
+        """The session is over."""
+        if (parent := work.parent) is not None:
+            parent.agents_at_work -= 1
+            if not parent.agents_at_work:
+                parent.ready_at_s = max(parent.ready_at_s, now_s)
+                self._wait(parent, "ready", now_s)
+        elif work.developer is not None:
+            self._wait(work.developer.next_work(now_s), "idle", now_s)
+
+    def _send_agents(self, parent: Work, now_s: float) -> None:
+        """The turn that comes next waits for its sub-agents, who work side by side."""
+        agents = [parent.session.subagent(k) for k in range(parent.turn.subagents)]
+        starts = [(agent, turn) for agent in agents if (turn := agent.next_turn()) is not None]
+        parent.agents_at_work = len(starts)
+        for agent, turn in starts:
+            self._wait(Work(agent, turn, now_s + turn.gap_s, parent=parent), "ready", now_s)
+
+
+class OpenTraffic(Traffic):
+    """Open mode: tickets fall due along a target line, up to `developers` sessions take them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        profile: Profile,
+        seed: int,
+        *,
+        context_tokens: int,
+        history: History = "scripted",
+        arrival_cv: float = 0.0,
+    ) -> None:
+        super().__init__(engine, profile, seed, context_tokens=context_tokens, history=history)
+        rng = np.random.default_rng((seed, 0))
+        self._line = TargetLine()
+        mean_tokens = mean_prompt_tokens(profile)
+        self._arrivals = Arrivals(self._line, mean_tokens, cv=arrival_cv, rng=rng)
+        self._tickets: TicketLine[Work | Developer] = TicketLine(
+            self._line, self._arrivals, session_tpm(profile)
+        )
+        self._last_due_s = 0.0
+        self._next_due_s = NEVER  # before a rate was set
+
+    def set_tpm(self, tpm: float, ramp_s: float, now_s: float) -> None:
+        """Towards this rate from now on."""
+        self._line.set_tpm(now_s, tpm, ramp_s)
+
+    def rest(self, now_s: float) -> None:
+        super().rest(now_s)
+        self._line.set_tpm(now_s, 0.0)
+        self.unsent_at_s += self._tickets.give_up()
+
+    def next_s(self) -> float:
+        return min(super().next_s(), self._next_due_s)
+
+    def advance(self) -> None:
+        due_s = self._next_due_s
+        if super().next_s() <= due_s:
+            super().advance()
+        else:
+            self._last_due_s = due_s
+            self._tickets.issue(due_s)
+            self._deal(due_s)
+        # Nothing else moves it: rates change and tickets are taken by what is on the agenda.
+        self._next_due_s = max(self._last_due_s, self._arrivals.next_due_s())
+
+    def begin(self, developers: int) -> None:
+        """So many may have a session open at once; each begins when it gets a ticket."""
+        for number in range(developers):
+            self._tickets.join("unstarted", Developer(self._profile, self._seed, number))
+
+    def _wait(self, work: Work, place: Place, now_s: float) -> None:
+        if place == "ready":
+            self.at(work.ready_at_s, partial(self._join, work, place))
+        else:
+            self._join(work, place, now_s)
+
+    def _join(self, work: Work, place: Place, now_s: float) -> None:
+        self._tickets.join(place, work)
+        self._deal(now_s)
+
+    def _deal(self, now_s: float) -> None:
+        for waiter, due in self._tickets.deal():
+            work = waiter if isinstance(waiter, Work) else self._first_work(waiter, due, now_s)
+            self._send(work, due.at_s, now_s)
+
+    def _first_work(self, developer: Developer, due: Due, now_s: float) -> Work:
+        """Met in mid-life, or, after that session, in a new one."""
+        work = developer.next_work(now_s)
+        return work if due.grows else developer.next_work(now_s)
+
+    def _took(self, prompt_tokens: int) -> None:
+        self._arrivals.took(prompt_tokens)

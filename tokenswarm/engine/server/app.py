@@ -1,0 +1,398 @@
+"""The HTTP surface: an OpenAI-compatible ASGI application around the live engine."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+
+from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
+from tokenswarm.engine.core.scheduler import QueueFull
+from tokenswarm.engine.core.sequence import Sequence
+from tokenswarm.engine.physics.presets import Preset
+from tokenswarm.engine.server.answer import Answer
+from tokenswarm.engine.server.clock import VirtualClock
+from tokenswarm.engine.server.errors import ApiError, invalid
+from tokenswarm.engine.server.live import LiveEngine, Stream
+from tokenswarm.engine.server.metrics import EngineMetrics
+from tokenswarm.engine.server.prompt_tokens import (
+    Prompt,
+    PromptReader,
+    TokenCounter,
+    hash_pieces,
+    num_bytes,
+    output_segment,
+)
+from tokenswarm.engine.server.reply_text import arguments_tape, content_tape, draw_reply
+from tokenswarm.engine.server.request import ChatRequest, parse_request
+
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+Respond = Callable[[Event, Receive, Send], Awaitable[None]]
+
+MAX_BODY_BYTES = 16 * 1024 * 1024  # 20 times a 200k-token prompt; guess
+RETRY_AFTER_S = 1  # guess
+DEFAULT_MAX_TOKENS = 256  # guess; OpenAI's own default is the rest of the context
+# New text beyond this is tokenised in a thread: about 1 ms of work, 10 times the hop's cost.
+_THREAD_BYTES = 4_096
+_JSON = (b"content-type", b"application/json")
+_ALLOW = {"GET": b"GET, HEAD, OPTIONS", "POST": b"POST, OPTIONS"}
+_SSE = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
+_MODELS = "/v1/models"
+_PROMETHEUS = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+
+
+class _ClientGone(Exception):
+    """The client hung up before its request was complete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """preset: already with the command line's changes. speed: engine seconds per wall second.
+    reasoning_effort: where a request names none.
+    """
+
+    preset: Preset
+    model: str
+    speed: float = 1.0
+    seed: int = 0
+    context_tokens: int = 262_144
+    api_key: str | None = None
+    reasoning_effort: str = "none"
+    body_timeout_s: float = 60.0  # between two reads of a request; nginx's client_body_timeout
+
+    @property
+    def max_tokens(self) -> int:
+        """Prompt and output together: the context, or the KV pool where that is smaller."""
+        return min(self.context_tokens, self.preset.kv_tokens // BLOCK_TOKENS * BLOCK_TOKENS)
+
+
+class EngineApp:
+    """The ASGI application. `failure` is set when the engine loop died: a bug."""
+
+    def __init__(self, settings: Settings, counter: TokenCounter) -> None:
+        self.failure: BaseException | None = None
+        self.on_failure: Callable[[], None] = lambda: None
+        self._settings = settings
+        self._tokenizer_name = counter.name
+        self._prompts = PromptReader(counter)
+        self._tokenising = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise")
+        self._metrics = EngineMetrics(settings.model, settings.preset.engine_name)
+        self._clock = VirtualClock(settings.speed)
+        self._live = LiveEngine(settings.preset.engine(settings.seed), self._clock, self._metrics)
+        self._metrics.attach(self._live)
+        self._numbers = count(1)
+        self._created = int(time.time())
+        self._headers: Headers = (
+            (b"x-sim-speed", b"%g" % settings.speed),
+            (b"x-sim-engine", settings.preset.engine_name.encode()),
+        )
+        model = f"{_MODELS}/{settings.model}"
+        self._routes: dict[str, tuple[str, Respond]] = {
+            "/v1/chat/completions": ("POST", self._chat),
+            _MODELS: ("GET", self._list_models),
+            model: ("GET", self._show_model),
+            "/health": ("GET", self._health),
+            "/metrics": ("GET", self._exposition),
+            "/sim/info": ("GET", self._info),
+            "/sim/reset": ("POST", self._reset),
+        }
+
+    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            try:
+                await self._route(scope, receive, send)
+            except ApiError as error:
+                await self._respond(send, error.body(), error.status, (_JSON, *error.headers))
+            except _ClientGone:
+                return
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()  # lifespan.startup
+        content_tape(), arguments_tape()  # built now, not under the first request
+        stepping = asyncio.create_task(self._live.run())
+        stepping.add_done_callback(self._stopped)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+        stepping.cancel()
+        self._tokenising.shutdown(wait=False, cancel_futures=True)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _stopped(self, stepping: asyncio.Task[None]) -> None:
+        if not stepping.cancelled():
+            self.failure = stepping.exception()
+            self.on_failure()
+
+    async def _route(self, scope: Event, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        headers = dict(scope["headers"])
+        if path.startswith("/v1/") and method != "OPTIONS":
+            self._authorize(headers.get(b"authorization", b""))
+        if path not in self._routes:
+            raise self._not_found(path)
+        accepted, respond = self._routes[path]
+        allow = ((b"allow", _ALLOW[accepted]),)
+        if method == "OPTIONS":
+            return await self._respond(send, b"", 204, allow)
+        if method != accepted and (method, accepted) != ("HEAD", "GET"):
+            raise ApiError(405, f"{path} takes {accepted} only", headers=allow)
+        announced = headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
+            raise _too_large()
+        await respond(scope, receive, send)
+
+    def _not_found(self, path: str) -> ApiError:
+        if path.startswith(f"{_MODELS}/"):
+            return self._no_such_model(path.removeprefix(f"{_MODELS}/"))
+        return ApiError(404, f"no such path: {path}", code="not_found")
+
+    def _authorize(self, header: bytes) -> None:
+        key = self._settings.api_key
+        if key is None or hmac.compare_digest(header, b"Bearer " + key.encode()):
+            return
+        raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
+
+    async def _chat(self, scope: Event, receive: Receive, send: Send) -> None:
+        arrived_at_s = self._clock.now_s()
+        request = parse_request(await _read_body(receive, self._settings.body_timeout_s))
+        if request.model != self._settings.model:
+            raise self._no_such_model(request.model)
+        prompt = await self._read_prompt(request)
+        answer = self._answer(request, prompt, self._output_tokens(request, prompt))
+        stream = self._submit(answer, prompt, arrived_at_s)
+        del request, prompt  # a megabyte of messages that the stream does not need
+        watching = asyncio.create_task(_wait_for_hangup(receive))
+        watching.add_done_callback(lambda _: self._live.cancel(stream))
+        try:
+            await (self._stream if answer.streamed else self._whole)(answer, stream, send)
+        finally:
+            watching.cancel()
+            self._live.cancel(stream)
+
+    def _no_such_model(self, model: str) -> ApiError:
+        message = f"the model {model[:80]!r} does not exist; this engine serves "
+        message += repr(self._settings.model)
+        return ApiError(404, message, param="model", code="model_not_found")
+
+    async def _read_prompt(self, request: ChatRequest) -> Prompt:
+        pieces = hash_pieces(request.tools, request.messages)
+        while new := self._prompts.new_pieces(pieces):
+            if num_bytes(new) < _THREAD_BYTES:
+                self._prompts.remember(self._prompts.count(new))
+                break
+            loop = asyncio.get_running_loop()
+            counted = await loop.run_in_executor(self._tokenising, self._prompts.count, new)
+            # Others may have crowded out an old piece meanwhile: look again.
+            self._prompts.remember(counted)
+        return self._prompts.prompt(pieces)
+
+    def _output_tokens(self, request: ChatRequest, prompt: Prompt) -> int:
+        """max_tokens; where it is not given, the default or the rest of the context."""
+        limit = self._settings.max_tokens
+        asked = request.max_tokens or max(1, min(DEFAULT_MAX_TOKENS, limit - prompt.num_tokens))
+        if prompt.num_tokens + asked <= limit:
+            return asked
+        message = (
+            f"This model's maximum context length is {limit} tokens. However, you requested "
+            f"{prompt.num_tokens + asked} tokens ({prompt.num_tokens} in the messages, {asked} in "
+            "the completion)."
+        )
+        param = "messages" if prompt.num_tokens >= limit else "max_tokens"
+        raise ApiError(400, message, param=param, code="context_length_exceeded")
+
+    def _answer(self, request: ChatRequest, prompt: Prompt, num_tokens: int) -> Answer:
+        reply = draw_reply(
+            self._settings.seed,
+            prompt.gist,
+            num_tokens,
+            request.tools,
+            request.tool_choice,
+            request.reasoning_effort or self._settings.reasoning_effort,
+        )
+        return Answer(
+            model=request.model,
+            streamed=request.stream,
+            usage_at_the_end=request.include_usage,
+            usage_in_every_chunk=request.usage_in_every_chunk,
+            max_tokens_given=request.max_tokens is not None,
+            reply=reply,
+            number=next(self._numbers),
+            created=int(time.time()),
+            prompt_tokens=prompt.num_tokens,
+        )
+
+    def _submit(self, answer: Answer, prompt: Prompt, arrived_at_s: float) -> Stream:
+        num_tokens = answer.reply.num_tokens
+        output = output_segment(prompt, answer.reply.message(), num_tokens)
+        sequence = Sequence(
+            id=answer.number,
+            prompt_tokens=prompt.num_tokens,
+            output_tokens=num_tokens,
+            segments=(*prompt.segments, output),
+        )
+        try:
+            return self._live.submit(sequence, arrived_at_s, answer.stop_reason)
+        except QueueFull as error:
+            raise ApiError(
+                429,
+                f"the queue is full: {error}",
+                kind="rate_limit_error",
+                code="rate_limit_exceeded",
+                headers=((b"retry-after", b"%d" % RETRY_AFTER_S),),
+            ) from None
+
+    async def _stream(self, answer: Answer, stream: Stream, send: Send) -> None:
+        await self._start(send, 200, _SSE)
+        written = 0
+        while written < answer.reply.num_tokens:
+            reached = await stream.news()
+            if stream.cancelled:
+                return
+            cached = stream.sequence.cached_tokens or 0
+            event = answer.event(written, reached, cached)
+            opening = b"" if written else answer.role_event()
+            await send({"type": "http.response.body", "body": opening + event, "more_body": True})
+            written = reached
+        await send({"type": "http.response.body", "body": answer.closing(cached)})
+
+    async def _whole(self, answer: Answer, stream: Stream, send: Send) -> None:
+        while not stream.finished:
+            await stream.news()
+            if stream.cancelled:
+                return
+        await self._respond(send, answer.whole(stream.sequence.cached_tokens or 0))
+
+    async def _list_models(self, scope: Event, receive: Receive, send: Send) -> None:
+        await self._respond(send, orjson.dumps({"object": "list", "data": [self._model()]}))
+
+    async def _show_model(self, scope: Event, receive: Receive, send: Send) -> None:
+        await self._respond(send, orjson.dumps(self._model()))
+
+    def _model(self) -> dict[str, Any]:
+        return {
+            "id": self._settings.model,
+            "object": "model",
+            "created": self._created,
+            "owned_by": f"{self._settings.preset.engine_name} (simulated)",
+            "max_model_len": self._settings.max_tokens,
+        }
+
+    async def _health(self, scope: Event, receive: Receive, send: Send) -> None:
+        await self._respond(send, b"{}", 200 if self.failure is None else 503)
+
+    async def _exposition(self, scope: Event, receive: Receive, send: Send) -> None:
+        await self._respond(send, self._metrics.exposition(), headers=(_PROMETHEUS,))
+
+    async def _info(self, scope: Event, receive: Receive, send: Send) -> None:
+        await self._respond(send, orjson.dumps(self._describe(_last_s(scope["query_string"]))))
+
+    async def _reset(self, scope: Event, receive: Receive, send: Send) -> None:
+        self._live.reset()
+        self._metrics.reset()
+        await self._respond(send, orjson.dumps({"reset": True}))
+
+    def _describe(self, last_s: float | None) -> dict[str, Any]:
+        """/sim/info. The lateness is in wall seconds; None without an observation. attention: None
+        where the pool is the limit of any layout; host_kv_tokens: 0 without a tier."""
+        settings, preset = self._settings, self._settings.preset
+        return {
+            "simulated": True,
+            "engine": preset.engine_name,
+            "speed": settings.speed,
+            "seed": settings.seed,
+            "gpus": preset.gpus,
+            "model": settings.model,
+            "tokenizer": self._tokenizer_name,
+            "context_tokens": settings.max_tokens,
+            "kv_tokens": preset.kv_tokens,
+            "host_kv_tokens": preset.host.kv_tokens if preset.host else 0,
+            "attention": preset.memory.attention if preset.memory else None,
+            "ranks": preset.policy.ranks,
+            "block_tokens": BLOCK_TOKENS,
+            "prefix_cache": preset.prefix_cache,
+            "scheduling": preset.policy.mode,
+            "chunk_tokens": preset.policy.chunk_tokens,
+            "max_running": preset.policy.max_running,
+            "queue_limit": preset.policy.queue_limit,
+            "draft_tokens": preset.speculation.num_drafts,
+            "acceptance": preset.speculation.acceptance,
+            "reasoning_effort": settings.reasoning_effort,
+            "ttft_fixed_s": preset.ttft_fixed_s,
+            "engine_time_s": self._clock.now_s(),
+            "running": self._live.engine.scheduler.num_running,
+            "waiting": len(self._live.engine.scheduler.waiting),
+            "lateness_p99_s": self._live.step_lateness.p99_s(last_s),
+            "arrival_lateness_p99_s": self._live.arrival_lateness.p99_s(last_s),
+        }
+
+    async def _start(self, send: Send, status: int, headers: Headers) -> None:
+        head = [*headers, *self._headers]
+        await send({"type": "http.response.start", "status": status, "headers": head})
+
+    async def _respond(
+        self, send: Send, body: bytes, status: int = 200, headers: Headers = (_JSON,)
+    ) -> None:
+        await self._start(send, status, (*headers, (b"content-length", b"%d" % len(body))))
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _read_body(receive: Receive, timeout_s: float) -> bytes:
+    """Raises ApiError: 413 above MAX_BODY_BYTES (the server discards what still comes), 408 where
+    nothing comes for `timeout_s`."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        event = await _next(receive, timeout_s)
+        if event["type"] == "http.disconnect":
+            raise _ClientGone
+        parts.append(event.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            raise _too_large()
+        if not event.get("more_body"):
+            return b"".join(parts)
+
+
+async def _next(receive: Receive, timeout_s: float) -> Event:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await receive()
+    except TimeoutError:
+        message = f"no more of the body came for {timeout_s:g} s"
+        raise ApiError(408, message, code="request_timeout") from None
+
+
+def _last_s(query: bytes) -> float | None:
+    """The stretch that /sim/info is asked about; None for all since the start or reset."""
+    given = parse_qs(query.decode("latin-1")).get("last_s")
+    if given is None:
+        return None
+    try:
+        last_s = float(given[-1])
+    except ValueError:
+        last_s = -1.0
+    if not 0 <= last_s < float("inf"):
+        raise invalid("last_s", given[-1], "wall seconds of at least 0")
+    return last_s
+
+
+async def _wait_for_hangup(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _too_large() -> ApiError:
+    message = f"the body is larger than {MAX_BODY_BYTES // 1024**2} MB"
+    return ApiError(413, message, code="request_too_large")

@@ -1,0 +1,162 @@
+"""Compare: runs of one workload side by side, at one traffic level and along the ladder.
+
+Two runs may be compared only if their fingerprints are equal: the same sessions were sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenswarm.measure.ledger import Header, Ledger
+from tokenswarm.measure.record import Level
+from tokenswarm.measure.verdict import Verdict, kept_up
+from tokenswarm.report.analysis.change import Change, change
+from tokenswarm.report.analysis.point import CurvePoint, point
+from tokenswarm.report.analysis.sample import LevelSample, drawn_together
+from tokenswarm.report.analysis.steps import Step, steps
+from tokenswarm.report.notation import tpm_text
+
+METRICS = (("ttft", 50), ("ttft", 90), ("tps", 50))  # what differences are shown of
+
+
+class ComparisonError(ValueError):
+    """Runs that may not be compared, or not at this level: names the runs and the difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run and where it was read from. rounds: the names of those that `ledger` was pooled from
+    by report.analysis.rounds; none of an ordinary run. verdict: the worst of the rounds'."""
+
+    path: Path
+    ledger: Ledger
+    rounds: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+
+    @property
+    def name(self) -> str:
+        target = self.header.target
+        return target.engine or target.model
+
+    @property
+    def header(self) -> Header:
+        return self.ledger.header
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One level that all runs have: a point of each, and the changes against the first run."""
+
+    asked: float  # target TPM, or developers in closed mode
+    points: tuple[CurvePoint, ...]  # by run
+    changes: tuple[tuple[Change, ...], ...]  # by run but the first, then by METRICS
+
+    def kept_up(self, run: int) -> bool:
+        """Whether the run answered what was offered."""
+        return kept_up(self.points[run].summary)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    runs: tuple[Run, ...]
+    rungs: tuple[Rung, ...]  # from the lowest on
+    chosen: Rung  # what the headline is about
+    shared_sessions: tuple[int, ...]  # of each run but the first, with the first
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each run is called: its engine, with its folder where two have the same."""
+        engines = [run.name for run in self.runs]
+        return tuple(
+            f"{run.name} ({run.path.name})" if engines.count(run.name) > 1 else run.name
+            for run in self.runs
+        )
+
+
+def compare(runs: Sequence[Run], at: float | None = None) -> Comparison:
+    """at: target TPM (developers in closed mode) of the headline; else the highest level that
+    some run keeps up with. Raises ComparisonError."""
+    for run in runs[1:]:
+        require_comparable(runs[0], run)
+    samples = drawn_together([run.ledger for run in runs])
+    ladders = [
+        {load: LevelSample(sample, *same) for load, same in _by_load(steps(run.ledger)).items()}
+        for run, sample in zip(runs, samples, strict=True)
+    ]
+    rungs = [
+        _rung(load, [ladder[load] for ladder in ladders])
+        for load in _common(runs, [list(ladder) for ladder in ladders])
+    ]
+    first, *others = (set(sample.columns.sessions) for sample in samples)
+    return Comparison(
+        runs=tuple(runs),
+        rungs=tuple(rungs),
+        chosen=_chosen(runs, rungs, at),
+        shared_sessions=tuple(len(first & other) for other in others),
+    )
+
+
+def _by_load(levels: Iterable[Step]) -> dict[float | None, list[Step]]:
+    """The steps of one load together: of an alternation there is one in each round."""
+    found: dict[float | None, list[Step]] = {}
+    for step in levels:
+        found.setdefault(asked(step.level), []).append(step)
+    return found
+
+
+def require_comparable(first: Run, run: Run) -> None:
+    """Raises ComparisonError that names what differs."""
+    differences = first.header.fingerprint.differences(run.header.fingerprint)
+    if differences:
+        raise ComparisonError(
+            f"{run.path} did not send the workload of {first.path}: {'; '.join(differences)}"
+        )
+
+
+def asked(level: Level) -> float | None:
+    """What the level asked for: TPM, or developers; None for a run without levels."""
+    return level.developers if level.target_tpm is None else level.target_tpm
+
+
+def load_text(load: float | None, mode: str) -> str:
+    return f"{tpm_text(load)} input TPM" if mode == "tpm" else f"{load:g} developers"
+
+
+def pick(loads: Sequence[float], at: float, mode: str) -> float:
+    """The load that is meant by `at`. Raises ComparisonError."""
+    for load in loads:
+        if abs(load - at) <= 1e-6 * at:
+            return load
+    tried = ", ".join(load_text(load, mode) for load in loads)
+    raise ComparisonError(f"--at {at:g}: accepted are levels that all runs have: {tried}")
+
+
+def _common(runs: Sequence[Run], ladders: Sequence[Sequence[float | None]]) -> list[float]:
+    known = [{load for load in ladder if load is not None} for ladder in ladders]
+    common = set.intersection(*known)
+    if not common:
+        names = ", ".join(str(run.path) for run in runs)
+        raise ComparisonError(f"{names} have no traffic level in common")
+    return sorted(common)
+
+
+def _rung(load: float, levels: Sequence[LevelSample]) -> Rung:
+    return Rung(
+        asked=load,
+        points=tuple(point(level, ()) for level in levels),
+        changes=tuple(
+            tuple(change(levels[0], level, name, percent) for name, percent in METRICS)
+            for level in levels[1:]
+        ),
+    )
+
+
+def _chosen(runs: Sequence[Run], rungs: Sequence[Rung], at: float | None) -> Rung:
+    if at is not None:
+        mode = runs[0].header.fingerprint.mode
+        load = pick([rung.asked for rung in rungs], at, mode)
+        return next(rung for rung in rungs if rung.asked == load)
+    carried = [rung for rung in rungs if any(map(rung.kept_up, range(len(runs))))]
+    return (carried or rungs)[-1]

@@ -1,0 +1,65 @@
+"""Export: every table of a run as CSV and JSON, every figure as SVG and PNG, in one folder."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+from pathlib import Path
+
+import orjson
+
+from tokenswarm.measure.whole_file import replace_file
+from tokenswarm.report.analysis.result import Result
+from tokenswarm.report.figures.canvas import Drawing, drawn, look, watermark
+from tokenswarm.report.figures.curves import CURVES
+from tokenswarm.report.figures.distributions import DISTRIBUTIONS
+from tokenswarm.report.figures.timeline import TIMELINE
+from tokenswarm.report.files.summary import write_summary
+from tokenswarm.report.text.bills import bills
+from tokenswarm.report.text.tables import Table, tables
+
+DRAWINGS = (*CURVES, TIMELINE, *DISTRIBUTIONS)
+PNG_DPI = 160
+
+
+def export(folder: Path, found: Result) -> list[Path]:
+    """Writes the files, replacing earlier ones of the same name. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "summary.json"]
+    write_summary(written[0], found)
+    for table in (*tables(found), bills(found)):
+        if table.rows:
+            written += _write_table(folder, table, found)
+    with look():
+        for drawing in DRAWINGS:
+            written += _write_figure(folder, drawing, found)
+    return written
+
+
+def _write_table(folder: Path, table: Table, found: Result) -> list[Path]:
+    """Each row says which run it is of, and whether that is simulated."""
+    header = found.ledger.header
+    of = {"run": header.run, "simulated": header.target.simulated}
+    records = [of | record for record in table.records()]
+    out = StringIO()
+    writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    contents = {
+        ".csv": out.getvalue().encode(),
+        ".json": orjson.dumps(records, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
+    }
+    paths = []
+    for suffix, content in contents.items():
+        paths.append(folder / f"{table.name}{suffix}")
+        replace_file(paths[-1], content)
+    return paths
+
+
+def _write_figure(folder: Path, drawing: Drawing, found: Result) -> list[Path]:
+    figure = drawn(drawing, found)
+    watermark(figure, found)
+    svg, png = (folder / f"{drawing.name}{suffix}" for suffix in (".svg", ".png"))
+    figure.savefig(svg, facecolor="white", metadata={"Date": None})
+    figure.savefig(png, facecolor="white", dpi=PNG_DPI)
+    return [svg, png]

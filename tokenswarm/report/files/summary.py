@@ -1,0 +1,54 @@
+"""Summary: the numbers of a run as JSON, for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tokenswarm.measure.tally import Summary
+from tokenswarm.measure.whole_file import replace_file
+from tokenswarm.report.analysis.result import Result
+
+FORMAT = 1
+
+
+def write_summary(path: Path, found: Result) -> None:
+    """Write summary.json: complete or not at all, replacing an earlier one."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    replace_file(path, orjson.dumps(contents(found), option=options))
+
+
+def contents(found: Result) -> dict[str, Any]:
+    """{"format", "header", "verdict", "levels": [{"level", "summary"}], "whole_run", "curve",
+    "workload", "torn_lines"}; the fields are those of Header, Check, Level, Summary, CurvePoint
+    and Row, with the derived failed, failure_share and grade."""
+    return {
+        "format": FORMAT,
+        "header": found.ledger.header,
+        "verdict": {
+            "grade": found.verdict.grade,
+            "checks": [_fields(check) for check in found.verdict.checks],
+        },
+        "levels": [
+            {"level": step.level, "summary": _summary(step.summary)} for step in found.steps
+        ],
+        "whole_run": _summary(found.whole),
+        "curve": {
+            "points": [_fields(point, "summary") for point in found.curve.points],
+            "knee": found.curve.knee,
+            "capacities": found.curve.capacities,
+        },
+        "workload": found.workload,
+        "torn_lines": found.ledger.torn_lines,
+    }
+
+
+def _summary(summary: Summary) -> dict[str, object]:
+    return _fields(summary) | {"failed": summary.failed, "failure_share": summary.failure_share}
+
+
+def _fields(value: object, *left_out: str) -> dict[str, object]:
+    stored: dict[str, object] = orjson.loads(orjson.dumps(value))
+    return {name: stored[name] for name in stored if name not in left_out}

@@ -1,0 +1,83 @@
+"""Gate: whether a run passes, and the exit code that says so.
+
+0  every SLO is met and no limit is exceeded
+1  an SLO is missed at some level, or a limit is exceeded
+2  bad input
+3  nothing failed, but something could not be judged
+4  the run is INVALID, whatever the rest says
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tokenswarm.measure.ledger import open_run
+from tokenswarm.measure.slo import Judgement
+from tokenswarm.measure.verdict import INVALID
+from tokenswarm.report.analysis.compare import Run
+from tokenswarm.report.analysis.regression import Limit, Regression, regression_text, regressions
+from tokenswarm.report.analysis.result import Result
+from tokenswarm.report.analysis.result import result as result_of
+from tokenswarm.report.text.objectives import judge
+
+INVALID_BASELINE = "the baseline is INVALID; tokenswarm report on it says why"
+PASSED, FAILED, BAD_INPUT, UNJUDGED, NOT_VALID = 0, 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    result: Result
+    judgements: tuple[tuple[Judgement, ...], ...]  # by SLO, then by level
+    baseline: Path | None
+    regressions: tuple[Regression, ...]
+
+    @property
+    def exit_code(self) -> int:
+        if self.result.verdict.grade == INVALID:
+            return NOT_VALID
+        answers = {judgement.met for row in self.judgements for judgement in row}
+        answers |= {None if r.fails is None else not r.fails for r in self.regressions}
+        if False in answers:
+            return FAILED
+        return UNJUDGED if None in answers else PASSED
+
+    def text(self) -> str:
+        """The limits against the baseline, a line each; empty without any."""
+        if not self.regressions:
+            return ""
+        lines = [f"Against the baseline {self.baseline}:"]
+        return "\n".join(lines + [regression_text(found) for found in self.regressions])
+
+
+def gate(
+    result: Result,
+    path: Path,
+    baseline: Path | None = None,
+    limits: Sequence[Limit] = (),
+    at: float | None = None,
+) -> Gate:
+    """path: of the run. Raises ComparisonError, LedgerError or OSError for a baseline that cannot
+    be held against it, ValueError for limits without one."""
+    require_baseline(baseline, limits)
+    found: list[Regression] = []
+    if baseline is not None:
+        before = Run(baseline, open_run(baseline))
+        found = regressions(Run(path, result.ledger), before, limits, at)
+        if result_of(before.ledger).verdict.grade == INVALID:
+            found = [replace(each, fails=None, reason=INVALID_BASELINE) for each in found]
+    return Gate(
+        result=result,
+        judgements=tuple(tuple(row) for row in judge(result.steps, result.slos)),
+        baseline=baseline,
+        regressions=tuple(found),
+    )
+
+
+def require_baseline(baseline: Path | None, limits: Sequence[Limit]) -> None:
+    """Raises ValueError where one is given without the other."""
+    if limits and baseline is None:
+        raise ValueError("--max-regress needs --baseline; accepted: the folder of an earlier run")
+    if baseline is not None and not limits:
+        raise ValueError("--baseline needs --max-regress; accepted: ttft_p50=10%, for example")

@@ -1,0 +1,176 @@
+"""Before traffic: does the endpoint answer, let us in, take our requests; is it simulated?"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import orjson
+
+from tokenswarm.client import chat
+from tokenswarm.client.observation import Observation
+from tokenswarm.client.stream import ChatClient, RequestFailed
+from tokenswarm.measure.ledger import Target
+from tokenswarm.shell.options import API_KEY_VARIABLES, OptionError, Options
+from workload.profile import Profile
+
+logger = logging.getLogger("tokenswarm")
+
+_KEY_REFUSED = (401, 403)
+_TOOL = (
+    b'[{"type":"function","function":{"name":"ping","description":"Ping",'
+    b'"parameters":{"type":"object","properties":{}}}}]'
+)
+_TOOL_CHOICE = re.compile(r"tool[ _-]?choice", re.IGNORECASE)
+
+
+class EndpointError(RuntimeError):
+    """The endpoint cannot be used for this run. Says what was asked and what came back."""
+
+
+def examine(client: ChatClient, options: Options, profile: Profile) -> tuple[Target, float]:
+    """The target and its speed (1 unless it is the embedded engine).
+
+    Lists the models, compares the context length with the profile's prompts, then asks the chosen
+    model for a single token, in a request like those of the traffic: what is refused is refused
+    here, on a few tokens. Raises EndpointError, or OptionError where --model is needed.
+    """
+    status, listing = _json(client, options, options.endpoint.path("/models"))
+    if status in _KEY_REFUSED and not options.model:
+        raise EndpointError(_key_refused(options, status))
+    models = _models(listing) if status == 200 else {}
+    model = options.model or _only(list(models), options)
+    if models and model not in models:
+        raise EndpointError(f"--model {model!r}: {options.endpoint} lists {', '.join(models)}")
+    _check_context(models.get(model, {}), model, options, profile)
+    answer = _try_one_token(client, options, model)
+    info = {} if answer.sim_speed is None else simulation(client, options)
+    target = Target(
+        url=str(options.endpoint),
+        model=model,
+        engine=info.get("engine"),
+        simulated=bool(info),
+        gpus=options.gpus or info.get("gpus"),
+    )
+    return target, float(info.get("speed", 1.0))
+
+
+def simulation(client: ChatClient, options: Options, last_s: float | None = None) -> dict[str, Any]:
+    """What the embedded engine says of itself. last_s: its lateness over so many wall seconds,
+    else since its start. Raises EndpointError where it does not."""
+    path = "/sim/info" if last_s is None else f"/sim/info?last_s={last_s:.3f}"
+    status, info = _json(client, options, path)
+    complete = isinstance(info.get("engine"), str) and _positive(info.get("speed")) is not None
+    if status != 200 or info.get("simulated") is not True or not complete:
+        raise EndpointError(
+            f"--host {options.endpoint} answers with x-sim-speed, as the embedded engine does, and "
+            f"{status} without a description to GET /sim/info; accepted: the engine's own address"
+        )
+    return info
+
+
+def _json(client: ChatClient, options: Options, path: str) -> tuple[int, dict[str, Any]]:
+    """Status and JSON object of a GET; an empty object where the body is something else."""
+    try:
+        status, _, body = client.get(path)
+    except RequestFailed as failure:
+        raise EndpointError(
+            f"--host {options.endpoint}: {failure.kind}: {failure.detail}; accepted: the address "
+            "of a running OpenAI-compatible server"
+        ) from None
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = None
+    return status, value if isinstance(value, dict) else {}
+
+
+def _models(listing: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is said of each model that is listed, by name."""
+    entries = listing.get("data")
+    if not isinstance(entries, list):
+        return {}
+    return {e["id"]: e for e in entries if isinstance(e, dict) and isinstance(e.get("id"), str)}
+
+
+def _only(listed: list[str], options: Options) -> str:
+    if len(listed) == 1:
+        return listed[0]
+    seen = f"lists {', '.join(listed)}" if listed else "does not list its models"
+    raise OptionError(f"--model is missing and {options.endpoint} {seen}; accepted: one name")
+
+
+def _check_context(said: dict[str, Any], model: str, options: Options, profile: Profile) -> None:
+    """Refuses a model too short for every prompt, warns of one too short for the longest."""
+    limit = _context_tokens(said)
+    if limit is None:
+        return
+    if limit < profile.min_prompt_tokens:
+        raise EndpointError(
+            f"--profile {options.profile}: its smallest prompt is {profile.min_prompt_tokens:,} "
+            f"tokens, and {model} takes {limit:,}; accepted: a profile with shorter prompts"
+        )
+    if limit < profile.max_prompt_tokens + profile.max_output_tokens:
+        logger.warning(
+            "--profile %s: prompts of up to %s tokens and %s of output; %s takes %s in all: "
+            "longer turns will fail with context_overflow",
+            options.profile,
+            f"{profile.max_prompt_tokens:,}",
+            f"{profile.max_output_tokens:,}",
+            model,
+            f"{limit:,}",
+        )
+
+
+def _context_tokens(said: dict[str, Any]) -> float | None:
+    """Most tokens of prompt and output together: vLLM's, SGLang's and our engine's max_model_len,
+    llama.cpp's meta.n_ctx. None where it is not said."""
+    meta = said.get("meta")
+    limit = _positive(said.get("max_model_len"))
+    if limit is None and isinstance(meta, dict):
+        limit = _positive(meta.get("n_ctx"))
+    return limit
+
+
+def _positive(value: Any) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if number and value > 0 else None
+
+
+def _try_one_token(client: ChatClient, options: Options, model: str) -> Observation:
+    body = [
+        chat.opening(model, _TOOL, options.extra_body),
+        b'{"role":"user","content":"ping"}',
+        chat.closing(1, min_tokens=1 if options.min_tokens else None, field=options.output_field),
+    ]
+    seen = client.send(body, sum(map(len, body)))
+    # One token may well be an empty one, or the end: an empty answer is an answer.
+    if seen.outcome in ("ok", "empty"):
+        return seen
+    if seen.status in _KEY_REFUSED:
+        raise EndpointError(_key_refused(options, seen.status))
+    if seen.status is not None and 400 <= seen.status < 500:
+        raise EndpointError(_request_refused(options, model, seen.detail))
+    raise EndpointError(
+        f"{options.endpoint} did not answer a one-token request: {seen.outcome}: {seen.detail}"
+    )
+
+
+def _request_refused(options: Options, model: str, detail: str) -> str:
+    """detail: begins with the status."""
+    refusal = f"--model {model!r}: {options.endpoint} refuses a one-token request: {detail}"
+    # vLLM: '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser'.
+    if _TOOL_CHOICE.search(detail) and "tool_choice" not in options.extra_body:
+        return f"""{refusal}; --extra-body '{{"tool_choice":"none"}}' avoids it"""
+    # OpenAI: "Unsupported parameter: 'max_tokens' … Use 'max_completion_tokens' instead."
+    if "max_completion_tokens" in detail and options.output_field == "max_tokens":
+        return f"{refusal}; --output-field max_completion_tokens avoids it"
+    return refusal
+
+
+def _key_refused(options: Options, status: int | None) -> str:
+    return (
+        f"{options.endpoint} answers {status} to our API key; accepted: a valid key in the "
+        f"environment variable {' or '.join(API_KEY_VARIABLES)}"
+    )

@@ -1,0 +1,42 @@
+"""RateShape: what shapes have in common whose levels are rates of input tokens, not users."""
+
+from __future__ import annotations
+
+from locust import LoadTestShape
+
+from tokenswarm.shell import wiring
+from tokenswarm.shell.run import Run
+
+# Developers are only places for sessions until a ticket comes, so they may all be made at once;
+# this keeps a worker's heartbeat alive meanwhile (guess).
+_PLACES_PER_S = 100
+
+
+class RateShape(LoadTestShape):
+    """Keeps --max-developers places open while `drive` asks for one level after the other."""
+
+    abstract = True
+    open_mode = True  # levels are rates, not users
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._run: Run | None = None  # the run that is driven
+
+    def begin(self, run: Run) -> None:
+        """All places are open: second 0 of the first level."""
+        raise NotImplementedError
+
+    def drive(self, run: Run) -> bool:
+        """Once a second: asks for the level of this moment; False when the run is over."""
+        raise NotImplementedError
+
+    def tick(self) -> tuple[int, float] | None:
+        assert self.runner is not None and self.runner.environment.parsed_options is not None
+        places = (self.runner.environment.parsed_options.max_developers, _PLACES_PER_S)
+        run = wiring.current_run() if self.get_current_user_count() else None
+        if run is None or (run is not self._run and self.get_current_user_count() < places[0]):
+            return places  # the first tick starts the test; the ramp's end brings the next
+        if run is not self._run:
+            self._run = run
+            self.begin(run)
+        return places if self.drive(run) else None

@@ -1,0 +1,62 @@
+"""The end of a run: its last ledger line; tables in the terminal, summary and page beside it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import gevent
+
+from tokenswarm.measure.ending import Ending
+from tokenswarm.measure.ledger import read_run
+from tokenswarm.report.analysis.result import Result, result
+from tokenswarm.report.files.page import write_page
+from tokenswarm.report.files.summary import write_summary
+from tokenswarm.report.text import terminal
+from tokenswarm.shell.link import MasterLink
+from tokenswarm.shell.preflight import EndpointError, simulation
+from tokenswarm.shell.run import Run
+
+PAGE = "report.html"  # in the run's folder
+
+
+def ending(run: Run, link: MasterLink | None) -> Ending:
+    """How the run ended. link: to the workers, on a master."""
+    said = _engine(run) if run.terms.target.simulated else {}
+    return Ending(
+        at_s=run.clock.now_s(),
+        salted=bool(run.terms.salt),
+        workers=None if link is None else link.workers_seen,
+        workers_lost=0 if link is None else link.workers_lost,
+        workers_unreported=0 if link is None else link.workers_unreported,
+        engine_lateness_p99_s=said.get("lateness_p99_s"),
+        engine_arrival_lateness_p99_s=said.get("arrival_lateness_p99_s"),
+    )
+
+
+def show(run: Run) -> Result | None:
+    """Prints what the run's ledgers say and writes summary and page; None where they hold no
+    turn."""
+    ledger = read_run(run.folder, chunk_gaps=False)
+    if not ledger.records:
+        print(f"tokenswarm: no turn was finished; ledger in {run.folder}")
+        return None
+    found = result(ledger, run.options.gate.slos)
+    print(f"\n{terminal.text(found)}")
+    write_summary(run.folder / "summary.json", found)
+    page = run.folder / PAGE
+    # In a thread: drawing takes seconds, and a master answers its workers and browsers meanwhile.
+    gevent.get_hub().threadpool.apply(write_page, (page, found))
+    print(f"\npage: {page}   again, from the ledger: tokenswarm report {run.folder}")
+    return found
+
+
+def _engine(run: Run) -> dict[str, Any]:
+    """What the embedded engine says of itself and of this run's stretch of time, empty where it no
+    longer answers."""
+    wall_s = run.clock.wall_s(run.clock.now_s())
+    try:
+        with closing(run.client()) as client:
+            return simulation(client, run.options, last_s=max(0.0, wall_s))
+    except EndpointError:
+        return {}

@@ -1,0 +1,276 @@
+"""Run: everything that the developers of one process share while a test lasts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import ssl
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+
+import gevent
+import numpy as np
+
+from exporters import ledger
+from exporters.turns import Load, TurnFeed
+from tokenswarm.client import chat
+from tokenswarm.client.stream import ChatClient
+from tokenswarm.client.tls import tls_context
+from tokenswarm.measure.ending import Ending
+from tokenswarm.measure.fingerprint import Fingerprint
+from tokenswarm.measure.ledger import Header, LedgerWriter
+from tokenswarm.measure.record import UNSENT, TurnRecord
+from tokenswarm.shell.options import Options, api_key
+from tokenswarm.shell.pacing import OwnPauses, Tickets
+from tokenswarm.shell.run_clock import RunClock
+from tokenswarm.shell.terms import Terms
+from workload import corpus as corpora
+from workload import fidelity
+from workload.arrivals import Arrivals, TargetLine
+from workload.corpus import Corpus
+from workload.figures import Workload
+from workload.profile import Profile
+from workload.prompts import Conversation, SharedPrefix, shared_prefix
+from workload.session import Session
+from workload.tickets import mean_prompt_tokens, session_tpm
+from workload.tokens import Tokenizer, load_tokenizer
+
+
+@dataclass(slots=True)
+class Run:
+    """One test in one process. The level and what is under way change while it lasts."""
+
+    terms: Terms
+    options: Options
+    profile: Profile
+    corpus: Corpus
+    clock: RunClock
+    header: Header
+    pacing: OwnPauses | Tickets
+    feed: TurnFeed
+    writer: LedgerWriter
+    folder: Path
+    worker: int | None
+    tls: ssl.SSLContext | None
+    level: int | None = None
+    target_tpm: float | None = None
+    under_way: list[float] = field(default_factory=list)  # due times of turns sent, not ended
+    open_sessions: int = 0
+    sent_prompt_tokens: int = 0  # planned ones
+    stopping: bool = False
+    _developers: int = 0
+    _prefixes: dict[int, SharedPrefix] = field(default_factory=dict)
+
+    def next_developer(self) -> int:
+        """A number for a new developer, from 0 in each process: with the seed and the worker's
+        index it decides what this developer will send."""
+        self._developers += 1
+        return self._developers - 1
+
+    def client(self) -> ChatClient:
+        return new_client(self.options, self.tls)
+
+    def conversation(self, session: Session, drift: float) -> Conversation:
+        profile = session.profile
+        return Conversation(
+            self.corpus,
+            self._prefix(profile.shared_prefix_tokens),
+            session.name,
+            seed=self.options.seed,
+            salt=self.terms.salt,
+            growth_tokens=round(profile.growth_tokens.mean + profile.output_tokens.mean),
+            drift=drift,
+        )
+
+    def opening(self, conversation: Conversation) -> bytes:
+        """The start of a body: model, options, tools."""
+        return chat.opening(
+            self.terms.target.model, conversation.shared.tools or None, self.options.extra_body
+        )
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.under_way)
+
+    def load(self) -> Load:
+        oldest_waiting_s = self.pacing.oldest_waiting_s
+        waiting_s = () if oldest_waiting_s is None else (oldest_waiting_s,)
+        return Load(
+            in_flight=self.in_flight,
+            open_sessions=self.open_sessions,
+            waiting_tickets=self.pacing.waiting_tickets,
+            sent_prompt_tokens=self.sent_prompt_tokens,
+            settled_s=min((self.clock.now_s(), *self.under_way, *waiting_s)),
+        )
+
+    def set_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
+        self.level, self.target_tpm = level, tpm if level is not None else None
+        self.pacing.set_tpm(tpm, ramp_s)
+
+    def close(self, ending: Ending | None) -> None:
+        """ending: the ledger's last line, of a master or a process alone."""
+        self.pacing.close()
+        self.feed.unsubscribe(self.writer.write, self.writer.write_level, self.writer.write_health)
+        if ending is not None:
+            self.writer.write_ending(ending)
+        self.writer.close()
+
+    def _prefix(self, tokens: int) -> SharedPrefix:
+        # Two sizes at most: the session's, and its sub-agents'.
+        if tokens not in self._prefixes:
+            self._prefixes[tokens] = shared_prefix(self.corpus, tokens)
+        return self._prefixes[tokens]
+
+
+def new_client(options: Options, tls: ssl.SSLContext | None) -> ChatClient:
+    return ChatClient(options.endpoint, api_key=api_key(), timeouts=options.timeouts, tls=tls)
+
+
+def new_tls(options: Options) -> ssl.SSLContext | None:
+    """One context for the process: making one costs 25-54 ms of blocked hub (LOCUST.md 1.1)."""
+    return tls_context(options.verify_tls, options.ca_file) if options.endpoint.secure else None
+
+
+def load_corpus(options: Options) -> Corpus:
+    """From disk, or built in a thread: the hub, with a worker's heartbeats, goes on meanwhile."""
+
+    def tokenizer() -> Tokenizer:
+        return load_tokenizer(options.tokenizer, trust_remote_code=options.trust_remote_code)
+
+    def load() -> Corpus | ValueError:
+        try:
+            return corpora.load(options.tokenizer, tokenizer, options.corpus)
+        except ValueError as error:
+            return error  # gevent's threads print a traceback of what they raise
+
+    loaded: Corpus | ValueError = gevent.get_hub().threadpool.apply(load)
+    if isinstance(loaded, ValueError):
+        raise loaded
+    return loaded
+
+
+def promised(profile: Profile) -> Workload:
+    """What the traffic will be judged by: two seconds of simulation, in a thread as the corpus."""
+    workload: Workload = gevent.get_hub().threadpool.apply(fidelity.workload, (profile,))
+    return workload
+
+
+def start(
+    terms: Terms,
+    options: Options,
+    profile: Profile,
+    corpus: Corpus,
+    feed: TurnFeed,
+    *,
+    worker: int | None,
+) -> Run:
+    """Second 0. Creates the run's folder and ledger, and the pacing.
+
+    worker: the index of a Locust worker, None for a master or a process alone.
+    """
+    clock = RunClock.starting_at(terms.started_at, terms.speed)
+    folder = options.runs_folder / terms.name
+    folder.mkdir(parents=True, exist_ok=worker is not None)
+    header = Header(
+        run=terms.name,
+        fingerprint=fingerprint(options, profile, corpus, open_mode=terms.open_mode),
+        started_at=terms.started_at,
+        speed=terms.speed,
+        target=terms.target,
+        worker=worker,
+        machine=_machine(),
+    )
+    return Run(
+        terms=terms,
+        options=options,
+        profile=profile,
+        corpus=corpus,
+        clock=clock,
+        header=header,
+        pacing=_tickets(options, profile, clock, feed, worker or 0)
+        if terms.open_mode
+        else OwnPauses(clock),
+        feed=feed,
+        writer=ledger.install(feed, folder, header),
+        folder=folder,
+        worker=worker,
+        tls=new_tls(options),
+    )
+
+
+def _machine() -> dict[str, str]:
+    """What the generator runs on: no name of a machine or a person."""
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cores": str(os.cpu_count()),
+        "Python": platform.python_version(),
+        **{name: version(name) for name in ("locust", "gevent", "httptools")},
+    }
+
+
+def _tickets(
+    options: Options, profile: Profile, clock: RunClock, feed: TurnFeed, index: int
+) -> Tickets:
+    line = TargetLine()
+    rng = np.random.default_rng((options.seed, index))
+    mean_tokens = mean_prompt_tokens(profile)
+    arrivals = Arrivals(line, mean_tokens, cv=options.arrival_cv, rng=rng)
+    numbers = count()
+
+    def unsent(due_at_s: float) -> None:
+        name = f"w{index}.ticket{next(numbers)}"
+        feed.turn(_unsent(name, due_at_s, clock.now_s(), round(mean_tokens)))
+
+    return Tickets(clock, line, arrivals, session_tpm(profile), unsent)
+
+
+def _unsent(name: str, due_at_s: float, now_s: float, prompt_tokens: int) -> TurnRecord:
+    """A turn that was due and never sent, of a mean prompt: it was offered all the same."""
+    return TurnRecord(
+        session=name,
+        turn=0,
+        kind=UNSENT,
+        level=None,
+        text_tokens=prompt_tokens,
+        planned_prompt_tokens=prompt_tokens,
+        planned_output_tokens=0,
+        ideal_cached_tokens=0,
+        body_bytes=0,
+        scheduled_at_s=due_at_s,
+        sent_at_s=None,
+        body_sent_at_s=None,
+        head_at_s=None,
+        first_token_at_s=None,
+        first_visible_at_s=None,
+        last_token_at_s=None,
+        ended_at_s=now_s,
+        prompt_tokens=None,
+        cached_tokens=None,
+        output_tokens=None,
+        reasoning_tokens=None,
+        output_chunks=0,
+        first_chunk_tokens=None,
+        stamps="clock",
+        stamp_lag_s=0.0,
+        coalesced_reads=0,
+        outcome="unfinished",
+        status=None,
+        detail="no developer was free to send it",
+    )
+
+
+def fingerprint(
+    options: Options, profile: Profile, corpus: Corpus, *, open_mode: bool
+) -> Fingerprint:
+    """What must be equal before this run may be held against another."""
+    return Fingerprint(
+        profile=profile.name,
+        profile_hash=profile.fingerprint(),
+        seed=options.seed,
+        corpus_hash=corpus.hash,
+        tokenizer=corpus.tokenizer,
+        mode="tpm" if open_mode else "developers",
+        version=version("tokenswarm"),
+    )
