@@ -192,7 +192,7 @@ def running_llama(parallel: int = 4, ctx_tokens: int = 32_768) -> Iterator[str]:
     command += ["--parallel", str(parallel), "--ctx", str(ctx_tokens)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, cwd=Path(__file__).parents[1], stdout=log, stderr=subprocess.STDOUT
+            command, cwd=Path(__file__).parents[2], stdout=log, stderr=subprocess.STDOUT
         )
         try:
             give_up_at = time.monotonic() + READY_TIMEOUT_S
