@@ -8,6 +8,10 @@ Closed mode: -u developers follow their own pauses and TPM emerges. Open mode (-
 input tokens on the target line, with at most -u sessions at once.
 """
 
-from tokenswarm.shell.developer import CodingDeveloper
+from tokenswarm import CodingDeveloper as _Developer
 
 __all__ = ["CodingDeveloper"]
+
+
+class CodingDeveloper(_Developer):
+    """As it is."""

@@ -4,35 +4,11 @@
         --levels 0.5M,1M,1.5M,2M,2.5M,3M --hold 8m
 """
 
-from __future__ import annotations
-
-from tokenswarm.report.analysis.steps import WARM_UP_SHARE
-from tokenswarm.shell import rate_shape, wiring
-from tokenswarm.shell.developer import CodingDeveloper
-from tokenswarm.shell.run import Run
+from tokenswarm import CodingDeveloper as _Developer
+from tokenswarm.shell.tpm_ladder import TpmLadder
 
 __all__ = ["CodingDeveloper", "TpmLadder"]
 
 
-class TpmLadder(rate_shape.RateShape):
-    """--levels of --hold each, with up to --max-developers sessions; ends when nothing is under
-    way any more, or after --drain."""
-
-    abstract = False
-
-    def begin(self, run: Run) -> None:
-        self._began_at_s = run.clock.now_s()
-
-    def drive(self, run: Run) -> bool:
-        levels_tpm, hold_s = run.options.levels_tpm, run.options.hold_s
-        elapsed_s = run.clock.now_s() - self._began_at_s
-        levels = wiring.current_levels()
-        step = int(elapsed_s // hold_s)
-        if step < len(levels_tpm):
-            levels.begin(
-                tpm=levels_tpm[step], ramp_s=min(run.options.ramp_s, WARM_UP_SHARE * hold_s)
-            )
-            return True
-        levels.rest()
-        overdue = elapsed_s > len(levels_tpm) * hold_s + run.options.drain_s
-        return levels.in_flight() != 0 and not overdue
+class CodingDeveloper(_Developer):
+    """As it is."""

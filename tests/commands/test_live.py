@@ -14,6 +14,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
+from tests.support.deployed_commands import parsed_locust
 from tokenswarm.commands.live import (
     ENGINE,
     MASTER,
@@ -23,8 +25,6 @@ from tokenswarm.commands.live import (
     free_port,
     native_configuration,
 )
-
-from tests.support.deployed_commands import parsed_locust
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "live.md").read_text()

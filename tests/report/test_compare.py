@@ -6,8 +6,8 @@ import pytest
 from tests.support.known_truth import known_run, queue_ttft_s
 from tests.support.records import fingerprint, header
 from tests.support.stored_runs import stored
-from tokenswarm.commands.compare import text
 from tokenswarm.__main__ import main
+from tokenswarm.commands.compare import text
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.report.analysis.change import change
 from tokenswarm.report.analysis.compare import ComparisonError, Run, compare

@@ -104,7 +104,7 @@ class Stack:
         own = ("--runs", str(self.runs), "--only-summary")
         return self.start("locust", "-f", str(ROOT / "locustfiles" / file), *own, *options, env=env)
 
-    def start(self, module: str, *options: str, env: dict[str, str]) -> Started:
+    def start(self, module: str, *options: str, env: dict[str, str], cwd: Path = ROOT) -> Started:
         """`python -m module` with a clean environment."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(_OWN_VARIABLES)}
         path = self._folder / f"{next(self._numbers)}-{module}"
@@ -112,7 +112,7 @@ class Stack:
         with out.open("wb") as out_file, err.open("wb") as err_file:
             process = subprocess.Popen(
                 (sys.executable, "-m", module, *options),
-                cwd=ROOT,
+                cwd=cwd,
                 env=kept | {"TOKENSWARM_CACHE": str(self._cache)} | env,
                 stdin=subprocess.DEVNULL,
                 stdout=out_file,

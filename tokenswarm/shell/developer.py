@@ -5,8 +5,9 @@ from __future__ import annotations
 from locust import User, task
 from locust.env import Environment
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import gevent
 from gevent.pool import Group
@@ -130,8 +131,23 @@ class Developer:
 
 
 class CodingDeveloper(User):
-    """One coding developer. In closed mode it follows its own pauses; in open mode it waits for
-    tickets, and is without a session until one comes."""
+    """One coding developer; abstract: a locustfile makes a class of its own of it. In closed mode
+    it follows its own pauses; in open mode it waits for tickets, and is without a session until one
+    comes.
+
+    A subclass may set what any Locust user may: `weight`, `fixed_count`, `host`, and `wait_time`,
+    which then says in the run's seconds how long it rests after a turn, instead of the profile."""
+
+    abstract = True
+    is_developer = True  # the number of these, not of other users beside them, is a level
+    _own_pause: ClassVar[Callable[[CodingDeveloper], float] | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "wait_time" in cls.__dict__:
+            # Ours waits for more than the pause: it stays, and asks the subclass for the pause.
+            cls._own_pause = cls.__dict__["wait_time"]
+            del cls.wait_time
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -179,7 +195,10 @@ class CodingDeveloper(User):
         if not self._developer.plan(self._work, record):
             self._work, self._place = None, "idle"
             self._be_in_session(False)
-        elif self._work.turn.subagents:
+            return
+        if self._own_pause is not None:
+            self._work.ready_at_s = record.ended_at_s + self._own_pause()
+        if self._work.turn.subagents:
             # Here, not in wait_time: their turns under way are left to end as well.
             self._developer.finish_subagents(self._work)
 

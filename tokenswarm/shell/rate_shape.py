@@ -5,6 +5,7 @@ from __future__ import annotations
 from locust import LoadTestShape
 
 from tokenswarm.shell import wiring
+from tokenswarm.shell.levels import Levels
 from tokenswarm.shell.run import Run
 
 # Developers are only places for sessions until a ticket comes, so they may all be made at once;
@@ -29,6 +30,11 @@ class RateShape(LoadTestShape):
     def drive(self, run: Run) -> bool:
         """Once a second: asks for the level of this moment; False when the run is over."""
         raise NotImplementedError
+
+    @property
+    def levels(self) -> Levels:
+        """Where `drive` begins and ends levels. Raises RuntimeError when no run is on."""
+        return wiring.current_levels()
 
     def tick(self) -> tuple[int, float] | None:
         assert self.runner is not None and self.runner.environment.parsed_options is not None

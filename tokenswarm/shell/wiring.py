@@ -72,6 +72,8 @@ class _State:
     page: LivePage | None = None
     last_run: Run | None = None  # also when it has ended
     examined: tuple[Target, float] | None = None  # by the check before a headless start
+    asked_users: int | None = None  # of Locust, when the level began
+    environment: Environment | None = None
 
 
 _state = _State()
@@ -103,6 +105,7 @@ def _add_arguments(parser: Any, **_kw: Any) -> None:
 
 @events.init.add_listener
 def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
+    _state.environment = environment
     _state.feed = turns.install(environment)
     if isinstance(runner, MasterRunner):
         _state.link = link.install_on_master(environment, _state.feed)
@@ -132,7 +135,7 @@ def _install(environment: Environment, runner: Any, **_kw: Any) -> None:
         _state.page = live_page.install(environment, grafana_url, _change_tpm)
     if parsed is not None and parsed.headless and not isinstance(runner, WorkerRunner):
         try:
-            options, profile = _checked(environment, parsed, environment.host)
+            options, profile = _checked(environment, parsed, _host(environment))
             _state.examined = _examine(options, profile)
             corpus = runs.load_corpus(options)
             gate.require_comparable(
@@ -183,6 +186,24 @@ def _checked(
     return options, profile
 
 
+def _developers(environment: Environment) -> list[type]:
+    """The user classes that are coding developers; others may stand beside them."""
+    return [c for c in environment.user_classes if getattr(c, "is_developer", False)]
+
+
+def _host(environment: Environment) -> str | None:
+    """--host, else the one that the developers' classes name. Raises OptionError for several: one
+    run has one target."""
+    if environment.host:
+        return environment.host
+    hosts = {host for c in _developers(environment) if (host := getattr(c, "host", None))}
+    if len(hosts) > 1:
+        raise OptionError(
+            f"host of the user classes: {', '.join(sorted(hosts))}; accepted: one, or --host"
+        )
+    return hosts.pop() if hosts else None
+
+
 def _examine(options: Options, profile: Profile) -> tuple[Target, float]:
     with closing(runs.new_client(options, runs.new_tls(options))) as client:
         return preflight.examine(client, options, profile)
@@ -206,7 +227,7 @@ def _start(environment: Environment, **_kw: Any) -> None:
 def _start_run(environment: Environment) -> None:
     assert environment.parsed_options is not None
     environment.parsed_options.tokenswarm_terms = None  # until they are settled
-    options, profile = _checked(environment, environment.parsed_options, environment.host)
+    options, profile = _checked(environment, environment.parsed_options, _host(environment))
     target, speed = _take_examined() or _examine(options, profile)
     corpus = runs.load_corpus(options)
     promised = runs.promised(profile)
@@ -275,7 +296,7 @@ def _start_worker(environment: Environment, runner: WorkerRunner) -> None:
         return  # the master could not start
     terms = Terms.unpack(parsed.tokenswarm_terms)
     parsed.profile = terms.profile
-    options = read_options(parsed, environment.host)
+    options = read_options(parsed, _host(environment))
     _state.run = runs.start(
         terms,
         options,
@@ -322,7 +343,17 @@ def _begin_level(user_count: int, **_kw: Any) -> None:
         if _state.run.options.tpm is not None and _state.levels.current is None:
             _state.levels.begin(tpm=_state.run.options.tpm, ramp_s=_state.run.options.ramp_s)
     else:
-        _state.levels.begin(developers=user_count)
+        _state.asked_users = user_count
+        _state.levels.begin(developers=_developer_count(user_count))
+
+
+def _developer_count(user_count: int) -> int:
+    """Of so many users."""
+    assert _state.environment is not None and _state.environment.runner is not None
+    by_class = _state.environment.runner.target_user_classes_count
+    names = {c.__name__ for c in _developers(_state.environment)}
+    others = sum(count for name, count in by_class.items() if name not in names)
+    return user_count - others
 
 
 def _change_tpm(text: str) -> str:
@@ -343,7 +374,7 @@ def _end_levels_at_ramps(runner: Any, run: Run) -> None:
     and `_begin_level` begins the next one."""
     while _state.run is run and _state.levels is not None:
         level = _state.levels.current
-        if level is not None and runner.target_user_count != level.developers:
+        if level is not None and runner.target_user_count != _state.asked_users:
             _state.levels.end()
         gevent.sleep(0.5)
 

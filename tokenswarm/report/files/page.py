@@ -40,7 +40,10 @@ def write_page(path: Path, found: Result, against: str = "") -> None:
 def page(found: Result, against: str = "") -> str:
     """The page's HTML; against: what a baseline said, a line each."""
     environment = Environment(
-        loader=PackageLoader("tokenswarm.report.files"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("tokenswarm.report.files"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template("page.html").render(
         _contents(found), against=against.splitlines()
