@@ -2,25 +2,33 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo live compare test lint bench setup clean
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+# What a run needs, without the developers' tools.
+$(RUNS): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) -e .
+	touch $(RUNS)
+
+$(READY): $(RUNS)
+	$(PIP) -e '.[dev]'
 	touch $(READY)
 
-demo: $(READY)
+demo: $(RUNS)
 	$(BIN)/tokenswarm demo
 
-live: $(READY)
+live: $(RUNS)
 	$(BIN)/tokenswarm live
 
-compare: $(READY)
+compare: $(RUNS)
 	$(BIN)/python scripts/compare.py
 
+# SYSTEM=1 (or CI=true) installs the Debian packages of some tests; else those are skipped and named.
 test: $(READY)
 	scripts/system_packages.sh
 	$(BIN)/python -m pytest

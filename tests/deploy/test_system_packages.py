@@ -37,11 +37,19 @@ def test_nothing_is_said_where_all_is_there(tmp_path):
 
 def test_what_cannot_be_installed_is_named_with_the_tests_that_are_skipped(tmp_path):
     installed(tmp_path, "promtool")
-    done = run(tmp_path)
+    done = run(tmp_path, SYSTEM="1")
     assert done.returncode == 0
     assert "no apt-get" in done.stdout and "no prometheus;" not in done.stdout
     assert "no prometheus-pushgateway; skipped: " in done.stdout
     assert "no chromium; skipped: " in done.stdout
+
+
+def test_nothing_is_installed_unasked(tmp_path):
+    installed(tmp_path, "promtool")
+    done = run(tmp_path)
+    assert done.returncode == 0
+    assert "SYSTEM=1 make test would install prometheus-pushgateway chromium" in done.stdout
+    assert "no chromium; skipped: " in done.stdout and "no apt-get" not in done.stdout
 
 
 def test_the_tests_that_it_names_exist():

@@ -1,4 +1,4 @@
-"""A locustfile of one's own: docs/examples, run from a folder whose files are named like our rooms."""
+"""A locustfile of one's own: docs/examples, run from a folder with files named like our rooms."""
 
 from __future__ import annotations
 
