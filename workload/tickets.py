@@ -19,7 +19,7 @@ from workload.profile import Profile
 # sessions, or before its first.
 Place = Literal["ready", "idle", "unstarted"]
 
-# TTFT and answer of a turn on an engine that keeps up (WORKLOAD.md 5: cycle 63 s, of it 8 s).
+# TTFT and answer of a turn on an engine that keeps up (docs/workload.md 7.1: cycle 63 s, of it 8 s).
 _SERVICE_S = 8.0
 
 Waiter = TypeVar("Waiter")
