@@ -19,7 +19,7 @@ CITATION = re.compile(
 )
 HEADING = re.compile(r"^#{2,4} (\d+(?:\.\d+)*)\.? ", re.MULTILINE)
 # Files that a user's own command writes or reads, not pages of ours.
-EXAMPLES = {"demo.md"}
+EXAMPLES = {"demo.md", "ladder.md", "binary.md"}
 
 
 def sources() -> list[Path]:
