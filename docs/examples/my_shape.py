@@ -1,6 +1,6 @@
 """A working day of input TPM in ten minutes: morning, lunch, afternoon, evening.
 
-    locust -f my_shape.py --headless --host http://127.0.0.1:8000 --max-developers 100
+locust -f my_shape.py --headless --host http://127.0.0.1:8000 --max-developers 100
 """
 
 from typing import Any
@@ -26,4 +26,4 @@ class WorkingDay(RateShape):
                 return True
             elapsed_s -= length_s
         self.levels.rest()  # offers nothing more
-        return bool(self.levels.in_flight()) and elapsed_s < run.options.drain_s
+        return self.levels.in_flight() != 0 and elapsed_s < run.options.drain_s
