@@ -10,17 +10,18 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+
+from tests.support.runs import ladder_run
+from tests.support.stored_runs import stored
 from tokenswarm.engine.physics.presets import PRESETS
 from tokenswarm.measure.record import FAILURE_KINDS, TurnRecord
 from tokenswarm.measure.slo import TIMINGS, TOTALS, Slo
 from tokenswarm.measure.tally import Summary
 from tokenswarm.report.text.levels import COLUMNS
-
-from tests.support.runs import ladder_run
-from tests.support.stored_runs import stored
 from workload.fidelity import QUANTITIES
 from workload.overrides import derived
 from workload.profiles import PROFILES
@@ -66,21 +67,21 @@ print(json.dumps([
 """
 
 
-def blocks(language: str) -> list[str]:
-    """Fenced blocks of README, CONTRIBUTING, SECURITY and docs/."""
+def blocks(language: str, texts: Iterable[str] = TEXTS.values()) -> list[str]:
+    """Fenced blocks, of all pages unless said."""
     form = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
-    return [block for text in TEXTS.values() for block in form.findall(text)]
+    return [block for text in texts for block in form.findall(text)]
 
 
-def commands() -> list[list[str]]:
-    """The words of each command of the bash blocks, without `export` lines and beyond pipes."""
-    lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
+def commands(texts: Iterable[str] = TEXTS.values()) -> list[list[str]]:
+    """The words of each command of the bash blocks, up to a pipe, without `export` lines."""
+    lines = "".join(blocks("bash", texts)).replace("\\\n", " ").splitlines()
     found = [shlex.split(line.split(" | ")[0], comments=True) for line in lines]
     return [words for words in found if words and words[0] != "export"]
 
 
-def commands_of(*head: str) -> list[list[str]]:
-    return [words for words in commands() if tuple(words[: len(head)]) == head]
+def commands_of(*head: str, texts: Iterable[str] = TEXTS.values()) -> list[list[str]]:
+    return [words for words in commands(texts) if tuple(words[: len(head)]) == head]
 
 
 def tokenswarm(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -165,9 +166,10 @@ def test_the_profile_command_runs_as_shown():
 def test_the_report_commands_run_as_shown(tmp_path):
     for name in ("demo", "trtllm", "sglang"):
         stored(tmp_path / "runs" / name, ladder_run())
-    found = [w for c in ("report", "compare", "cost") for w in commands_of("tokenswarm", c)]
-    # A gate's runs are of another team; prices alone print nothing that is simulated.
-    found = [w for w in found if any(Path(a).name in ("demo", "trtllm") for a in w[2:4])]
+    shown_here = (README, READING)
+    found = commands_of("tokenswarm", "report", texts=shown_here)
+    found += commands_of("tokenswarm", "compare", texts=shown_here)
+    found += commands_of("tokenswarm", "cost", texts=shown_here)
     assert len(found) >= 6
     for words in found:
         shown = tokenswarm(*words[1:], cwd=tmp_path)
