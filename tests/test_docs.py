@@ -10,13 +10,13 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.support.runs import ladder_run
 from tests.support.stored_runs import stored
-from tokenswarm.commands.engine import OFFLINE
 from tokenswarm.engine.physics.presets import PRESETS
 from tokenswarm.measure.record import FAILURE_KINDS, TurnRecord
 from tokenswarm.measure.slo import TIMINGS, TOTALS, Slo
@@ -28,9 +28,19 @@ from workload.profiles import PROFILES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = {path: path.read_text() for path in (ROOT / "docs").rglob("*.md")}
-METRICS = PAGES[ROOT / "docs" / "metrics.md"]
-TOOLS = ("locust", "python", "make")
+DOCS = ROOT / "docs"
+PAGES = {path: path.read_text() for path in DOCS.rglob("*.md")}
+TEXTS = {ROOT / "README.md": README, ROOT / "CONTRIBUTING.md": "", ROOT / "SECURITY.md": ""}
+TEXTS = {path: path.read_text() for path in TEXTS} | PAGES
+METRICS, OPTIONS, READING = (PAGES[DOCS / f"{n}.md"] for n in ("metrics", "options", "reading"))
+# Whose words are checked below, and what else the pages tell a user to type.
+TOOLS = ("locust", "make", "python", "tokenswarm")
+OTHERS = ("docker", "kubectl")
+SUBCOMMANDS = (
+    *("demo", "live", "run", "turns", "report", "compare", "cost", "profile", "engine", "simulate"),
+)
+LOCUSTFILES = {"agents": "coding_agents", "ladder": "tpm_ladder", "capacity": "capacity"}
+README_LINES = 170
 # Real parsers in a bare process: importing Locust patches the standard library.
 READ_COMMANDS = """
 import json, sys
@@ -57,19 +67,25 @@ print(json.dumps([
 """
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, texts: Iterable[str] = TEXTS.values()) -> list[str]:
+    """Fenced blocks, of all pages unless said."""
+    form = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return [block for text in texts for block in form.findall(text)]
 
 
-def commands() -> list[list[str]]:
-    """The words of each command of the README's bash blocks, without `export` lines."""
-    lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    found = [shlex.split(line, comments=True) for line in lines]
+def commands(texts: Iterable[str] = TEXTS.values()) -> list[list[str]]:
+    """The words of each command of the bash blocks, up to a pipe, without `export` lines."""
+    lines = "".join(blocks("bash", texts)).replace("\\\n", " ").splitlines()
+    found = [shlex.split(line.split(" | ")[0], comments=True) for line in lines]
     return [words for words in found if words and words[0] != "export"]
 
 
-def commands_of(*head: str) -> list[list[str]]:
-    return [words for words in commands() if tuple(words[: len(head)]) == head]
+def commands_of(*head: str, texts: Iterable[str] = TEXTS.values()) -> list[list[str]]:
+    return [words for words in commands(texts) if tuple(words[: len(head)]) == head]
+
+
+def tokenswarm(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return run("-m", "tokenswarm", *words, cwd=cwd)
 
 
 def run(
@@ -86,45 +102,63 @@ def run(
 
 
 def test_every_command_is_of_a_tool_that_is_checked_here():
-    assert len(commands()) >= 15
-    assert {words[0] for words in commands()} == set(TOOLS)
-    assert {tuple(w[:3]) for w in commands() if w[0] == "python"} == {
-        ("python", "-m", "workload"),
-        ("python", "-m", "tokenswarm", "report"),
-        ("python", "-m", "tokenswarm", "engine"),
-    }
+    assert len(commands()) >= 30
+    assert {words[0] for words in commands()} <= {*TOOLS, *OTHERS}
+    assert {words[0] for words in commands()} >= {"locust", "make", "tokenswarm"}
+    assert {words[1] for words in commands_of("tokenswarm")} <= set(SUBCOMMANDS)
+    assert {tuple(w[1:3]) for w in commands_of("python")} <= {("-m", "pip"), ("-m", "pytest")}
+
+
+def test_commands_in_running_text_exist_too():
+    """`tokenswarm WORD` in prose names a sub-command, and `python -m WORD` none of the old ones."""
+    for path, text in TEXTS.items():
+        named = set(re.findall(r"`tokenswarm ([a-z][\w-]*)", text))
+        assert named <= set(SUBCOMMANDS), path.name
+        old = re.findall(r"python -m (?:report|engine|workload|locustfiles)\b", text)
+        assert old == [], path.name
+
+
+def test_the_list_of_commands_is_the_one_that_help_prints():
+    shown = tokenswarm("--help")
+    assert shown.returncode == 0, shown.stderr
+    assert re.findall(r"^  ([a-z]+)  +\S", shown.stdout, re.MULTILINE) == list(SUBCOMMANDS)
 
 
 def test_make_targets_exist():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {words[1] for words in commands_of("make")}
-    named |= set(re.findall(r"`make ([a-z]+)`", README))
+    for text in TEXTS.values():
+        named |= set(re.findall(r"`make ([a-z]+)`", text))
     assert named and named <= targets
 
 
 def test_locust_commands_are_accepted_by_the_real_parser_and_options(tmp_path):
     (tmp_path / "locustfiles").symlink_to(ROOT / "locustfiles")
+    (tmp_path / "our-team.toml").write_text('base = "seed"')
     found = commands_of("locust")
+    for words in commands_of("tokenswarm", "run"):
+        found.append(["locust", "-f", f"locustfiles/{LOCUSTFILES[words[2]]}.py", *words[3:]])
+    for words in found:
+        assert (ROOT / words[words.index("-f") + 1]).is_file()
     read = run("-c", READ_COMMANDS, cwd=tmp_path, stdin=json.dumps(found))
     assert len(found) >= 9
     assert read.returncode == 0, read.stderr
-    for words in found:
-        assert (ROOT / words[words.index("-f") + 1]).is_file()
 
 
-@pytest.mark.parametrize("module", ["workload", "report", "engine"])
-def test_options_of_python_commands_exist(module):
-    for words in commands_of("python", "-m", module):
-        subcommand = [word for word in words[3:4] if word in (*OFFLINE, "compare", "cost")]
-        shown = run("-m", module, *subcommand, "--help")
+@pytest.mark.parametrize("command", [c for c in SUBCOMMANDS if c not in ("run", "turns")])
+def test_options_of_tokenswarm_commands_exist(command):
+    """`run` is read by Locust's parser above, `turns` hands words to it."""
+    for words in commands_of("tokenswarm", command):
+        head = [command, *(words[2:3] if command == "simulate" else ())]
+        shown = tokenswarm(*head, "--help")
         assert shown.returncode == 0, shown.stderr
         known = set(re.findall(r"--[a-z][a-z-]+", shown.stdout))
         assert {word for word in words if word[:2] == "--"} <= known
 
 
-def test_the_workload_command_runs_as_shown():
+def test_the_profile_command_runs_as_shown():
     assert "tokenswarm profile --profile seed --sessions 200" in README
-    shown = run("-m", "workload", "--profile", "seed", "--sessions", "200")
+    shown = tokenswarm("profile", "--profile", "seed", "--sessions", "200")
     assert shown.returncode == 0, shown.stderr
     assert "ideal hit" in shown.stdout
 
@@ -132,9 +166,14 @@ def test_the_workload_command_runs_as_shown():
 def test_the_report_commands_run_as_shown(tmp_path):
     for name in ("demo", "trtllm", "sglang"):
         stored(tmp_path / "runs" / name, ladder_run())
-    for words in commands_of("python", "-m", "tokenswarm", "report"):
-        shown = run(*words[1:], cwd=tmp_path)
-        judged = "--slo" in words and words[3] != "cost"
+    shown_here = (README, READING)
+    found = commands_of("tokenswarm", "report", texts=shown_here)
+    found += commands_of("tokenswarm", "compare", texts=shown_here)
+    found += commands_of("tokenswarm", "cost", texts=shown_here)
+    assert len(found) >= 6
+    for words in found:
+        shown = tokenswarm(*words[1:], cwd=tmp_path)
+        judged = "--slo" in words and words[1] != "cost"
         assert shown.returncode in ((0, 1, 3) if judged else (0,)), shown.stderr
         assert "SIMULATED" in shown.stdout
         for at, word in enumerate(words):
@@ -152,12 +191,12 @@ def test_the_profile_file_is_accepted():
     assert (profile.name, profile.max_prompt_tokens) == ("our-team", 128_000)
 
 
-def test_every_option_stands_in_the_readme_with_its_variable_and_default():
+def test_every_option_stands_in_its_page_with_its_variable_and_default():
     listed = run("-c", LIST_OPTIONS)
     assert listed.returncode == 0, listed.stderr
     options = json.loads(listed.stdout)
     assert len(options) >= 20
-    rows = {row[2]: row[0] for row in re.findall(r"(^\| `((--[a-z-]+)[^`]*)`.*$)", README, re.M)}
+    rows = {row[2]: row[0] for row in re.findall(r"(^\| `((--[a-z-]+)[^`]*)`.*$)", OPTIONS, re.M)}
     rows = {option: [cell.strip() for cell in row.split("|")] for option, row in rows.items()}
     for option, variable, default in (*options, ("--profile", "TOKENSWARM_PROFILE", "seed")):
         assert option in rows, f"{option} is not in the table of options"
@@ -169,22 +208,22 @@ def test_every_option_stands_in_the_readme_with_its_variable_and_default():
 def test_environment_variables_that_are_named_exist():
     code = "".join(
         path.read_text()
-        for folder in ("locustfiles", "workload", "engine")
-        for path in (ROOT / folder).glob("*.py")
+        for folder in ("tokenswarm", "locustfiles", "workload", "exporters")
+        for path in (ROOT / folder).rglob("*.py")
     )
-    for variable in re.findall(r"TOKENSWARM_[A-Z_]+", README):
+    # A name with an underscore at its end is a pattern, as `TOKENSWARM_API_KEY_A` is an example.
+    named = {v for text in TEXTS.values() for v in re.findall(r"TOKENSWARM_[A-Z_]*[A-Z]\b", text)}
+    for variable in sorted(named - {"TOKENSWARM_API_KEY_A"}):
         option = f'"--{variable.removeprefix("TOKENSWARM_").lower().replace("_", "-")}"'
         assert variable in code or option in code, variable
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda p: p.name)
 def test_every_path_that_a_page_names_exists(page):
     text = page.read_text()
     links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
     missing = [link for link in links if not (page.parent / link).exists()]
-    folders = (
-        "workload|client|measure|exporters|locustfiles|report|engine|deploy|tests|scripts|docs"
-    )
+    folders = "tokenswarm|workload|exporters|locustfiles|deploy|tests|scripts|docs"
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", text)
     missing += [path for path in named if not (ROOT / path).exists()]
     assert not missing
@@ -204,11 +243,11 @@ def test_every_objective_and_failure_kind_is_explained():
     for name in (*TIMINGS, *TOTALS):
         assert re.search(rf"`{name}\W", METRICS), name
     for kind in FAILURE_KINDS:
-        assert f"`{kind}`" in METRICS and f"`{kind}`" in README, kind
+        assert all(f"`{kind}`" in page for page in (METRICS, OPTIONS, README)), kind
 
 
 def test_every_column_of_the_table_is_explained():
-    table = README[README.index("## Reading the result") :]
+    table = READING[READING.index("## Columns") :]
     for column in COLUMNS:
         words = column.replace("{asked}", "devs").split()
         assert all(word in table for word in words), column
@@ -223,7 +262,7 @@ def test_profiles_presets_and_fidelity_rows_are_described():
 
 def test_series_of_the_engine_are_listed():
     """Names as in the code; the exposition adds `_total` to counters."""
-    tree = ast.parse((ROOT / "engine" / "metrics.py").read_text())
+    tree = ast.parse((ROOT / "tokenswarm/engine/server/metrics.py").read_text())
     texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
     names = {t for t in texts if isinstance(t, str) and re.fullmatch(r"(vllm|sim):[a-z_]+", t)}
     assert len(names) >= 14
@@ -231,7 +270,23 @@ def test_series_of_the_engine_are_listed():
 
 
 def test_the_demo_is_shown_and_called_simulated():
-    shown = re.search(r"<!-- demo-table -->(.*?)<!-- /demo-table -->", README, re.DOTALL)
-    assert shown and "SIMULATED by sim:" in shown[1] and "target" in shown[1]
+    for text in (README, READING):
+        shown = re.search(r"<!-- demo-table -->(.*?)<!-- /demo-table -->", text, re.DOTALL)
+        assert shown and "SIMULATED by sim:" in shown[1] and "target" in shown[1]
     (alt,) = re.findall(r"!\[([^\]]*)\]\(docs/images/demo.png\)", README)
     assert "simulated" in alt.lower()
+
+
+def test_the_readme_is_a_page_and_leads_to_every_page():
+    assert len(README.splitlines()) <= README_LINES
+    missing = [path.name for path in DOCS.glob("*.md") if f"](docs/{path.name})" not in README]
+    assert missing == []
+
+
+def test_examples_in_the_pages_are_those_of_the_examples_folder():
+    """Names that the page of one's own locustfile shows are used in the files to copy."""
+    page = PAGES[DOCS / "your-own-locustfile.md"]
+    files = "".join(path.read_text() for path in (DOCS / "examples").glob("my_*.py"))
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        for line in filter(str.strip, block.splitlines()):
+            assert line in files or line == "from tokenswarm import CodingDeveloper, RateShape"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 STANDARD_ERRORS = 3.0
 MAX_TOLERANCE = 0.25  # guess: a wider band would pass anything
-MIN_TAIL_TURNS = 6.6  # 660 turns for a p99 (DESIGN.md section 2)
+MIN_TAIL_TURNS = 6.6  # 660 turns for a p99 (docs/design.md 2.3)
 LIMIT = "limit"  # source of the shortest and the longest prompt
 # The shares at which a law's quantiles are kept for drawing it.
 LAW_SHARES = tuple((k + 0.5) / 100 for k in range(100))

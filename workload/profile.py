@@ -44,7 +44,7 @@ class Compaction:
     """
 
     at_tokens: int = 155_000  # WEKA: p25/50/75 of the level before = 145k/152k/161k
-    # WORKLOAD.md section 4: "-+6%". Read as a standard deviation it gives the published p99 of
+    # docs/workload.md 3.3: "± 6%". Read as a standard deviation it gives the published p99 of
     # 159k for profile wild; read as a uniform range, 155.7k.
     spread: float = 0.06
     to_tokens: Lognormal = Lognormal(35_000, 0.45, at_least=15_000, at_most=100_000)  # WEKA p50
@@ -68,7 +68,7 @@ class Subagents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A session process. Lengths in tokens, pauses in seconds; WORKLOAD.md section 4.
+    """A session process. Lengths in tokens, pauses in seconds; docs/workload.md 2.
 
     A session starts with a prompt of `start_tokens`, of which `shared_prefix_tokens` are the same
     in all sessions. Each next prompt = prompt + reply + `growth_tokens`. After each turn

@@ -1,7 +1,7 @@
 """The built-in profiles, each number with its source, and how further ones are loaded.
 
 "study" is the published study of coding agents that the benchmark reproduces; WEKA, TraceLab,
-AgentX and AIPerf are described in the project's notes on workload (WORKLOAD.md, ENGINE.md).
+AgentX and AIPerf are described in docs/workload.md 1.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def scaled(
 
 
 # Output lengths: weights and first sigma from an EM fit to 44k real Claude Code requests (WEKA);
-# both medians and the second sigma solved for mean 450, p50 293, p99 2,230 (WORKLOAD.md section 3).
+# both medians and the second sigma solved for mean 450, p50 293, p99 2,230 (docs/workload.md 3.5).
 OUTPUT_TOKENS = Mixture((0.48, 0.52), (Lognormal(207.6, 0.40), Lognormal(510.4, 0.712)))
-MAX_OUTPUT_TOKENS = 8_192  # WORKLOAD.md section 3: leaves 449.8 / 293 / 2,227
+MAX_OUTPUT_TOKENS = 8_192  # docs/workload.md 3.5: leaves 449.8 / 293 / 2,227
 OUTPUT_TARGETS = (
     Target("output mean", 450, "published: study"),
     Target("output p50", 293, "published: study"),
@@ -81,7 +81,7 @@ def _targets(source: str, **values: float) -> tuple[Target, ...]:
 
 
 SEED = Profile(
-    name="seed",  # all: ENGINE.md section 3, unless said
+    name="seed",  # all: docs/workload.md 3.1, unless said
     min_prompt_tokens=45_000,  # study: prompts of 45k to 200k
     max_prompt_tokens=200_000,
     shared_prefix_tokens=20_000,
@@ -99,7 +99,7 @@ SEED = Profile(
     targets=OUTPUT_TARGETS
     + _targets("published: study", prompt_mean=88_000)
     + _targets(
-        "design: ENGINE.md 3",
+        "design: docs/workload.md 3.1",
         prompt_p10=50_500,
         prompt_p50=76_500,
         prompt_p90=146_000,
@@ -111,7 +111,7 @@ SEED = Profile(
 )
 
 AGENTIC = Profile(
-    name="agentic",  # all: WORKLOAD.md section 4, after WEKA and TraceLab
+    name="agentic",  # all: docs/workload.md 3.2, after WEKA and TraceLab
     min_prompt_tokens=45_000,
     max_prompt_tokens=200_000,
     shared_prefix_tokens=20_000,  # WEKA 15k median, AIPerf 32k
@@ -127,7 +127,7 @@ AGENTIC = Profile(
     targets=OUTPUT_TARGETS
     + _targets("published: study", prompt_mean=88_000)
     + _targets(
-        "design: WORKLOAD.md 4",
+        "design: docs/workload.md 3.2",
         prompt_p10=56_600,
         prompt_p50=81_100,
         prompt_p90=130_000,
@@ -139,7 +139,7 @@ AGENTIC = Profile(
 
 WILD = replace(
     AGENTIC,
-    name="wild",  # WORKLOAD.md section 4: as the real traces, with compaction
+    name="wild",  # docs/workload.md 3.3: as the real traces, with compaction
     min_prompt_tokens=15_000,
     shared_prefix_tokens=15_000,  # WEKA: tool schemas 12.3k + system prompt 2.8k
     start_tokens=Lognormal(21_200, 0.13, at_least=15_000, at_most=40_000),
@@ -148,7 +148,7 @@ WILD = replace(
     compaction=Compaction(),
     targets=OUTPUT_TARGETS
     + _targets(
-        "design: WORKLOAD.md 4",
+        "design: docs/workload.md 3.3",
         prompt_mean=80_000,
         prompt_p10=31_000,
         prompt_p50=77_000,

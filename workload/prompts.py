@@ -25,7 +25,7 @@ _TOOL_RESULTS = {"read": 0.35, "shell": 0.1, "source": 0.1, "test": 0.2, "grep":
 _ATTACHMENTS = ("source", "test", "diff", "shell")  # what people paste into a request
 _REPLY_TEXTS = ("source", "prose")
 # Of the shared prefix, as in Claude Code: 12.3k of schemas beside 2.8k of prompt and the
-# repository's rules (WORKLOAD.md 2a), within the profile's 20k.
+# repository's rules (docs/workload.md 1.1), within the profile's 20k.
 _TOOLS_SHARE = 0.6
 # A developer's first message of a session: a request and this share of the private context.
 _OPENING_SHARE = 0.2

@@ -19,7 +19,8 @@ from workload.profile import Profile
 # sessions, or before its first.
 Place = Literal["ready", "idle", "unstarted"]
 
-# TTFT and answer of a turn on an engine that keeps up (WORKLOAD.md 5: cycle 63 s, of it 8 s).
+# TTFT and answer of a turn on an engine that keeps up: 8 s of a cycle of 63 s
+# (docs/workload.md 7.1).
 _SERVICE_S = 8.0
 
 Waiter = TypeVar("Waiter")

@@ -1,6 +1,6 @@
 """Tool schemas as a coding agent declares them: its own tools, then a server of library functions.
 
-Real agents carry 8k-15k tokens of schemas (WORKLOAD.md: p1-p99 7.7-15.2k, median 12.3k).
+Real agents carry 8k-15k tokens of schemas (docs/workload.md 1.1: p1-p99 7.7-15.2k, median 12.3k).
 """
 
 from __future__ import annotations

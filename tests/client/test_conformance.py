@@ -1,7 +1,8 @@
 """The truth test: what the client measures against what the server stamped as it sent.
 
-The five cases of the conformance table every peer was run through (PEERS.md): role chunk first,
-output from FIRST_OUTPUT_S on, 100 tokens at 20 ms, then a finish chunk and, late, the usage.
+The five cases of the conformance table every peer was run through (docs/measuring.md 3.1): role
+chunk first, output from FIRST_OUTPUT_S on, 100 tokens at 20 ms, then a finish chunk and, late, the
+usage.
 Server and client share CLOCK_MONOTONIC, so a busy machine moves both sides alike.
 """
 

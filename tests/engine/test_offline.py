@@ -28,7 +28,7 @@ TRTLLM = PRESETS["trtllm-like"]
 WILD_TRAFFIC = replace(SEED, interrupt_share=0.5, subagents=Subagents(session_share=0.8))
 BUSY = replace(TRTLLM, policy=replace(TRTLLM.policy, queue_limit=2))
 
-# WORKLOAD.md 6: LRU pools at 2.5M TPM, hit share in percent, churn x1, x2 and x4.
+# docs/workload.md 3.6: LRU pools at 2.5M TPM, hit share in percent, churn x1, x2 and x4.
 LRU_HITS = {4e6: (96.8, 94.9, 91.2), 2e6: (95.6, 93.6, 89.7), 1e6: (92.1, 90.6, 87.1)}
 CHURN = (1, 2, 4)
 # Almost no service time: the table's LRU "has no feedback from slowness".
@@ -198,7 +198,7 @@ def test_ttft_rises_with_load_and_tps_falls():
 
 
 def test_without_a_host_tier_the_pool_of_four_gpus_is_past_its_cliff():
-    """ENGINE.md 6: 745k tokens thrash at 2 to 2.5M TPM, p50 above 100 s; here 716k."""
+    """docs/engine.md 6.1: 745k tokens thrash at 2 to 2.5M TPM, p50 above 100 s; here 716k."""
     alone = WhatIf(host_kv_tokens=0).apply(TRTLLM)
     with_tier, without = (over(p, level(2e6, 20), 3) for p in (TRTLLM, alone))
     assert median(f.ttft_p50_s for f in with_tier) < 1.2
@@ -207,7 +207,7 @@ def test_without_a_host_tier_the_pool_of_four_gpus_is_past_its_cliff():
 
 
 def test_without_a_prefix_cache_four_gpus_saturate_near_1m_tpm():
-    """ENGINE.md 6: saturated at about 0.95M TPM with the first coefficients; +-25 %."""
+    """docs/engine.md 6.1: saturated at about 0.95M TPM with the first coefficients; +-25 %."""
     off = WhatIf(prefix_cache=False).apply(PRESETS["together-like"])
     carried = median(f.achieved_tpm for f in over(off, level(2.5e6, 20), 3))
     assert 0.7e6 < carried < 1.2e6

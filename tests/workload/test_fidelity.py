@@ -30,7 +30,7 @@ def test_every_profile_meets_its_own_targets(profile):
 def test_a_row_says_where_its_target_comes_from():
     sources = {row.quantity: row.source for row in of_sample(SEED, simulate(SEED, 200, seed=1))}
     assert sources["prompt mean"] == "published: study"
-    assert sources["ideal hit"].startswith("design: ENGINE.md")
+    assert sources["ideal hit"].startswith("design: docs/workload.md")
     assert sources["tool gap p50"] == "closed form"
     assert sources["new tokens mean"] == "simulated"
     assert sources["prompt max"] == "limit"

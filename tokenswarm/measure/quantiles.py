@@ -22,7 +22,7 @@ import numpy.ma  # noqa: F401  (np.quantile would load it at its first call, 40 
 from numpy.typing import NDArray
 
 # A tail may be claimed when, with this confidence, at least this many samples lie beyond the true
-# quantile. The second-largest sample as an upper bound of p99 needs 662 (DESIGN.md: "about 660").
+# quantile. The second-largest sample as an upper bound of p99 needs 662 (docs/design.md 2.3).
 CONFIDENCE = 0.99
 EXCEEDANCES = 2
 # Ranks are whole, masses add up to them: what floating point may be off by.

@@ -211,7 +211,7 @@ class MasterLink:
     def stop_workers(self, limit_s: float) -> None:
         """Asks every worker to stop its users, and waits until all have reported their last turns,
         at most `limit_s` wall seconds. (Locust's own headless master quits at once, with the
-        slowest turns still under way: LOCUST.md 2.5.)"""
+        slowest turns still under way: docs/measuring.md 2.5.)"""
         self._notice_the_lost()
         self._stopping = True
         for client_id in self._workers():

@@ -129,7 +129,7 @@ def new_client(options: Options, tls: ssl.SSLContext | None) -> ChatClient:
 
 
 def new_tls(options: Options) -> ssl.SSLContext | None:
-    """One context for the process: making one costs 25-54 ms of blocked hub (LOCUST.md 1.1)."""
+    """One for the process: making one blocks the hub for 25-54 ms (docs/measuring.md 1.1)."""
     return tls_context(options.verify_tls, options.ca_file) if options.endpoint.secure else None
 
 

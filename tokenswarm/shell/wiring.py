@@ -313,7 +313,7 @@ def _start_worker(environment: Environment, runner: WorkerRunner) -> None:
 
 def _freeze() -> None:
     """What exists now is there to stay: a full collection would stop the hub for 50 ms and more
-    (LOCUST.md 1.3)."""
+    (docs/measuring.md 1.3)."""
     gc.collect()
     gc.freeze()
 

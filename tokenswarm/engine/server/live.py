@@ -10,7 +10,7 @@ from tokenswarm.engine.core.sequence import Sequence
 from tokenswarm.engine.server.clock import Lateness, VirtualClock
 
 # Above speed 1 a stream is written at most this often (wall): a chunk per engine step would be
-# 50 times as many bytes and wake-ups as a real endpoint sends at x20. ENGINE.md 7, rule 3.
+# 50 times as many bytes and wake-ups as a real endpoint sends at x20. docs/engine.md 7, rule 3.
 COALESCE_S = 0.010
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-TOOL_TURN_SHARE = 0.7  # WORKLOAD.md 2a: 85 % of agent turns end in tool use; lower here, guess
+TOOL_TURN_SHARE = 0.7  # docs/workload.md 1.1: 85.5% of requests end in tool use; less here, guess
 BARE_CALL_SHARE = 0.5  # of tool turns, those without text before the call; guess
 _TEXT_SHARE = 0.3  # of a tool turn's tokens, the text before the call; guess
 _MIN_CALL_TOKENS = 3  # name and opening, one piece of argument, closing

@@ -10,7 +10,7 @@ from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.record import Level
 from tokenswarm.measure.tally import Summary, Tally
 
-WARM_UP_SHARE = 0.3  # of a level's length; ENGINE.md, "Real time, HTTP, time compression", rule 5
+WARM_UP_SHARE = 0.3  # of a level's length; docs/engine.md 7, rule 5
 
 
 @dataclass(frozen=True, slots=True)
