@@ -5,7 +5,6 @@ from __future__ import annotations
 from tokenswarm.measure.ledger import read_header
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.files.junit import write_junit
-from tokenswarm.report.files.page import write_page
 from tokenswarm.report.gate import BAD_INPUT, gate
 from tokenswarm.shell import run as runs
 from tokenswarm.shell.options import GateOptions, OptionError, Options
@@ -66,6 +65,8 @@ def exit_code(run: Run, found: Result) -> int | None:
 def _judged(run: Run, found: Result, options: GateOptions) -> int:
     judged = gate(found, run.folder, options.baseline, options.limits)
     if text := judged.text():
+        from tokenswarm.report.files.page import write_page  # loads matplotlib
+
         print(f"\n{text}")
         write_page(run.folder / PAGE, found, text)
     if options.junit is not None:

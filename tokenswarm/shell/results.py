@@ -10,7 +10,6 @@ import gevent
 from tokenswarm.measure.ending import Ending
 from tokenswarm.measure.ledger import read_run
 from tokenswarm.report.analysis.result import Result, result
-from tokenswarm.report.files.page import write_page
 from tokenswarm.report.files.summary import write_summary
 from tokenswarm.report.text import terminal
 from tokenswarm.shell.link import MasterLink
@@ -44,6 +43,9 @@ def show(run: Run) -> Result | None:
     found = result(ledger, run.options.gate.slos)
     print(f"\n{terminal.text(found)}")
     write_summary(run.folder / "summary.json", found)
+    # matplotlib: half a second to import, and a worker never needs it.
+    from tokenswarm.report.files.page import write_page
+
     page = run.folder / PAGE
     # In a thread: drawing takes seconds, and a master answers its workers and browsers meanwhile.
     gevent.get_hub().threadpool.apply(write_page, (page, found))
