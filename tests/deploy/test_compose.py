@@ -180,7 +180,8 @@ def test_prometheus_scrapes_services_on_the_ports_that_they_listen_on(services):
     master = parsed_locust(services["master"]["command"])
     assert (host, port) == ("master", master.metrics_port)
     (engine,) = yaml.safe_load((folder / "engines.yml").read_text())
-    assert engine["targets"] == ["engine:" + services["engine"]["command"][6]]
+    command = services["engine"]["command"]
+    assert engine["targets"] == ["engine:" + command[command.index("--port") + 1]]
     (gateway,) = (job for job in jobs if job["job_name"] == "pushgateway")
     assert gateway["static_configs"] == [{"targets": ["pushgateway:9091"]}]
     assert gateway["honor_labels"] is True
