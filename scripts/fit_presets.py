@@ -26,10 +26,11 @@ import numpy as np
 from tabulate import tabulate
 
 from tokenswarm.engine.core.step_time import Coefficients
-from tokenswarm.engine.offline.run import WARM_UP_SHARE, Load
+from tokenswarm.engine.offline.run import Load
 from tokenswarm.engine.offline.study import PUBLISHED, TPM, TPS_REFERENCE
 from tokenswarm.engine.offline.sweep import Case, Point, sweep
 from tokenswarm.engine.physics.presets import PRESETS, Preset
+from tokenswarm.measure.window import WARM_UP_SHARE
 from workload.profiles import SEED
 
 HOLD_S = 2_400.0

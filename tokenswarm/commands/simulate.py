@@ -11,13 +11,14 @@ from typing import Any, get_args
 import orjson
 
 from tokenswarm.engine.offline import tables
-from tokenswarm.engine.offline.run import WARM_UP_SHARE, Load
+from tokenswarm.engine.offline.run import Load
 from tokenswarm.engine.offline.study import PUBLISHED, TPM
 from tokenswarm.engine.offline.sweep import Case, Point, sweep
 from tokenswarm.engine.offline.traffic import History
 from tokenswarm.engine.offline.what_if_text import changed, described
 from tokenswarm.engine.physics.presets import DEFAULT_PRESET, PRESETS
 from tokenswarm.measure.amounts import OptionError, parse_duration, parse_tpm
+from tokenswarm.measure.window import WARM_UP_SHARE
 from workload.profiles import PROFILES, load_profile
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")

@@ -15,12 +15,11 @@ from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.quantiles import claimable, quantile, samples_needed
 from tokenswarm.measure.record import UNSENT, TurnRecord
 from tokenswarm.measure.tally import Summary
+from tokenswarm.measure.window import KEPT_UP_SHARE
 from workload.figures import MAX_TOLERANCE, Row
 
 VALID, SUSPECT, INVALID = "VALID", "SUSPECT", "INVALID"
 GRADES = (VALID, SUSPECT, INVALID)  # from good to bad
-# Achieved over offered TPM; the difference of a few turns at a window's edges is within it (guess).
-KEPT_UP_SHARE = 0.95
 # A server may count a hit in whole blocks, the largest known being 256 tokens, and its own count of
 # the shared prefix differs a little from the planned one (guess).
 HIT_SLACK_TOKENS = 256

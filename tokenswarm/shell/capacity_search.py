@@ -7,7 +7,7 @@ from locust.runners import MasterRunner
 from tokenswarm.measure.record import UNSENT, Level, TurnRecord
 from tokenswarm.measure.search import Search, hold_s, turns_needed
 from tokenswarm.measure.tally import Tally
-from tokenswarm.report.analysis.steps import WARM_UP_SHARE
+from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.report.notation import tpm_text
 from tokenswarm.report.text.objectives import cell_text
 from tokenswarm.shell.rate_shape import RateShape

@@ -16,9 +16,10 @@ from tokenswarm.measure import verdict
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.record import Level, TurnRecord
 from tokenswarm.measure.verdict import Evidence
+from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.report.analysis import sent
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.analysis.steps import WARM_UP_SHARE, Step, steps, whole_run
+from tokenswarm.report.analysis.steps import Step, steps, whole_run
 from tokenswarm.report.notation import target_text
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text.levels import headings, row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenswarm.report.analysis.steps import WARM_UP_SHARE
+from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.shell.rate_shape import RateShape
 from tokenswarm.shell.run import Run
 

@@ -20,10 +20,10 @@ from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
 from tokenswarm.engine.offline.traffic import NEVER, History, OpenTraffic, SimulatedTurn, Traffic
 from tokenswarm.engine.physics.presets import Preset
 from tokenswarm.measure.quantiles import censored_quantiles, quantile
+from tokenswarm.measure.window import WARM_UP_SHARE
 from workload.profile import Profile
 from workload.tickets import mean_prompt_tokens
 
-WARM_UP_SHARE = 0.3  # of a level's length, left out; as report.analysis.steps does
 CONTEXT_TOKENS = 262_144  # the server's default
 SECONDS_PER_MINUTE = 60.0
 

@@ -15,9 +15,8 @@ from tokenswarm.engine.offline import run as offline_run
 from tokenswarm.engine.offline.estimate import Estimate, over_seeds
 from tokenswarm.engine.offline.run import Figures, Load
 from tokenswarm.engine.physics.presets import Preset
+from tokenswarm.measure.window import KEPT_UP_SHARE
 from workload.profile import Profile
-
-KEPT_UP_SHARE = 0.95  # of the offered rate; as the workload table of a run's report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

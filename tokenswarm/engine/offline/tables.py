@@ -8,9 +8,9 @@ from math import isinf
 from tabulate import tabulate
 
 from tokenswarm.engine.offline.estimate import Estimate
-from tokenswarm.engine.offline.run import WARM_UP_SHARE
 from tokenswarm.engine.offline.study import PUBLISHED, TPM, TPS_REFERENCE
-from tokenswarm.engine.offline.sweep import KEPT_UP_SHARE, Point
+from tokenswarm.engine.offline.sweep import Point
+from tokenswarm.measure.window import KEPT_UP_SHARE, WARM_UP_SHARE
 
 # Below a curve: what its levels leave out of a real ladder.
 EVERY_LEVEL_IS_COLD = (
@@ -42,7 +42,7 @@ def footing(points: Sequence[Point]) -> str:
     return (
         "Medians over seeds; [ ]: interval of the median, 95 % over seeds. TTFT: s, p50 of each "
         "run.\nTPS: tokens per second and user, p50. kept up: seeds in which at least "
-        f"{KEPT_UP_SHARE:.0%} of what was offered was answered.\n"
+        f"{KEPT_UP_SHARE:.0%} of what was offered was achieved.\n"
         f"{CUT_OFF}: the run ended before so many turns had a first token.\n"
         f"New tokens per turn, the most influential number: mean {tokens}."
     )

@@ -9,8 +9,7 @@ from tokenswarm.measure.columns import Columns
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.record import Level
 from tokenswarm.measure.tally import Summary, Tally
-
-WARM_UP_SHARE = 0.3  # of a level's length; docs/engine.md 7, rule 5
+from tokenswarm.measure.window import WARM_UP_SHARE
 
 
 @dataclass(frozen=True, slots=True)

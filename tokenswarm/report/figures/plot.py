@@ -9,8 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.analysis.steps import WARM_UP_SHARE
 from tokenswarm.report.figures.canvas import FAINT, look, watermark
 from tokenswarm.report.figures.curves import achieved, hits, speed, throughput, ttft
 from tokenswarm.report.notation import target_text

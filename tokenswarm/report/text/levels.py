@@ -10,7 +10,8 @@ from tabulate import tabulate
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.quantiles import samples_needed
 from tokenswarm.measure.tally import Summary
-from tokenswarm.report.analysis.steps import WARM_UP_SHARE, Step
+from tokenswarm.measure.window import WARM_UP_SHARE
+from tokenswarm.report.analysis.steps import Step
 from tokenswarm.report.notation import (
     TOO_FEW,
     UNKNOWN,
