@@ -71,6 +71,7 @@ class Developer:
                 (work.opening, *conversation.segments, closing),
                 size,
                 cancel_after_chunks=turn.cancel_after_chunks,
+                max_tokens=turn.output_tokens,
             )
         except gevent.GreenletExit:
             if (partial := self.client.partial) is not None:
@@ -231,6 +232,9 @@ def _record(
         stamps=seen.stamps,
         stamp_lag_s=seen.stamp_lag_s * speed,
         coalesced_reads=seen.coalesced_reads,
+        coalesced_chunks=seen.coalesced_chunks,
+        first_stamp_chunks=seen.first_stamp_chunks,
+        first_stamp_tokens=seen.first_stamp_tokens,
         outcome=seen.outcome,
         status=seen.status,
         detail=seen.detail,

@@ -146,7 +146,7 @@ def _try_one_token(client: ChatClient, options: Options, model: str) -> Observat
     ]
     seen = client.send(body, sum(map(len, body)))
     # One token may well be an empty one, or the end: an empty answer is an answer.
-    if seen.outcome in ("ok", "empty"):
+    if seen.outcome in ("ok", "empty", "withheld"):
         return seen
     if seen.status in _KEY_REFUSED:
         raise EndpointError(_key_refused(options, seen.status))

@@ -222,9 +222,9 @@ def _coalesced_reads(evidence: Evidence) -> Check:
         "coalesced reads",
         evidence.whole.coalesced_share,
         Limits(suspect=0.05, invalid=0.25, unit="share", source="guess"),
-        "of output chunks were read together with the next: they share one stamp, the last one's",
+        "of output chunks carry the stamp of the one before: they were read in one go",
         "run the generator on a quieter machine; a proxy between may also bundle chunks",
-        unchecked="no turn had output",
+        unchecked="no turn had output, or the ledger is of an earlier version",
     )
 
 

@@ -171,7 +171,7 @@ def test_token_drift_is_reported_over_planned_less_one():
 def test_how_well_it_was_seen():
     tally = Tally(
         [
-            turn_record(stamp_lag_s=0.002, coalesced_reads=5),
+            turn_record(stamp_lag_s=0.002, coalesced_chunks=5),
             turn_record(stamps="clock", stamp_lag_s=0.0, first_chunk_tokens=None),
         ]
     )
