@@ -210,5 +210,5 @@ def test_merging_two_tallies_is_tallying_both(a, b):
 @given(st.lists(turn_records(), max_size=12))
 def test_every_turn_due_ends_in_exactly_one_way(records):
     summary = Tally(records).summary((0.0, 5e4))
-    ended = summary.ok + summary.cancelled + summary.unfinished + summary.failed
+    ended = summary.ok + summary.cancelled + summary.withheld + summary.unfinished + summary.failed
     assert summary.requests == ended
