@@ -21,7 +21,8 @@ class NamedEvent(bytes):
 class SseDecoder:
     """Splits a byte stream into events as https://html.spec.whatwg.org/#parsing-an-event-stream
     does: lines end at \\n, \\r\\n or \\r and nowhere else (U+2028 is text), a blank line ends an
-    event, of the fields `data` and `event` are kept. The events do not depend on where the bytes were split.
+    event, of the fields `data` and `event` are kept. The events do not depend on where the bytes
+    were split.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:

@@ -15,7 +15,7 @@ from client import chat
 from client.observation import Observation
 from locustfiles import _wiring
 from locustfiles._run import Run
-from measure.record import TurnRecord
+from measure.record import MAX_RETRY_AFTER_S, TurnRecord
 from workload.prompts import Conversation
 from workload.session import Session, Turn, sessions
 from workload.tickets import Due, Place
@@ -88,11 +88,13 @@ class Developer:
 
     def plan(self, work: Work, record: TurnRecord) -> bool:
         """Plans the session's next turn; False when the session is over. A server that said how
-        long to stay away is obeyed; a prompt that was too long for it ends the session."""
+        long to stay away is obeyed, within reason; a prompt that was too long for it ends the
+        session."""
         turn = None if record.outcome == "context_overflow" else work.session.next_turn()
         if turn is None:
             return False
-        pause_s = max(turn.gap_s, (record.retry_after_s or 0.0) * self.run.clock.speed)
+        asked_s = min(record.retry_after_s or 0.0, MAX_RETRY_AFTER_S)
+        pause_s = max(turn.gap_s, asked_s * self.run.clock.speed)
         work.turn, work.ready_at_s = turn, record.ended_at_s + pause_s
         return True
 

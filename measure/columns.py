@@ -40,6 +40,7 @@ AS_TOLD = (
     "output_chunks",
     "first_chunk_tokens",
     "reasoning_tokens",
+    "retry_after_s",
     "coalesced_chunks",
     "first_stamp_chunks",
     "first_stamp_tokens",
@@ -88,6 +89,7 @@ class Columns:
     output_chunks: Floats
     first_chunk_tokens: Floats
     reasoning_tokens: Floats
+    retry_after_s: Floats
     coalesced_chunks: Floats
     first_stamp_chunks: Floats
     first_stamp_tokens: Floats

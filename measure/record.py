@@ -32,6 +32,9 @@ FAILURE_KINDS = (
     "http_4xx",  # every other 4xx, and 3xx: no redirect is followed
     "http_5xx",
 )
+# A developer that is told to stay away for longer comes back after this many wall seconds: the
+# traffic of a run is not for a server to end (guess).
+MAX_RETRY_AFTER_S = 120.0
 # The kind of a ticket that no session took: due, never sent, its size the mean of the workload.
 UNSENT = "unsent"
 OUTCOMES = ("ok", "cancelled", "withheld", "unfinished", *FAILURE_KINDS)
@@ -142,8 +145,8 @@ class TurnRecord:
         chunk is taken for the one token that the prefill yields, and the k - 1 others with its
         stamp for the mean of the rest: 1 + (k - 1) (output_tokens - 1) / (output_chunks - 1).
         Reasoning tokens that were not streamed (nothing came before the first visible chunk)
-        are then no part of it either. None with fewer than two output chunks, without usage, or when all
-        chunks share one stamp.
+        are then no part of it either. None with fewer than two output chunks, without usage, or
+        when all chunks share one stamp.
         """
         window = _span(self.first_token_at_s, self.last_token_at_s)
         if not window or self.output_tokens is None or self.output_chunks < 2:

@@ -168,6 +168,18 @@ def test_token_drift_is_reported_over_planned_less_one():
     assert tally.summary(MINUTE).tokenizer_drift == pytest.approx(0.25)
 
 
+def test_answers_that_ask_to_stay_away_for_ever_are_counted():
+    waits = [None, 3.0, 86_400.0, 1e308]
+    tally = Tally(failed_record("http_429", retry_after_s=wait_s) for wait_s in waits)
+    assert tally.summary(MINUTE).capped_waits == 2
+
+
+def test_withheld_answers_are_carried_traffic_and_no_failures():
+    summary = Tally([turn_record(outcome="withheld"), failed_record("empty")]).summary(MINUTE)
+    assert (summary.withheld, summary.failed, summary.failure_share) == (1, 1, 0.5)
+    assert summary.achieved_tpm == 1000.0
+
+
 def test_how_well_it_was_seen():
     tally = Tally(
         [
