@@ -119,8 +119,8 @@ def _ends(whole: Summary) -> str:
     )
     return (
         f"Whole run, warm-up and drain included: {whole.requests:,} turns, {whole.ok:,} ok, "
-        f"{whole.cancelled:,} cancelled, {withheld}{failed}, {whole.unfinished:,} unfinished.{waits}"
-    )
+        f"{whole.cancelled:,} cancelled, {withheld}{failed}, {whole.unfinished:,} unfinished."
+    ) + waits
 
 
 def _censored(steps: Sequence[Step], whole: Summary) -> list[str]:

@@ -180,6 +180,17 @@ def test_13_an_answer_that_is_finished_and_never_ends_is_ok_as_of_its_last_event
     assert not reply.reusable
 
 
+def test_13_and_its_connection_is_dropped():
+    pieces = b"".join(chunk(event(payload)) for payload in (HI, STOP, said(U)))
+    with ScriptedServer({"s": [read(), send(STREAM_HEAD + pieces), wait_close()]}) as server:
+        client = chat_client(server.url("s"))
+        turns = [client.send([b"{}"], 2) for _ in range(2)]
+        client.close()
+    assert [turn.outcome for turn in turns] == ["ok", "ok"]
+    assert [turn.new_connection for turn in turns] == [True, True]
+    assert turns[0].ended_at == turns[0].last_token_at
+
+
 def test_19_a_body_that_is_cut_within_an_event_is_truncated_wherever_it_is_cut():
     whole = b"".join(map(event, (HI, HI, STOP, said(U), b"[DONE]")))
     finished = whole.index(b'"stop"')
