@@ -19,6 +19,8 @@ from workload.profile import Profile
 
 logger = logging.getLogger("tokenswarm")
 
+# Beyond it the run's seconds would soon be no number; the embedded engine takes far less (guess).
+_MAX_SPEED = 1e6
 _KEY_REFUSED = (401, 403)
 _TOOL = (
     b'[{"type":"function","function":{"name":"ping","description":"Ping",'
@@ -80,7 +82,7 @@ def _describes_itself(info: dict[str, Any]) -> bool:
     return (
         isinstance(engine, str)
         and engine.isprintable()
-        and _positive(info.get("speed")) is not None
+        and (_positive(info.get("speed")) or math.inf) <= _MAX_SPEED
         and (gpus is None or (isinstance(gpus, int) and _positive(gpus) is not None))
         and all(late in (None, 0) or _positive(late) is not None for late in lateness)
     )

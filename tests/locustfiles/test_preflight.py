@@ -190,6 +190,7 @@ def test_the_embedded_engine_is_asked_for_its_speed():
         said(INFO | {"simulated": False}),
         said(INFO | {"speed": 0}),
         said(INFO | {"speed": "20"}),
+        said(INFO | {"speed": 1e308}),
         said(INFO | {"gpus": "4"}),
         said(INFO | {"gpus": 2.5}),
         said(INFO | {"engine": "a\x1b[31m"}),
