@@ -151,9 +151,11 @@ class Conversation:
 
     def calibrate(self, reported_prompt_tokens: int) -> None:
         """Learns from the server's own count of the current prompt how many of its tokens one
-        planned token is. Later turns are planned with it; the text already sent stays."""
+        planned token is. Later turns are planned with it; the text already sent stays. A count
+        beyond _MAX_DRIFT is not followed at all."""
         drift = reported_prompt_tokens / self.prompt_tokens
-        self.drift = min(max(drift, 1 / _MAX_DRIFT), _MAX_DRIFT)
+        if 1 / _MAX_DRIFT <= drift <= _MAX_DRIFT:
+            self.drift = drift
 
     def _begin(self, target: int, phrase: str) -> None:
         """A new life: shared prefix, first request, and as much work as the target has room for."""
@@ -205,7 +207,7 @@ class Conversation:
         reply = MESSAGE_OVERHEAD_TOKENS + call.tokens + taken
         room = target - self._tokens - reply - MESSAGE_OVERHEAD_TOKENS
         result, result_tokens = tape.take(start, room)
-        frame = _call_frame(f"call_{self._rng.getrandbits(40):010x}".encode(), call)
+        frame = _call_frame(f"{self._rng.getrandbits(36):09x}".encode(), call)
         self._append(
             (_ASSISTANT, *text, frame, *result, _END),
             reply + MESSAGE_OVERHEAD_TOKENS + result_tokens,
@@ -235,7 +237,8 @@ class Conversation:
 
 
 def _call_frame(call_id: bytes, call: ToolCall) -> bytes:
-    """From the end of the reply's text to the beginning of the tool's result."""
+    """From the end of the reply's text to the beginning of the tool's result. call_id: nine
+    letters and digits, as Mistral's models have it, who take no other."""
     return b"".join(
         (
             b'","tool_calls":[{"id":"',

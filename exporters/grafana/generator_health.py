@@ -192,12 +192,12 @@ _STAMPS = Row(
         ),
         Panel(
             title="Coalesced reads",
-            description="Reads that held more than one output chunk, as a share of the chunks: "
-            "those share one stamp.",
+            description="Output chunks that carry the stamp of the one before, "
+            "as a share of all: they were read in one go.",
             queries=(
                 Query(
                     expr=share(
-                        "tokenswarm_coalesced_reads_total", "tokenswarm_output_chunks_total"
+                        "tokenswarm_coalesced_chunks_total", "tokenswarm_output_chunks_total"
                     ),
                     legend="coalesced",
                 ),

@@ -73,7 +73,7 @@ class RunPage:
         self._failures = Counter({(kind,): 0 for kind in FAILURE_KINDS})
         self._tokens = Counter(dict.fromkeys(_TOKENS, 0))
         self._unsent_tokens = self._output_tokens = 0
-        self._chunks = self._coalesced_reads = 0
+        self._chunks = self._coalesced_chunks = 0
         self._stamped = Counter({("kernel",): 0, ("clock",): 0})
         self._reports_cached = False
         self._cache_unknown_tokens = 0  # of ok turns, until the first that reports cached tokens
@@ -89,7 +89,7 @@ class RunPage:
         if record.outcome in ANSWERED:
             self._answered(record)
         self._chunks += record.output_chunks
-        self._coalesced_reads += record.coalesced_reads
+        self._coalesced_chunks += record.coalesced_chunks or 0
         if record.sent_at_s is not None:
             self._stamped[record.stamps,] += 1
         self._histograms.turn(record)
@@ -127,7 +127,9 @@ class RunPage:
             "stamped_turns", "Turns sent, by what stamped them", ("stamps",), self._stamped
         )
         yield self._total("output_chunks", "Chunks with output", self._chunks)
-        yield self._total("coalesced_reads", "Reads with several of them", self._coalesced_reads)
+        yield self._total(
+            "coalesced_chunks", "Of them with the stamp of the one before", self._coalesced_chunks
+        )
         yield from self._load_families()
         yield from self._lost_families()
         yield from self._level_families()

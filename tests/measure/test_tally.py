@@ -168,10 +168,22 @@ def test_token_drift_is_reported_over_planned_less_one():
     assert tally.summary(MINUTE).tokenizer_drift == pytest.approx(0.25)
 
 
+def test_answers_that_ask_to_stay_away_for_ever_are_counted():
+    waits = [None, 3.0, 86_400.0, 1e308]
+    tally = Tally(failed_record("http_429", retry_after_s=wait_s) for wait_s in waits)
+    assert tally.summary(MINUTE).capped_waits == 2
+
+
+def test_withheld_answers_are_carried_traffic_and_no_failures():
+    summary = Tally([turn_record(outcome="withheld"), failed_record("empty")]).summary(MINUTE)
+    assert (summary.withheld, summary.failed, summary.failure_share) == (1, 1, 0.5)
+    assert summary.achieved_tpm == 1000.0
+
+
 def test_how_well_it_was_seen():
     tally = Tally(
         [
-            turn_record(stamp_lag_s=0.002, coalesced_reads=5),
+            turn_record(stamp_lag_s=0.002, coalesced_chunks=5),
             turn_record(stamps="clock", stamp_lag_s=0.0, first_chunk_tokens=None),
         ]
     )
@@ -210,5 +222,5 @@ def test_merging_two_tallies_is_tallying_both(a, b):
 @given(st.lists(turn_records(), max_size=12))
 def test_every_turn_due_ends_in_exactly_one_way(records):
     summary = Tally(records).summary((0.0, 5e4))
-    ended = summary.ok + summary.cancelled + summary.unfinished + summary.failed
+    ended = summary.ok + summary.cancelled + summary.withheld + summary.unfinished + summary.failed
     assert summary.requests == ended

@@ -144,7 +144,7 @@ def test_read_lag_is_wall_time():
 
 @pytest.mark.parametrize(("reads", "grade"), [(5, VALID), (6, SUSPECT), (26, INVALID)])
 def test_coalesced_reads_are_counted_against_the_chunks(reads, grade):
-    assert check("coalesced reads", turns(coalesced_reads=reads)).grade == grade
+    assert check("coalesced reads", turns(coalesced_chunks=reads)).grade == grade
 
 
 @pytest.mark.parametrize(("stall_s", "grade"), [(0.5, VALID), (0.6, SUSPECT), (3.1, INVALID)])

@@ -190,6 +190,11 @@ def test_the_embedded_engine_is_asked_for_its_speed():
         said(INFO | {"simulated": False}),
         said(INFO | {"speed": 0}),
         said(INFO | {"speed": "20"}),
+        said(INFO | {"speed": 1e308}),
+        said(INFO | {"gpus": "4"}),
+        said(INFO | {"gpus": 2.5}),
+        said(INFO | {"engine": "a\x1b[31m"}),
+        said(INFO | {"lateness_p99_s": "late"}),
         said({"simulated": True, "speed": 20.0}),
         refusal(200, b"<html>"),
     ],
@@ -198,6 +203,11 @@ def test_a_simulation_that_does_not_describe_itself_is_refused(info):
     """At speed 1 its times would be wrong by its speed."""
     error = refused(listing("sim-model"), SIMULATED_PONG, info)
     assert "x-sim-speed" in error and "/sim/info" in error
+
+
+def test_a_model_name_with_escape_codes_is_not_printed_as_it_is():
+    error = refused(listing("a\x1b[31mb"))
+    assert "a\\x1b[31mb" in error and "\x1b" not in error
 
 
 def test_a_simulation_that_hangs_up_instead_of_describing_itself_is_refused():

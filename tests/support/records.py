@@ -43,6 +43,9 @@ def turn_record(**changes: Any) -> TurnRecord:
         stamps="kernel",
         stamp_lag_s=0.0001,
         coalesced_reads=0,
+        coalesced_chunks=0,
+        first_stamp_chunks=1,
+        first_stamp_tokens=None,
         outcome="ok",
         status=200,
         finish_reason="stop",
@@ -81,6 +84,8 @@ def unfinished_record(**changes: Any) -> TurnRecord:
         reasoning_tokens=None,
         output_chunks=0,
         first_chunk_tokens=None,
+        first_stamp_chunks=0,
+        first_stamp_tokens=None,
     )
     return turn_record(**(unseen | changes))
 
@@ -156,6 +161,9 @@ def turn_records(**changes: st.SearchStrategy[Any]) -> st.SearchStrategy[TurnRec
         stamps=st.sampled_from(("kernel", "clock")),
         stamp_lag_s=st.floats(0, 10),
         coalesced_reads=COUNTS,
+        coalesced_chunks=maybe_count,
+        first_stamp_chunks=maybe_count,
+        first_stamp_tokens=maybe_count,
         outcome=st.sampled_from(OUTCOMES),
         status=st.none() | st.integers(100, 599),
         detail=TEXTS,

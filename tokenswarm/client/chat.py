@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+
+from tokenswarm.client.sse import NamedEvent
 
 CALL = "/chat/completions"
 
 # How servers call the output tokens that are asked for; OpenAI's newer models know only the last.
 OUTPUT_FIELDS = ("max_tokens", "max_completion_tokens")
 
+# Finish reasons that mean an answer was given up: vLLM, SGLang, OpenRouter; the last is DeepSeek's.
+_GIVEN_UP = frozenset(("abort", "aborted", "error", "insufficient_system_resource"))
+# Cached prompt tokens outside prompt_tokens_details: Moonshot and SGLang; DeepSeek; Anthropic.
+_CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+_MAX_COUNT = 2**53  # what every reader of JSON can hold; beyond it nobody has counted
+# What counts as text in a part of content or reasoning: OpenAI, Mistral, OpenRouter.
+_PART_TEXTS = ("text", "thinking", "reasoning", "summary")
+
 _OWN_KEYS = frozenset(("model", "stream", "tools", "messages", "min_tokens", *OUTPUT_FIELDS))
+
+
+UNNAMED_ERROR = "an error without a message"
 
 
 class MalformedEvent(ValueError):
@@ -28,6 +41,19 @@ class Usage:
     cached_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+
+    def updated(self, later: Usage) -> Usage:
+        """What both say: the later count holds, but unknown and 0 replace no count."""
+        return Usage(
+            _later(self.prompt_tokens, later.prompt_tokens),
+            _later(self.cached_tokens, later.cached_tokens),
+            _later(self.output_tokens, later.output_tokens),
+            _later(self.reasoning_tokens, later.reasoning_tokens),
+        )
+
+
+def _later(known: int | None, later: int | None) -> int | None:
+    return later if later or known is None else known
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +114,8 @@ def closing(
 
 def parse(payload: bytes) -> Delta:
     """One event of a streamed answer. Raises MalformedEvent and nothing else."""
+    if isinstance(payload, NamedEvent):
+        return _named(payload.name, bytes(payload))
     if payload.strip() == b"[DONE]":
         return DONE
     try:
@@ -101,6 +129,21 @@ def parse(payload: bytes) -> Delta:
     return _delta(chunk)
 
 
+def _named(name: str, payload: bytes) -> Delta:
+    """An event with a name: an error, a chunk all the same, or nothing of ours, such as a ping."""
+    try:
+        delta = parse(payload)
+    except MalformedEvent:
+        delta = Delta()
+    if name != "error" or delta.error is not None:
+        return delta
+    try:
+        said = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        said = payload.decode("utf-8", "replace")
+    return Delta(error=error_message({"error": said}) or UNNAMED_ERROR)
+
+
 def error_message(body: Any) -> str | None:
     """The message of an error object as servers write them, None where it is none:
     {"error": {"message": …}}, {"error": "…"} and {"object": "error", "message": …}."""
@@ -110,7 +153,7 @@ def error_message(body: Any) -> str | None:
     if not error:
         return None
     message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) and message else "an error without a message"
+    return message if isinstance(message, str) and message else UNNAMED_ERROR
 
 
 def _delta(chunk: dict[str, Any]) -> Delta:
@@ -120,14 +163,30 @@ def _delta(chunk: dict[str, Any]) -> Delta:
         raise MalformedEvent("neither choices nor usage in the chunk")
     content = reasoning = tool_call = False
     finish_reason: str | None = None
+    error: str | None = None
     for choice in _list(choices, "choices"):
         choice = _mapping(choice, "choice")
         delta = _mapping(choice.get("delta"), "delta")
-        content |= _text(delta, "content") or _text(delta, "refusal")
-        reasoning |= _text(delta, "reasoning_content") or _text(delta, "reasoning")
+        parts = delta.get("content")
+        if isinstance(parts, list):
+            visible, thought = _parts(parts)
+            content |= visible
+            reasoning |= thought
+        else:
+            content |= _text(delta, "content")
+        content |= _text(delta, "refusal")
+        reasoning |= (
+            _text(delta, "reasoning_content")
+            or _text(delta, "reasoning")
+            or ("reasoning_details" in delta and _reasons(delta["reasoning_details"]))
+        )
         tool_call |= _calls_tool(delta)
-        if _text(choice, "finish_reason"):
-            finish_reason = choice["finish_reason"]
+        if choice.get("finish_reason"):
+            finish_reason, error = _finish(choice)
+        elif "error" in choice:
+            error = error_message(choice)
+        if usage is None and "usage" in choice:  # Moonshot's place for it
+            usage = _usage(choice["usage"])
     return Delta(
         has_content=content,
         has_reasoning=reasoning,
@@ -135,7 +194,44 @@ def _delta(chunk: dict[str, Any]) -> Delta:
         finish_reason=finish_reason,
         usage=usage,
         chunk_tokens=_chunk_tokens(chunk, usage),
+        error=error,
     )
+
+
+def _finish(choice: dict[str, Any]) -> tuple[str, str | None]:
+    """The finish reason, and the message where it means that the answer was given up. SGLang's
+    own form is an object: {"type": "abort", "message": …}."""
+    reason, said = choice["finish_reason"], error_message(choice)
+    if isinstance(reason, dict):
+        said = said or error_message({"error": reason.get("message")})
+        reason = reason.get("type")
+    if not isinstance(reason, str):
+        raise MalformedEvent("finish_reason is not a string")
+    if said is None and reason not in _GIVEN_UP:
+        return reason, None
+    return reason, f"finish_reason {reason}" + (f": {said}" if said else "")
+
+
+def _parts(parts: list[Any]) -> tuple[bool, bool]:
+    """Whether a content of several parts holds visible text, and whether it holds reasoning."""
+    visible = thought = False
+    for part in _texts(parts):
+        if part.get("type") in ("thinking", "reasoning"):
+            thought = True
+        else:
+            visible = True
+    return visible, thought
+
+
+def _reasons(details: Any) -> bool:
+    return isinstance(details, list) and any(True for _ in _texts(details))
+
+
+def _texts(parts: list[Any]) -> Iterator[dict[str, Any]]:
+    """The parts that hold text."""
+    for part in parts:
+        if isinstance(part, dict) and any(part.get(name) for name in _PART_TEXTS):
+            yield part
 
 
 def _chunk_tokens(chunk: dict[str, Any], usage: Usage | None) -> int | None:
@@ -159,20 +255,28 @@ def _calls_tool(delta: dict[str, Any]) -> bool:
 
 
 def _usage(said: Any) -> Usage | None:
-    usage = _mapping(said, "usage")
-    if not usage:
+    """A usage of another shape is unknown: the answer itself stands."""
+    if not isinstance(said, dict) or not said:
         return None
-    prompt = _mapping(usage.get("prompt_tokens_details"), "prompt_tokens_details")
-    output = _mapping(usage.get("completion_tokens_details"), "completion_tokens_details")
-    cached = _count(prompt, "cached_tokens")
-    reasoning = _count(output, "reasoning_tokens")
-    return Usage(
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        # Moonshot and SGLang also write these two without the details around them.
-        cached_tokens=_count(usage, "cached_tokens") if cached is None else cached,
-        output_tokens=_count(usage, "completion_tokens"),
-        reasoning_tokens=_count(usage, "reasoning_tokens") if reasoning is None else reasoning,
-    )
+    usage: dict[str, Any] = said
+    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
+    for name in _CACHED:
+        cached = cached or _later(cached, _count(usage, name))
+    prompt, output = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+    if reasoning is None:
+        reasoning = _count(usage, "reasoning_tokens")
+    total = _count(usage, "total_tokens")
+    # Some count the reasoning beside the completion, not in it; the total tells.
+    if reasoning and None not in (prompt, output, total):
+        beside = (total or 0) - (prompt or 0) - (output or 0) == reasoning
+        output = (output or 0) + reasoning if beside else output
+    return Usage(prompt, cached, output, reasoning)
+
+
+def _detail(usage: dict[str, Any], place: str, name: str) -> int | None:
+    details = usage.get(place)
+    return _count(details, name) if isinstance(details, dict) else None
 
 
 def _mapping(value: Any, name: str) -> dict[str, Any]:
@@ -199,9 +303,10 @@ def _text(fields: dict[str, Any], name: str) -> bool:
 
 
 def _count(fields: dict[str, Any], name: str) -> int | None:
+    """None where the value is no whole number of 0 or more; 7.0 is 7."""
     value = fields.get(name)
-    if value is None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise MalformedEvent(f"{name} is not a count")
-    return value
+    return value if 0 <= value <= _MAX_COUNT else None

@@ -32,6 +32,9 @@ class Observation:
     stamps: str = "clock"  # "kernel" where every output chunk has a kernel stamp
     stamp_lag_s: float = 0.0
     coalesced_reads: int = 0
+    coalesced_chunks: int = 0
+    first_stamp_chunks: int = 0
+    first_stamp_tokens: int | None = None
     # how it ended
     outcome: str  # one of measure.record.OUTCOMES
     status: int | None = None

@@ -20,14 +20,23 @@ MAX_ERROR_BYTES = 64 * 1024
 # A whole answer; a 100k-token answer of one-token chunks is about 30 MB.
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 MAX_DETAIL_CHARS = 200
+# After finish_reason the usage and [DONE] follow at once; this long is waited for them (guess).
+FINISH_GRACE_S = 2.0
+# Output chunks beyond so many times max_tokens and so many more are an answer without an end. A
+# chunk may be less than a token: pieces of a tool call's arguments (guesses).
+ENDLESS_FACTOR = 4
+ENDLESS_SLACK = 256
 
 # What servers say of a prompt that is too long, in lower case: OpenAI's code; llama.cpp's type;
 # vLLM "maximum context length is", "longer than the maximum model length of"; SGLang "longer
 # than the model's context length"; TGI "`inputs` tokens + `max_new_tokens` must be <=";
-# Anthropic "prompt is too long"; TensorRT-LLM "should not exceed max_seq_len"
+# Anthropic "prompt is too long"; TensorRT-LLM "should not exceed max_seq_len"; Moonshot "exceeded
+# model token limit"; SGLang also "exceeds the maximum allowed length"; Gemini "exceeds the maximum
+# number of tokens allowed"
 _CONTEXT_OVERFLOW = re.compile(
     r"context_length_exceeded|exceed_context_size|context (length|size|window)"
     r"|maximum model length|max_seq_len|max_model_len|(prompt|input) is too long"
+    r"|model token limit|maximum allowed length|maximum number of tokens allowed"
     r"|`inputs` tokens \+ `max_new_tokens` must be"
 )
 # 400 by all but TGI (422); 413 by some gateways.
@@ -38,6 +47,7 @@ class Reply:
     """Accumulates what is seen of one answer until `outcome` is set.
 
     parse: the wire format. cancel_after_chunks: the planned interrupt, in output chunks.
+    max_tokens: what was asked for; far more than that is no answer any more.
     secret: the API key, struck from whatever the server says.
     After every `feed` look at `outcome`; when it is set, `settled` says whether the HTTP message
     is over too, and `reusable` whether the connection may carry the next turn.
@@ -48,12 +58,16 @@ class Reply:
         *,
         parse: Callable[[bytes], Delta] = chat.parse,
         cancel_after_chunks: int | None = None,
+        max_tokens: int | None = None,
         secret: str | None = None,
     ) -> None:
         if cancel_after_chunks is not None and cancel_after_chunks < 1:
             raise ValueError(f"cancel_after_chunks {cancel_after_chunks} is not at least 1")
         self._parse = parse
         self._cancel_after_chunks = cancel_after_chunks
+        self._max_chunks = (
+            None if max_tokens is None else ENDLESS_FACTOR * max_tokens + ENDLESS_SLACK
+        )
         self._secret = secret
         self._http = HttpResponse()
         self._sse = SseDecoder()
@@ -65,6 +79,7 @@ class Reply:
         self.started = False  # a byte has arrived
         self.head_at: float | None = None
         self.last_token_at: float | None = None
+        self.finished_at: float | None = None  # finish_reason is known: its last event
         self._detail = ""
         self._ended_at: float | None = None
         self._first_token_at: float | None = None
@@ -76,6 +91,9 @@ class Reply:
         self._all_kernel = True
         self._stamp_lag_s = 0.0
         self._coalesced_reads = 0
+        self._coalesced_chunks = 0
+        self._first_stamp_chunks = 0
+        self._first_stamp_tokens: int | None = None
         self._finish_reason: str | None = None
 
     @property
@@ -129,6 +147,8 @@ class Reply:
         """The deadline has passed."""
         if self.refused:
             self._judge_refusal(at_s)
+        elif self.finished_at is not None:
+            self._finish(self.finished_at)
         elif self.last_token_at is None:
             self.fail("first_token_timeout", "no output in time", at_s)
         else:
@@ -163,6 +183,9 @@ class Reply:
             stamps="kernel" if kernel else "clock",
             stamp_lag_s=self._stamp_lag_s if kernel else 0.0,
             coalesced_reads=self._coalesced_reads,
+            coalesced_chunks=self._coalesced_chunks,
+            first_stamp_chunks=self._first_stamp_chunks,
+            first_stamp_tokens=self._first_stamp_tokens,
             outcome=self.outcome or "unfinished",
             status=self._http.status,
             detail=self._detail,
@@ -177,9 +200,9 @@ class Reply:
         return one_line(text.replace(self._secret, "[key]") if self._secret else text)
 
     def _check_head(self, at_s: float) -> None:
-        encoding = self._http.headers.get("content-encoding", "identity")
-        if not self.refused and encoding != "identity":
-            self.fail("malformed", f"content-encoding {encoding}; identity was asked for", at_s)
+        coding = self._http.coding
+        if not self.refused and coding is not None:
+            self.fail("malformed", f"{coding}; identity was asked for", at_s)
 
     @property
     def _content_type(self) -> str:
@@ -217,9 +240,12 @@ class Reply:
         except MalformedEvent as error:
             self.fail("malformed", str(error), stamp.at_s)
             return
-        self._usage = delta.usage or self._usage
+        if delta.usage is not None:
+            self._usage = self._usage.updated(delta.usage)
         if delta.finish_reason is not None:
             self._finish_reason = self._quote(delta.finish_reason)
+        if self._finish_reason is not None:
+            self.finished_at = stamp.at_s
         if delta.error is not None:
             self.fail("stream_error", delta.error, stamp.at_s)
         elif delta.done:
@@ -234,6 +260,11 @@ class Reply:
             self._first_chunk_tokens = delta.chunk_tokens
         else:
             self._chunk_gaps_s.append(round(at_s - self.last_token_at, 6))
+            if at_s == self.last_token_at:
+                self._coalesced_chunks += 1
+        if at_s == self._first_token_at:
+            self._first_stamp_chunks += 1
+            self._first_stamp_tokens = delta.chunk_tokens
         if self._first_visible_at is None and (delta.has_content or delta.has_tool_call):
             self._first_visible_at = at_s
         self.last_token_at = at_s
@@ -244,6 +275,8 @@ class Reply:
             self._stamp_lag_s = max(self._stamp_lag_s, lag_s)
         if self._output_chunks == self._cancel_after_chunks:
             self.fail("cancelled", "", at_s)
+        elif self._max_chunks is not None and self._output_chunks > self._max_chunks:
+            self.fail("endless", f"more than {self._max_chunks} chunks of output", at_s)
 
     def _end(self, at_s: float, *, clean: bool = True) -> None:
         """The HTTP message is over, without [DONE] so far."""
@@ -253,8 +286,8 @@ class Reply:
         if self._content_type == "application/json":
             self._judge_whole_body(at_s)
             return
-        for payload in self._sse.flush():
-            self._take_payload(payload, Stamp(at_s, None))
+        if not self._take_rest(at_s, clean):
+            self.fail("truncated", "closed within an event", at_s)
         if self.outcome is not None:
             return
         if self._finish_reason is not None:
@@ -266,9 +299,26 @@ class Reply:
         else:
             self.fail("truncated", "the stream ended without finish_reason or [DONE]", at_s)
 
+    def _take_rest(self, at_s: float, clean: bool) -> bool:
+        """The event that the end came in; False where the end cut it short."""
+        whole = not self._sse.inside
+        for payload in self._sse.flush():
+            try:
+                self._parse(payload)
+            except MalformedEvent:
+                whole = clean
+            else:
+                whole = True
+            if whole:
+                self._take_payload(payload, Stamp(at_s, None))
+        return whole or clean
+
     def _finish(self, at_s: float) -> None:
         if self._output_chunks:
             self.fail("ok", "", at_s)
+        elif (self._usage.output_tokens or 0) > 1:  # one is the token that ends an empty answer
+            said = f"{self._usage.output_tokens} output tokens were counted and none sent"
+            self.fail("withheld", said, at_s)
         else:
             self.fail("empty", "a complete answer without output", at_s)
 

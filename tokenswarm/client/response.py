@@ -25,6 +25,15 @@ class HttpResponse:
         self._parser = httptools.HttpResponseParser(self)
 
     @property
+    def coding(self) -> str | None:
+        """A coding of the body other than identity and chunks: nothing here decodes it."""
+        for field in ("content-encoding", "transfer-encoding"):
+            for coding in self.headers.get(field, "").lower().split(","):
+                if coding.strip() not in ("", "identity", "chunked"):
+                    return f"{field} {coding.strip()}"
+        return None
+
+    @property
     def framed(self) -> bool:
         """The body says where it ends; otherwise the end of the connection is its end."""
         return not self.headers.keys().isdisjoint(("content-length", "transfer-encoding"))

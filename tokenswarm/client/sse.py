@@ -12,19 +12,32 @@ class EventTooLarge(ValueError):
     """One event grew past the limit."""
 
 
+class NamedEvent(bytes):
+    """The data of an event that has a name other than "message", such as "error" or "ping"."""
+
+    name: str
+
+
 class SseDecoder:
     """Splits a byte stream into events as https://html.spec.whatwg.org/#parsing-an-event-stream
     does: lines end at \\n, \\r\\n or \\r and nowhere else (U+2028 is text), a blank line ends an
-    event, only the `data` field is kept. The events do not depend on where the bytes were split.
+    event, of the fields `data` and `event` are kept. The events do not depend on where the bytes
+    were split.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
         self._line: list[bytes] = []  # pieces of the line that has not ended yet
         self._fields: list[bytes] = []  # data lines of the event that has not ended yet
+        self._name = b""  # of the event that has not ended yet
         self._pending_bytes = 0
         self._at_start = True
         self._after_cr = False
+
+    @property
+    def inside(self) -> bool:
+        """An event has begun that has not ended yet."""
+        return bool(self._line or self._fields)
 
     def decode(self, chunk: bytes) -> list[bytes]:
         """The data of every event this chunk completes. Raises EventTooLarge."""
@@ -68,9 +81,19 @@ class SseDecoder:
             self._add_field(b"")
         elif not line:
             if self._fields:
-                payloads.append(b"\n".join(self._fields))
+                payloads.append(self._event(b"\n".join(self._fields)))
                 self._fields.clear()
+            self._name = b""
             self._pending_bytes = 0
+        elif line.startswith(b"event:"):
+            self._name = line[6:].strip()
+
+    def _event(self, payload: bytes) -> bytes:
+        if self._name in (b"", b"message"):
+            return payload
+        event = NamedEvent(payload)
+        event.name = self._name.decode("utf-8", "replace")
+        return event
 
     def _add_field(self, field: bytes) -> None:
         self._fields.append(field)

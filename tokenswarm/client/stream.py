@@ -13,7 +13,7 @@ from tokenswarm.client.clock import Clock
 from tokenswarm.client.connection import Buffer, ConnectFailed, Connection, Overdue, cause
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.observation import Observation
-from tokenswarm.client.reply import Reply
+from tokenswarm.client.reply import FINISH_GRACE_S, Reply
 from tokenswarm.client.response import HttpResponse
 from tokenswarm.client.tls import tls_context
 
@@ -26,8 +26,11 @@ LINGER_S = 0.05
 # For the small requests before a run (guess).
 GET_S = 30.0
 MAX_GET_BYTES = 16 * 1024 * 1024
-# A server that floods must not keep the hub from the other developers.
-_READS_PER_TURN_OF_THE_HUB = 64
+# A server that floods must not keep the hub from the other developers: after so many bytes, about
+# a thousand small events, this greenlet rests. sleep(0) would let no timer fire. A stream at
+# human speed reads so much in minutes.
+_BYTES_PER_REST = 64 * 1024
+_REST_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +105,17 @@ class ChatClient:
         body_bytes: int,
         *,
         cancel_after_chunks: int | None = None,
+        max_tokens: int | None = None,
     ) -> Observation:
         """POST the segments as one chat completion and read the stream to its end.
 
         body_bytes: their length in all. cancel_after_chunks: hang up after that many output
-        chunks, outcome "cancelled".
+        chunks, outcome "cancelled". max_tokens: as asked for; an answer far beyond it, which has
+        no end, is left, outcome "endless".
         """
-        reply = Reply(cancel_after_chunks=cancel_after_chunks, secret=self._api_key)
+        reply = Reply(
+            cancel_after_chunks=cancel_after_chunks, max_tokens=max_tokens, secret=self._api_key
+        )
         turn = _Turn(reply)
         self.partial = None
         try:
@@ -166,22 +173,24 @@ class ChatClient:
                 turn.body_sent_at = self._clock.now()
         except ConnectionError:
             pass  # it hung up on us; what it said before that is still to be read
-        reads = 0
+        unrested_bytes = 0
         while reply.outcome is None:
-            self._read(connection, turn)
-            reads += 1
-            if reads % _READS_PER_TURN_OF_THE_HUB == 0:
-                gevent.sleep(0)
-        if reply.outcome in ("ok", "empty"):
+            unrested_bytes += self._read(connection, turn)
+            if unrested_bytes >= _BYTES_PER_REST:
+                unrested_bytes = 0
+                gevent.sleep(_REST_S)
+        if reply.outcome in ("ok", "empty", "withheld"):
             self._linger(connection, turn)
 
-    def _read(self, connection: Connection, turn: _Turn) -> None:
+    def _read(self, connection: Connection, turn: _Turn) -> int:
+        """How many bytes of the answer this read brought."""
         received, stamp = connection.receive(self._due_at(turn), turn.seen_at)
         turn.seen_at = stamp.at_s
         if received:
             turn.reply.feed(received, stamp)
         else:
             turn.reply.cut("the server closed the connection", stamp.at_s)
+        return len(received)
 
     def _linger(self, connection: Connection, turn: _Turn) -> None:
         """Let the HTTP message end, so that the connection can be kept."""
@@ -199,6 +208,8 @@ class ChatClient:
         reply = turn.reply
         if reply.refused and reply.head_at is not None:
             return reply.head_at + ERROR_BODY_S
+        if reply.finished_at is not None:
+            return reply.finished_at + FINISH_GRACE_S
         if reply.last_token_at is not None:
             return reply.last_token_at + self._timeouts.stall_s
         return (turn.sent_at or 0.0) + self._timeouts.first_token_s

@@ -19,7 +19,7 @@ from tokenswarm.measure.record import OUTCOMES, UNSENT, TurnRecord
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-# ok, cancelled, unfinished, then the failures.
+# ok, cancelled, withheld, unfinished, then the failures.
 CUT_OFF = ("unfinished", "first_token_timeout")
 CODES = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 
@@ -39,7 +39,11 @@ AS_TOLD = (
     "output_tokens",
     "output_chunks",
     "first_chunk_tokens",
-    "coalesced_reads",
+    "reasoning_tokens",
+    "retry_after_s",
+    "coalesced_chunks",
+    "first_stamp_chunks",
+    "first_stamp_tokens",
     "stamp_lag_s",
 )
 TOLD_BESIDES = (
@@ -60,7 +64,7 @@ class Columns:
     session: Codes  # index into `sessions`
     sessions: tuple[str, ...]  # names, in order of appearance
     outcome: Codes  # index into measure.record.OUTCOMES
-    answered: Flags  # ok or cancelled
+    answered: Flags  # ok, cancelled or withheld
     failed: Flags
     sent: Flags  # not one of the tickets that nobody took
     kernel_stamps: Flags
@@ -84,7 +88,11 @@ class Columns:
     output_tokens: Floats
     output_chunks: Floats
     first_chunk_tokens: Floats
-    coalesced_reads: Floats
+    reasoning_tokens: Floats
+    retry_after_s: Floats
+    coalesced_chunks: Floats
+    first_stamp_chunks: Floats
+    first_stamp_tokens: Floats
     stamp_lag_s: Floats
 
     @classmethod
@@ -154,13 +162,29 @@ class Columns:
     def e2e_censored_s(self) -> Floats:
         return np.where(self.cut_off, self.ended_at_s - self.sent_at_s, np.nan)
 
+    @property
+    def first_chunk_is_estimated(self) -> Flags:
+        estimated: Flags = np.isnan(self.first_stamp_tokens) & np.isnan(self.first_chunk_tokens)
+        return estimated
+
     @cached_property
     def decode_tps(self) -> Floats:
         """NaN for failed turns too."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            mean = self.output_tokens / self.output_chunks
-            first = np.where(np.isnan(self.first_chunk_tokens), mean, self.first_chunk_tokens)
-            decoded = self.output_tokens - first
+            hidden = np.where(
+                self.first_chunk_is_estimated & (self.first_visible_at_s == self.first_token_at_s),
+                np.nan_to_num(self.reasoning_tokens),
+                0.0,
+            )
+            streamed = self.output_tokens - hidden
+            beside = np.where(np.isnan(self.first_stamp_chunks), 0.0, self.first_stamp_chunks - 1)
+            told = np.where(self.first_chunk_tokens > 0, self.first_chunk_tokens, 1.0)
+            first = np.where(
+                np.isnan(self.first_stamp_tokens),
+                told + np.maximum(beside, 0.0) * ((streamed - 1) / (self.output_chunks - 1)),
+                self.first_stamp_tokens,
+            )
+            decoded = streamed - first
             window_s = self.last_token_at_s - self.first_token_at_s
             known = (window_s != 0) & (self.output_chunks >= 2) & (decoded > 0)
             return self._alive(np.where(known, decoded / window_s, np.nan))
@@ -185,7 +209,7 @@ class Columns:
         return _within(self.scheduled_at_s, window)
 
     def answered_in(self, window: tuple[float, float]) -> Codes:
-        """Rows of the turns (ok or cancelled) whose stream ended in the window."""
+        """Rows of the turns (ok, cancelled or withheld) whose stream ended in the window."""
         rows = _within(self.ended_at_s, window)
         return rows[self.answered[rows]]
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# How a turn can end. `ok` and `cancelled` (a planned user interrupt) are not failures;
+# How a turn can end. `ok` and `cancelled` (a planned user interrupt) are not failures, nor is
+# `withheld`: a complete answer whose tokens the server counted and did not send, as vLLM's tool
+# parsers do with a call that max_tokens cut short.
 # `unfinished` is a turn that was cut off by the end of the run: censored, neither good nor bad.
 FAILURE_KINDS = (
     "connect",  # refused, unreachable, name not found, reset before the answer began
@@ -21,7 +23,8 @@ FAILURE_KINDS = (
     "truncated",  # closed before finish_reason, [DONE] or the last HTTP chunk
     "malformed",  # not HTTP, not SSE, not JSON
     "empty",  # a complete answer without any output
-    "stream_error",  # an error object inside a 200 stream
+    "stream_error",  # an error object inside a 200 stream, or a finish_reason that gives up
+    "endless",  # output went on far beyond max_tokens
     "context_overflow",  # 400 that says the prompt is too long
     "http_401",  # 401 and 403
     "http_404",
@@ -29,9 +32,12 @@ FAILURE_KINDS = (
     "http_4xx",  # every other 4xx, and 3xx: no redirect is followed
     "http_5xx",
 )
+# A developer that is told to stay away for longer comes back after this many wall seconds: the
+# traffic of a run is not for a server to end (guess).
+MAX_RETRY_AFTER_S = 120.0
 # The kind of a ticket that no session took: due, never sent, its size the mean of the workload.
 UNSENT = "unsent"
-OUTCOMES = ("ok", "cancelled", "unfinished", *FAILURE_KINDS)
+OUTCOMES = ("ok", "cancelled", "withheld", "unfinished", *FAILURE_KINDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +84,10 @@ class TurnRecord:
     retry_after_s: float | None = None
     # None: written by an earlier version, or never taken by a developer
     free_at_s: float | None = None  # when a developer was free to send it
+    # None: written by an earlier version, or never sent
+    coalesced_chunks: int | None = None  # output chunks with the stamp of the one before
+    first_stamp_chunks: int | None = None  # output chunks with the stamp of the first
+    first_stamp_tokens: int | None = None  # in these; only where the server reports them
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
@@ -122,26 +132,34 @@ class TurnRecord:
 
     @property
     def first_chunk_is_estimated(self) -> bool:
-        """True where the server did not say how many tokens its first chunk held."""
-        return self.first_chunk_tokens is None
+        """True where the server did not say how many tokens came with the first stamp."""
+        return self.first_stamp_tokens is None and self.first_chunk_tokens is None
 
     @property
     def decode_tps(self) -> float | None:
         """Decode speed of one user, tokens per second:
 
-            (output_tokens - tokens in the first chunk) / (last_token_at - first_token_at)
+            (output_tokens - tokens with the first stamp) / (last_token_at - first_token_at)
 
-        Where the server does not report the first chunk's tokens they are estimated as
-        output_tokens / output_chunks (`first_chunk_is_estimated`). None with fewer than two
-        output chunks, without usage, or when all chunks share one stamp.
+        Where the server does not report these tokens (`first_chunk_is_estimated`), the first
+        chunk is taken for the one token that the prefill yields, and the k - 1 others with its
+        stamp for the mean of the rest: 1 + (k - 1) (output_tokens - 1) / (output_chunks - 1).
+        Reasoning tokens that were not streamed (nothing came before the first visible chunk)
+        are then no part of it either. None with fewer than two output chunks, without usage, or
+        when all chunks share one stamp.
         """
         window = _span(self.first_token_at_s, self.last_token_at_s)
         if not window or self.output_tokens is None or self.output_chunks < 2:
             return None
-        first: float | None = self.first_chunk_tokens
+        streamed = self.output_tokens
+        if self.first_chunk_is_estimated and self.first_visible_at_s == self.first_token_at_s:
+            streamed -= self.reasoning_tokens or 0
+        first: float | None = self.first_stamp_tokens
         if first is None:
-            first = self.output_tokens / self.output_chunks
-        decoded = self.output_tokens - first
+            beside = (self.first_stamp_chunks or 1) - 1
+            mean = (streamed - 1) / (self.output_chunks - 1)
+            first = (self.first_chunk_tokens or 1) + beside * mean
+        decoded = streamed - first
         return decoded / window if decoded > 0 else None
 
     @property

@@ -3,7 +3,7 @@
 Two sets of turns are summed, because demand and supply fall apart once an engine saturates:
 
 * the turns *scheduled* in the window: what was asked, how it ended, how long it took;
-* the turns *answered* in it (ok or cancelled, stream ended in the window): what was carried.
+* the turns *answered* in it (ok, cancelled or withheld; stream ended in it): what was carried.
 
 A window is half open, start <= t < end, in seconds since the start of the run. Everything here is
 independent of the order of the records, so tallies merge exactly.
@@ -21,10 +21,10 @@ import numpy as np
 
 from tokenswarm.measure.columns import CODES, Codes, Columns, Floats
 from tokenswarm.measure.quantiles import Spread
-from tokenswarm.measure.record import FAILURE_KINDS, OUTCOMES, TurnRecord
+from tokenswarm.measure.record import FAILURE_KINDS, MAX_RETRY_AFTER_S, OUTCOMES, TurnRecord
 
 SECONDS_PER_MINUTE = 60.0
-ANSWERED = ("ok", "cancelled")
+ANSWERED = ("ok", "cancelled", "withheld")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +42,16 @@ class Summary:
     cached_tpm: float | None  # achieved_tpm * hit_share
     uncached_tpm: float | None  # achieved_tpm - cached_tpm
 
-    # How it ended, of turns scheduled: requests = ok + cancelled + unfinished + all failures.
+    # How it ended, of turns scheduled:
+    # requests = ok + cancelled + withheld + unfinished + all failures.
     requests: int
     ok: int
     cancelled: int
+    withheld: int  # complete, its tokens counted and not sent
     unfinished: int  # cut off by the end of the run: censored, neither good nor bad
     without_first_token: int  # of the unfinished: their TTFT is censored too
     failures: dict[str, int]  # by kind, only kinds that occurred
+    capped_waits: int  # answers that asked to stay away for longer than MAX_RETRY_AFTER_S
 
     # How long, of turns scheduled that did not fail. What a turn was still waiting for when it was
     # cut off is censored: it counts as longer than the wait (measure.columns, measure.quantiles).
@@ -75,7 +78,7 @@ class Summary:
     # How well it was seen.
     estimated_first_chunk_share: float | None  # of the turns in decode_tps
     stamp_lag_s: Spread  # of turns with kernel stamps: under "clock" the lag is unknown
-    coalesced_share: float | None  # reads with several chunks / output chunks
+    coalesced_share: float | None  # output chunks with the stamp of the one before / all
 
     @property
     def failed(self) -> int:
@@ -83,8 +86,8 @@ class Summary:
 
     @property
     def failure_share(self) -> float | None:
-        """failed / (ok + cancelled + failed); None when no turn came to an end."""
-        return _share(self.failed, self.ok + self.cancelled + self.failed)
+        """failed / (ok + cancelled + withheld + failed); None when no turn came to an end."""
+        return _share(self.failed, self.ok + self.cancelled + self.withheld + self.failed)
 
 
 class Tally:
@@ -110,7 +113,7 @@ class Tally:
         return [r for r in self._records if start_s <= r.scheduled_at_s < end_s]
 
     def answered(self, window: tuple[float, float]) -> list[TurnRecord]:
-        """The turns (ok or cancelled) whose stream ended in the window."""
+        """The turns (ok, cancelled or withheld) whose stream ended in the window."""
         start_s, end_s = window
         return [
             r for r in self._records if start_s <= r.ended_at_s < end_s and r.outcome in ANSWERED
@@ -141,6 +144,7 @@ def summary(of: Columns, windows: Sequence[tuple[float, float]]) -> Summary:
     cached_tpm = None if hit_share is None or achieved_tpm is None else achieved_tpm * hit_share
     ends = dict(zip(OUTCOMES, np.bincount(of.outcome[turns], minlength=len(OUTCOMES)), strict=True))
     timed = turns[~np.isnan(tps)]
+    told = turns[~np.isnan(of.coalesced_chunks[turns])]  # not by an earlier version
     return Summary(
         window=(windows[0][0], windows[-1][1]),
         offered_tpm=_tpm(of, turns, length_s),
@@ -150,6 +154,7 @@ def summary(of: Columns, windows: Sequence[tuple[float, float]]) -> Summary:
         requests=len(turns),
         ok=int(ends["ok"]),
         cancelled=int(ends["cancelled"]),
+        withheld=int(ends["withheld"]),
         unfinished=int(ends["unfinished"]),
         without_first_token=int(
             np.sum(
@@ -157,6 +162,7 @@ def summary(of: Columns, windows: Sequence[tuple[float, float]]) -> Summary:
             )
         ),
         failures={kind: int(ends[kind]) for kind in sorted(FAILURE_KINDS) if ends[kind]},
+        capped_waits=int(np.sum(of.retry_after_s[turns] > MAX_RETRY_AFTER_S)),
         ttft_s=Spread.of_censored(of.ttft_s[turns], of.ttft_censored_s[turns]),
         visible_ttft_s=Spread.of_censored(
             of.visible_ttft_s[turns], of.visible_ttft_censored_s[turns]
@@ -179,11 +185,9 @@ def summary(of: Columns, windows: Sequence[tuple[float, float]]) -> Summary:
         ),
         token_drift=_drift(of, turns, of.planned_prompt_tokens),
         tokenizer_drift=_drift(of, turns, of.text_tokens),
-        estimated_first_chunk_share=_share(
-            np.isnan(of.first_chunk_tokens[timed]).sum(), len(timed)
-        ),
+        estimated_first_chunk_share=_share(of.first_chunk_is_estimated[timed].sum(), len(timed)),
         stamp_lag_s=Spread.of_known(of.stamp_lag_s[turns[of.kernel_stamps[turns]]]),
-        coalesced_share=_share(of.coalesced_reads[turns].sum(), of.output_chunks[turns].sum()),
+        coalesced_share=_share(of.coalesced_chunks[told].sum(), of.output_chunks[told].sum()),
     )
 
 

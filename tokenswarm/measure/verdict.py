@@ -24,6 +24,8 @@ GRADES = (VALID, SUSPECT, INVALID)  # from good to bad
 # the shared prefix differs a little from the planned one (guess).
 HIT_SLACK_TOKENS = 256
 HIT_SLACK_SHARE = 0.02
+# As workload.prompts has it: a count further off is another fault than a tokenizer's drift.
+FOLLOWED_FACTOR = 4.0
 BEFORE = "the ledger is of an earlier version"
 
 
@@ -221,9 +223,9 @@ def _coalesced_reads(evidence: Evidence) -> Check:
         "coalesced reads",
         evidence.whole.coalesced_share,
         Limits(suspect=0.05, invalid=0.25, unit="share", source="guess"),
-        "of output chunks were read together with the next: they share one stamp, the last one's",
+        "of output chunks carry the stamp of the one before: they were read in one go",
         "run the generator on a quieter machine; a proxy between may also bundle chunks",
-        unchecked="no turn had output",
+        unchecked="no turn had output, or the ledger is of an earlier version",
     )
 
 
@@ -296,6 +298,7 @@ def _workers(evidence: Evidence) -> Check:
 
 def _token_drift(evidence: Evidence) -> Check:
     drift = evidence.whole.token_drift
+    followed = drift is None or 1 / FOLLOWED_FACTOR <= 1 + drift <= FOLLOWED_FACTOR
     return _judged(
         "token drift",
         None if drift is None else abs(drift),
@@ -305,7 +308,8 @@ def _token_drift(evidence: Evidence) -> Check:
             unit="share",
             source="suspect: what a rate is held to; invalid: guess",
         ),
-        f"{_more(drift)} prompt tokens were counted by the server than planned",
+        f"{_more(drift)} prompt tokens were counted by the server than planned"
+        + ("" if followed else ", which is so far off that the prompts do not follow the count"),
         "name the model's own --tokenizer",
         unchecked="the server reports no prompt tokens",
     )

@@ -14,7 +14,7 @@ from gevent.pool import Group
 
 from tokenswarm.client import chat
 from tokenswarm.client.observation import Observation
-from tokenswarm.measure.record import TurnRecord
+from tokenswarm.measure.record import MAX_RETRY_AFTER_S, TurnRecord
 from tokenswarm.shell import wiring
 from tokenswarm.shell.run import Run
 from workload.prompts import Conversation
@@ -72,6 +72,7 @@ class Developer:
                 (work.opening, *conversation.segments, closing),
                 size,
                 cancel_after_chunks=turn.cancel_after_chunks,
+                max_tokens=turn.output_tokens,
             )
         except gevent.GreenletExit:
             if (partial := self.client.partial) is not None:
@@ -88,11 +89,13 @@ class Developer:
 
     def plan(self, work: Work, record: TurnRecord) -> bool:
         """Plans the session's next turn; False when the session is over. A server that said how
-        long to stay away is obeyed; a prompt that was too long for it ends the session."""
+        long to stay away is obeyed, within reason; a prompt that was too long for it ends the
+        session."""
         turn = None if record.outcome == "context_overflow" else work.session.next_turn()
         if turn is None:
             return False
-        pause_s = max(turn.gap_s, (record.retry_after_s or 0.0) * self.run.clock.speed)
+        asked_s = min(record.retry_after_s or 0.0, MAX_RETRY_AFTER_S)
+        pause_s = max(turn.gap_s, asked_s * self.run.clock.speed)
         work.turn, work.ready_at_s = turn, record.ended_at_s + pause_s
         return True
 
@@ -250,6 +253,9 @@ def _record(
         stamps=seen.stamps,
         stamp_lag_s=seen.stamp_lag_s * speed,
         coalesced_reads=seen.coalesced_reads,
+        coalesced_chunks=seen.coalesced_chunks,
+        first_stamp_chunks=seen.first_stamp_chunks,
+        first_stamp_tokens=seen.first_stamp_tokens,
         outcome=seen.outcome,
         status=seen.status,
         detail=seen.detail,

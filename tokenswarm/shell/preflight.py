@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -17,6 +19,8 @@ from workload.profile import Profile
 
 logger = logging.getLogger("tokenswarm")
 
+# Beyond it the run's seconds would soon be no number; the embedded engine takes far less (guess).
+_MAX_SPEED = 1e6
 _KEY_REFUSED = (401, 403)
 _TOOL = (
     b'[{"type":"function","function":{"name":"ping","description":"Ping",'
@@ -42,7 +46,9 @@ def examine(client: ChatClient, options: Options, profile: Profile) -> tuple[Tar
     models = _models(listing) if status == 200 else {}
     model = options.model or _only(list(models), options)
     if models and model not in models:
-        raise EndpointError(f"--model {model!r}: {options.endpoint} lists {', '.join(models)}")
+        raise EndpointError(f"--model {model!r}: {options.endpoint} lists {_listed(models)}")
+    if not model.isprintable():  # it is printed wherever results are
+        raise EndpointError(f"--model {model!r}: a name that cannot be printed")
     _check_context(models.get(model, {}), model, options, profile)
     answer = _try_one_token(client, options, model)
     info = {} if answer.sim_speed is None else simulation(client, options)
@@ -61,13 +67,25 @@ def simulation(client: ChatClient, options: Options, last_s: float | None = None
     else since its start. Raises EndpointError where it does not."""
     path = "/sim/info" if last_s is None else f"/sim/info?last_s={last_s:.3f}"
     status, info = _json(client, options, path)
-    complete = isinstance(info.get("engine"), str) and _positive(info.get("speed")) is not None
-    if status != 200 or info.get("simulated") is not True or not complete:
+    if status != 200 or info.get("simulated") is not True or not _describes_itself(info):
         raise EndpointError(
             f"--host {options.endpoint} answers with x-sim-speed, as the embedded engine does, and "
             f"{status} without a description to GET /sim/info; accepted: the engine's own address"
         )
     return info
+
+
+def _describes_itself(info: dict[str, Any]) -> bool:
+    """Whether what the ledger takes from it is there and of the types that a ledger holds."""
+    engine, gpus = info.get("engine"), info.get("gpus")
+    lateness = (info.get("lateness_p99_s"), info.get("arrival_lateness_p99_s"))
+    return (
+        isinstance(engine, str)
+        and engine.isprintable()
+        and (_positive(info.get("speed")) or math.inf) <= _MAX_SPEED
+        and (gpus is None or (isinstance(gpus, int) and _positive(gpus) is not None))
+        and all(late in (None, 0) or _positive(late) is not None for late in lateness)
+    )
 
 
 def _json(client: ChatClient, options: Options, path: str) -> tuple[int, dict[str, Any]]:
@@ -97,8 +115,13 @@ def _models(listing: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _only(listed: list[str], options: Options) -> str:
     if len(listed) == 1:
         return listed[0]
-    seen = f"lists {', '.join(listed)}" if listed else "does not list its models"
+    seen = f"lists {_listed(listed)}" if listed else "does not list its models"
     raise OptionError(f"--model is missing and {options.endpoint} {seen}; accepted: one name")
+
+
+def _listed(names: Iterable[str]) -> str:
+    """What the server wrote, without what a terminal would take for a command."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in ", ".join(names))
 
 
 def _check_context(said: dict[str, Any], model: str, options: Options, profile: Profile) -> None:
@@ -135,7 +158,7 @@ def _context_tokens(said: dict[str, Any]) -> float | None:
 
 def _positive(value: Any) -> float | None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if number and value > 0 else None
+    return value if number and 0 < value < math.inf else None
 
 
 def _try_one_token(client: ChatClient, options: Options, model: str) -> Observation:
@@ -146,7 +169,7 @@ def _try_one_token(client: ChatClient, options: Options, model: str) -> Observat
     ]
     seen = client.send(body, sum(map(len, body)))
     # One token may well be an empty one, or the end: an empty answer is an answer.
-    if seen.outcome in ("ok", "empty"):
+    if seen.outcome in ("ok", "empty", "withheld"):
         return seen
     if seen.status in _KEY_REFUSED:
         raise EndpointError(_key_refused(options, seen.status))

@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.quantiles import samples_needed
+from tokenswarm.measure.record import MAX_RETRY_AFTER_S
 from tokenswarm.measure.tally import Summary
 from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.report.analysis.steps import Step
@@ -110,10 +111,17 @@ def _ends(whole: Summary) -> str:
     failed = f"{whole.failed:,} failed"
     if whole.failures:
         failed += f" ({_kinds(whole.failures)})"
+    withheld = f"{whole.withheld:,} withheld, " if whole.withheld else ""
+    waits = (
+        f" {whole.capped_waits:,} answers asked to stay away for over {MAX_RETRY_AFTER_S:g} s; "
+        "no longer was waited."
+        if whole.capped_waits
+        else ""
+    )
     return (
         f"Whole run, warm-up and drain included: {whole.requests:,} turns, {whole.ok:,} ok, "
-        f"{whole.cancelled:,} cancelled, {failed}, {whole.unfinished:,} unfinished."
-    )
+        f"{whole.cancelled:,} cancelled, {withheld}{failed}, {whole.unfinished:,} unfinished."
+    ) + waits
 
 
 def _censored(steps: Sequence[Step], whole: Summary) -> list[str]:
