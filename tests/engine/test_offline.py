@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections import Counter
 from dataclasses import replace
 from statistics import mean, median
 
@@ -125,6 +127,49 @@ def test_interrupts_and_refusals_and_subagents_happen_and_leave_no_block():
     assert run.engine.cache.usage == 0
     waited = {t.session: t for t in run.turns if t.kind == "tool"}
     assert len(waited) > 10
+
+
+@pytest.mark.parametrize(
+    ("load", "seed", "outcomes", "mean_sent_at_s", "digest"),
+    [
+        (
+            level(1e6),
+            1,
+            {"cancelled": 1, "context_overflow": 7, "http_429": 57, "ok": 184},
+            353.8846501642771,
+            "2c50b84eba1c7c83",
+        ),
+        (
+            level(1e6),
+            2,
+            {"cancelled": 2, "context_overflow": 5, "http_429": 47, "ok": 153},
+            354.5551580101551,
+            "dcb6e1af746b6be8",
+        ),
+        (
+            Load(developers=12, hold_s=900),
+            1,
+            {"cancelled": 3, "context_overflow": 11, "http_429": 36, "ok": 187},
+            552.9269106036046,
+            "2d952353b4635e78",
+        ),
+        (
+            Load(developers=12, hold_s=900),
+            2,
+            {"cancelled": 7, "context_overflow": 8, "http_429": 29, "ok": 176},
+            507.6991303472453,
+            "ced2ba867dde938b",
+        ),
+    ],
+)
+def test_the_turns_of_a_seed_stay_what_they_are(load, seed, outcomes, mean_sent_at_s, digest):
+    """Golden values: what a developer does next may move house, not change."""
+    small_pool = WhatIf(kv_tokens=100_000, host_kv_tokens=0).apply(BUSY)
+    run = offline_run.run(small_pool, WILD_TRAFFIC, load, seed)
+    assert dict(Counter(turn.outcome for turn in run.turns)) == outcomes
+    assert mean(turn.sent_at_s for turn in run.turns) == pytest.approx(mean_sent_at_s)
+    order = "\n".join(f"{turn.session} {turn.turn} {turn.outcome}" for turn in run.turns)
+    assert hashlib.sha256(order.encode()).hexdigest()[:16] == digest
 
 
 def test_a_turn_waits_for_its_subagents():

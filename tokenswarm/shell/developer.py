@@ -5,7 +5,7 @@ from __future__ import annotations
 from locust import User, task
 from locust.env import Environment
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,109 +17,135 @@ from tokenswarm.client.observation import Observation
 from tokenswarm.measure.record import MAX_RETRY_AFTER_S, TurnRecord
 from tokenswarm.shell import wiring
 from tokenswarm.shell.run import Run
+from workload.life import Life
 from workload.prompts import Conversation
 from workload.session import Session, Turn, sessions
-from workload.tickets import Due, Place
+from workload.tickets import Due
 
 
 class TurnFailed(Exception):
     """What Locust's own statistics show of a failed turn: its kind, and nothing unbounded."""
 
 
-@dataclass(slots=True)
-class Work:
-    """A session at work: its conversation, and the turn that comes next."""
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What is sent of a session: its conversation, and the bytes before it."""
 
     session: Session
     conversation: Conversation
     opening: bytes
-    turn: Turn
-    ready_at_s: float
 
 
 class Developer:
-    """Plans and sends the turns of one session after the other over one connection."""
+    """Sends the turns of one life, of a developer or a sub-agent, over one connection."""
 
-    def __init__(self, run: Run, environment: Environment) -> None:
+    def __init__(
+        self,
+        run: Run,
+        environment: Environment,
+        life: Life,
+        own_pause: Callable[[], float] | None = None,
+    ) -> None:
+        """own_pause: run seconds of rest after a turn, instead of the profile's."""
         self.run = run
+        self._own_pause = own_pause
+        self.life = life
         self.client = run.client()
         self._environment = environment
         self._drift = 1.0
+        self._text: Text | None = None
 
-    def open(self, session: Session) -> Work | None:
-        """A session's first turn; None when it has none."""
-        turn = session.next_turn()
-        if turn is None:
-            return None
+    def open(self) -> bool:
+        """The next session, with its text. False when there is none."""
+        if not self.life.open():
+            return False
+        self._write()
+        self.life.pause(self.run.clock.now_s())  # writing took its time
+        return True
+
+    def take(self, due: Due) -> None:
+        """The next turn has come, perhaps of another session than the one that waited."""
+        self.life.take(due)
+        if self._text is None or self._text.session is not self.life.session:
+            self._write()
+
+    def turn(self, due: Due) -> None:
+        """Sends the turn that was taken, and the sub-agents that the next one waits for."""
+        record = self._send(self.life.turn, due)
+        asked_s = min(record.retry_after_s or 0.0, MAX_RETRY_AFTER_S)  # within reason
+        pause_s = None if self._own_pause is None else self._own_pause()
+        state = self.life.end(
+            record.outcome,
+            record.ended_at_s,
+            retry_after_s=asked_s * self.run.clock.speed,
+            pause_s=pause_s,
+        )
+        if state == "agents":
+            self._run_subagents()
+
+    def _write(self) -> None:
+        session = self.life.session
         conversation = self.run.conversation(session, self._drift)
-        ready_at_s = self.run.clock.now_s() + turn.gap_s
-        return Work(session, conversation, self.run.opening(conversation), turn, ready_at_s)
+        self._text = Text(session, conversation, self.run.opening(conversation))
 
-    def send(self, work: Work, due: Due) -> TurnRecord:
-        """Sends the planned turn and plans nothing. One Locust request event per finished turn;
-        a turn that the end of the run cuts off goes to the feed alone, as unfinished."""
-        run, turn, conversation = self.run, work.turn, work.conversation
+    def _send(self, turn: Turn, due: Due) -> TurnRecord:
+        """One Locust request event per finished turn; a turn that the end of the run cuts off goes
+        to the feed alone, as unfinished."""
+        run, text = self.run, self._text
+        assert text is not None  # written when its session was opened
+        conversation = text.conversation
         conversation.advance(turn)
         run.pacing.took(conversation.planned_prompt_tokens)
         least = turn.output_tokens if run.options.min_tokens else None
         closing = chat.closing(turn.output_tokens, min_tokens=least, field=run.options.output_field)
-        size = len(work.opening) + conversation.body_bytes + len(closing)
+        size = len(text.opening) + conversation.body_bytes + len(closing)
         level = run.level
         run.under_way.append(due.at_s)
         run.sent_prompt_tokens += conversation.planned_prompt_tokens
         try:
             seen = self.client.send(
-                (work.opening, *conversation.segments, closing),
+                (text.opening, *conversation.segments, closing),
                 size,
                 cancel_after_chunks=turn.cancel_after_chunks,
                 max_tokens=turn.output_tokens,
             )
         except gevent.GreenletExit:
             if (partial := self.client.partial) is not None:
-                run.feed.turn(_record(run, work, level, due, size, partial))
+                run.feed.turn(_record(run, text, turn, level, due, size, partial))
             raise
         finally:
             run.under_way.remove(due.at_s)
-        record = _record(run, work, level, due, size, seen)
+        record = _record(run, text, turn, level, due, size, seen)
         if record.prompt_tokens and record.outcome in ("ok", "cancelled"):
             conversation.calibrate(record.prompt_tokens)
             self._drift = conversation.drift
         self._fire(record)
         return record
 
-    def plan(self, work: Work, record: TurnRecord) -> bool:
-        """Plans the session's next turn; False when the session is over. A server that said how
-        long to stay away is obeyed, within reason; a prompt that was too long for it ends the
-        session."""
-        turn = None if record.outcome == "context_overflow" else work.session.next_turn()
-        if turn is None:
-            return False
-        asked_s = min(record.retry_after_s or 0.0, MAX_RETRY_AFTER_S)
-        pause_s = max(turn.gap_s, asked_s * self.run.clock.speed)
-        work.turn, work.ready_at_s = turn, record.ended_at_s + pause_s
-        return True
-
-    def finish_subagents(self, work: Work) -> None:
-        """Runs the sub-agents that the next turn waits for, side by side."""
+    def _run_subagents(self) -> None:
+        """Side by side, until the last is through."""
         agents = Group()
         try:
-            for n in range(work.turn.subagents):
-                agents.spawn(self._run_subagent, work.session.subagent(n))
+            for life in self.life.call_agents():
+                agents.spawn(self._run_subagent, life)
             agents.join(raise_error=True)
+        except Exception:
+            self.life.give_up_agents()
+            raise
         finally:
             agents.kill()
-        work.ready_at_s = max(work.ready_at_s, self.run.clock.now_s())
 
-    def _run_subagent(self, session: Session) -> None:
-        agent = Developer(self.run, self._environment)
+    def _run_subagent(self, life: Life) -> None:
+        agent = Developer(self.run, self._environment, life)
         try:
-            work = agent.open(session)
-            while work is not None and not self.run.stopping:
-                due = self.run.pacing.wait(work.ready_at_s, "ready")
-                if not agent.plan(work, agent.send(work, due)):
-                    return
+            agent.open()
+            while life.state == "ready" and not self.run.stopping:
+                due = self.run.pacing.wait(life.ready_at_s, life.place)
+                agent.take(due)
+                agent.turn(due)
         finally:
             agent.client.close()
+        self.life.agent_over(self.run.clock.now_s())
 
     def _fire(self, record: TurnRecord) -> None:
         e2e_s = record.e2e_s
@@ -160,13 +186,10 @@ class CodingDeveloper(User):
             return
         self._run = wiring.current_run()
         number = self._run.next_developer()
-        self._developer = Developer(self._run, environment)
-        self._sessions: Iterator[Session] = sessions(
-            self._run.profile, self._run.options.seed, self._run.worker or 0, number
-        )
-        self._work: Work | None = None
+        seed, worker = self._run.options.seed, self._run.worker or 0
+        self._life = Life(sessions(self._run.profile, seed, worker, number))
+        self._developer = Developer(self._run, environment, self._life, self._own_pause)
         self._due = Due(0.0)
-        self._place: Place = "unstarted"
         self._in_session = False
 
     def on_start(self) -> None:
@@ -176,34 +199,23 @@ class CodingDeveloper(User):
     def wait_time(self) -> float:
         """Until the next turn is due. All waiting happens here, so that a stop comes between
         turns at once and a turn under way is left to end."""
-        if self._work is None:
-            self._work = self._open_session()
-        due = self._run.pacing.wait(self._work.ready_at_s, self._place)
-        if self._place == "unstarted" and not due.grows:
-            self._work = self._open_session()  # after the first, every session is a new one
-        self._due, self._place = due, "ready"
+        if not self._life.has_session:
+            self._developer.open()
+        self._due = self._run.pacing.wait(self._life.ready_at_s, self._life.place)
+        self._developer.take(self._due)
         self._be_in_session(True)
         return 0.0
 
-    def _open_session(self) -> Work:
-        return next(filter(None, map(self._developer.open, self._sessions)))
-
     @task
     def turn(self) -> None:
-        # Before the first pause, or in the moment between Locust's decision to stop a waiting user
-        # and the stop itself, which would cut the turn off.
-        if self._work is None or self._run.stopping:
+        # Not before the first pause, nor in the moment between Locust's decision to stop a waiting
+        # user and the stop itself, which would cut the turn off. Sub-agents run here, not in
+        # wait_time: their turns under way are left to end as well.
+        if not self._life.may_send(resting=self._run.stopping):
             return
-        record = self._developer.send(self._work, self._due)
-        if not self._developer.plan(self._work, record):
-            self._work, self._place = None, "idle"
+        self._developer.turn(self._due)
+        if not self._life.has_session:
             self._be_in_session(False)
-            return
-        if self._own_pause is not None:
-            self._work.ready_at_s = record.ended_at_s + self._own_pause()
-        if self._work.turn.subagents:
-            # Here, not in wait_time: their turns under way are left to end as well.
-            self._developer.finish_subagents(self._work)
 
     def on_stop(self) -> None:
         if not self._has_run:
@@ -217,7 +229,7 @@ class CodingDeveloper(User):
 
 
 def _record(
-    run: Run, work: Work, level: int | None, due: Due, size: int, seen: Observation
+    run: Run, text: Text, turn: Turn, level: int | None, due: Due, size: int, seen: Observation
 ) -> TurnRecord:
     """What was planned and what was seen, on the run's clock."""
 
@@ -226,14 +238,14 @@ def _record(
 
     speed = run.clock.speed
     return TurnRecord(
-        session=work.session.name,
-        turn=work.turn.index,
-        kind=work.turn.kind,
+        session=text.session.name,
+        turn=turn.index,
+        kind=turn.kind,
         level=level,
-        text_tokens=work.conversation.prompt_tokens,
-        planned_prompt_tokens=work.conversation.planned_prompt_tokens,
-        planned_output_tokens=work.turn.output_tokens,
-        ideal_cached_tokens=work.conversation.planned_cached_tokens,
+        text_tokens=text.conversation.prompt_tokens,
+        planned_prompt_tokens=text.conversation.planned_prompt_tokens,
+        planned_output_tokens=turn.output_tokens,
+        ideal_cached_tokens=text.conversation.planned_cached_tokens,
         body_bytes=size,
         scheduled_at_s=due.at_s,
         sent_at_s=at_s(seen.sent_at),

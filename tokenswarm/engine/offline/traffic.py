@@ -1,13 +1,14 @@
 """Traffic: developers at work in virtual time. The same sessions and tickets as over HTTP.
 
-What `locustfiles` does with greenlets, sockets and a wall clock happens here on an agenda of
-virtual seconds: `workload.session` says what is sent, `workload.tickets` who sends next.
+What `shell` does with greenlets, sockets and a wall clock happens here on an agenda of virtual
+seconds: `workload.session` says what is sent, `workload.life` what a developer does next,
+`workload.tickets` who sends next.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
@@ -21,9 +22,10 @@ from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS, Segment
 from tokenswarm.engine.core.scheduler import QueueFull
 from tokenswarm.engine.core.sequence import Sequence
 from workload.arrivals import Arrivals, TargetLine
+from workload.life import Life
 from workload.profile import Profile
-from workload.session import Session, Turn, sessions
-from workload.tickets import Due, Place, TicketLine, mean_prompt_tokens, session_tpm
+from workload.session import sessions
+from workload.tickets import Due, TicketLine, mean_prompt_tokens, session_tpm
 
 # scripted: histories carry replies of the workload's own, as over HTTP, so a cache holds the last
 # prompt; echo: they carry the engine's reply, so it holds that as well.
@@ -80,50 +82,23 @@ class SimulatedTurn:
         return (self.output_tokens - 1) / (self.ended_at_s - self.first_token_at_s)
 
 
-class Developer:
-    """One developer: endless sessions, the first met in mid-life."""
-
-    def __init__(self, profile: Profile, seed: int, number: int) -> None:
-        self._sessions: Iterator[Session] = sessions(profile, seed, 0, number)
-
-    def next_work(self, now_s: float) -> Work:
-        """The next session that has a first turn."""
-        for session in self._sessions:
-            if (turn := session.next_turn()) is not None:
-                return Work(session, turn, now_s + turn.gap_s, developer=self)
-        raise AssertionError("sessions are endless")
-
-
 class Work:
-    """A session at work: the content of its prompts, and the turn that comes next.
+    """A developer or a sub-agent at work: its life, and the content of its prompts.
 
-    developer: who goes on with another session after it; None for a sub-agent, whose parent's turn
-    waits for it.
+    parent: whose next turn waits for this sub-agent; None for a developer.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        turn: Turn,
-        ready_at_s: float,
-        *,
-        developer: Developer | None = None,
-        parent: Work | None = None,
-    ) -> None:
-        self.session = session
-        self.turn = turn
-        self.ready_at_s = ready_at_s
-        self.developer = developer
+    def __init__(self, life: Life, parent: Work | None = None) -> None:
+        self.life = life
         self.parent = parent
-        self.agents_at_work = 0
         self._segments: tuple[Segment, ...] = ()
         self._held_tokens = 0
 
     def advance(self, sequence_id: int, history: History) -> tuple[Sequence, int]:
         """The sequence of the next turn, and its ideal cached tokens."""
-        turn = self.turn
+        turn = self.life.turn
         if turn.kind in ("start", "compaction"):
-            shared_tokens = self.session.profile.shared_prefix_tokens
+            shared_tokens = self.life.session.profile.shared_prefix_tokens
             self._segments = _extended((), ("shared", shared_tokens), shared_tokens)
             self._held_tokens = shared_tokens
         ideal_tokens = self._held_tokens
@@ -152,7 +127,7 @@ def _extended(segments: tuple[Segment, ...], key: Hashable, num_tokens: int) -> 
 
 
 class Traffic:
-    """Closed mode: every developer follows its own pauses. `Tickets` is the open mode.
+    """Closed mode: every developer follows its own pauses. `OpenTraffic` is the open mode.
 
     `next_s` and `advance` are its agenda; `answer` takes what the engine emitted. `turns` are all
     turns sent, in the order of sending.
@@ -187,9 +162,15 @@ class Traffic:
 
     def begin(self, developers: int) -> None:
         """They come at second 0, each somewhere in a session."""
-        for number in range(developers):
-            work = Developer(self._profile, self._seed, number).next_work(0.0)
-            self._wait(work, "unstarted", 0.0)
+        for work in self._developers(developers):
+            self._begin_session(work, 0.0)
+
+    def _developers(self, developers: int) -> list[Work]:
+        """None of them has opened a session."""
+        return [
+            Work(Life(sessions(self._profile, self._seed, 0, number)))
+            for number in range(developers)
+        ]
 
     def rest(self, now_s: float) -> None:
         """Nothing more is sent; turns under way go on."""
@@ -218,24 +199,26 @@ class Traffic:
         """Puts an action on the agenda; it is called with its time."""
         heappush(self._agenda, (at_s, next(self._order), action))
 
-    def _wait(self, work: Work, place: Place, now_s: float) -> None:
+    def _wait(self, work: Work, now_s: float) -> None:
         """Sends the work's turn when its pause is over."""
-        self.at(work.ready_at_s, lambda at_s: self._send(work, at_s, at_s))
+        self.at(work.life.ready_at_s, lambda at_s: self._send(work, Due(at_s, grows=True), at_s))
 
     def _took(self, prompt_tokens: int) -> None:
         """A ticket was used."""
 
-    def _send(self, work: Work, due_s: float, now_s: float) -> None:
-        if self._resting:
+    def _send(self, work: Work, due: Due, now_s: float) -> None:
+        life = work.life
+        life.take(due)
+        if not life.may_send(resting=self._resting):
             return
-        turn = work.turn
+        turn = life.turn
         sequence, ideal_tokens = work.advance(next(self._ids), self._history)
         seen = SimulatedTurn(
             session=turn.session,
             turn=turn.index,
             kind=turn.kind,
             ideal_cached_tokens=ideal_tokens,
-            scheduled_at_s=due_s,
+            scheduled_at_s=due.at_s,
             sent_at_s=now_s,
             sequence=sequence,
             cancel_after_chunks=turn.cancel_after_chunks,
@@ -256,34 +239,33 @@ class Traffic:
             self._engine.cancel(seen.sequence)
         del self._under_way[seen.sequence.id]
         seen.outcome, seen.ended_at_s = outcome, now_s
-        turn = None if outcome == "context_overflow" else work.session.next_turn()
-        if turn is None:
-            self._finish(work, now_s)
-            return
-        pause_s = max(turn.gap_s, RETRY_AFTER_S if outcome == "http_429" else 0.0)
-        work.turn, work.ready_at_s = turn, now_s + pause_s
-        if turn.subagents:
+        state = work.life.end(outcome, now_s, RETRY_AFTER_S if outcome == "http_429" else 0.0)
+        if state == "ready":
+            self._wait(work, now_s)
+        elif state == "agents":
             self._send_agents(work, now_s)
+        elif state == "idle":
+            self._begin_session(work, now_s)
         else:
-            self._wait(work, "ready", now_s)
+            self._agent_over(work, now_s)
 
-    def _finish(self, work: Work, now_s: float) -> None:
-        """The session is over."""
-        if (parent := work.parent) is not None:
-            parent.agents_at_work -= 1
-            if not parent.agents_at_work:
-                parent.ready_at_s = max(parent.ready_at_s, now_s)
-                self._wait(parent, "ready", now_s)
-        elif work.developer is not None:
-            self._wait(work.developer.next_work(now_s), "idle", now_s)
+    def _begin_session(self, work: Work, now_s: float) -> None:
+        """A sub-agent without a turn is through at once."""
+        if not work.life.open():
+            self._agent_over(work, now_s)
+            return
+        work.life.pause(now_s)
+        self._wait(work, now_s)
 
     def _send_agents(self, parent: Work, now_s: float) -> None:
         """The turn that comes next waits for its sub-agents, who work side by side."""
-        agents = [parent.session.subagent(k) for k in range(parent.turn.subagents)]
-        starts = [(agent, turn) for agent in agents if (turn := agent.next_turn()) is not None]
-        parent.agents_at_work = len(starts)
-        for agent, turn in starts:
-            self._wait(Work(agent, turn, now_s + turn.gap_s, parent=parent), "ready", now_s)
+        for agent in parent.life.call_agents():
+            self._begin_session(Work(agent, parent), now_s)
+
+    def _agent_over(self, agent: Work, now_s: float) -> None:
+        parent = agent.parent
+        if parent is not None and parent.life.agent_over(now_s):
+            self._wait(parent, now_s)
 
 
 class OpenTraffic(Traffic):
@@ -304,7 +286,7 @@ class OpenTraffic(Traffic):
         self._line = TargetLine()
         mean_tokens = mean_prompt_tokens(profile)
         self._arrivals = Arrivals(self._line, mean_tokens, cv=arrival_cv, rng=rng)
-        self._tickets: TicketLine[Work | Developer] = TicketLine(
+        self._tickets: TicketLine[Work] = TicketLine(
             self._line, self._arrivals, session_tpm(profile)
         )
         self._last_due_s = 0.0
@@ -335,28 +317,23 @@ class OpenTraffic(Traffic):
 
     def begin(self, developers: int) -> None:
         """So many may have a session open at once; each begins when it gets a ticket."""
-        for number in range(developers):
-            self._tickets.join("unstarted", Developer(self._profile, self._seed, number))
+        for work in self._developers(developers):
+            self._tickets.join(work.life.place, work)
 
-    def _wait(self, work: Work, place: Place, now_s: float) -> None:
-        if place == "ready":
-            self.at(work.ready_at_s, partial(self._join, work, place))
+    def _wait(self, work: Work, now_s: float) -> None:
+        """Wants a ticket when its pause is over; the start of a session knows no pause."""
+        if work.life.place == "ready":
+            self.at(work.life.ready_at_s, partial(self._join, work))
         else:
-            self._join(work, place, now_s)
+            self._join(work, now_s)
 
-    def _join(self, work: Work, place: Place, now_s: float) -> None:
-        self._tickets.join(place, work)
+    def _join(self, work: Work, now_s: float) -> None:
+        self._tickets.join(work.life.place, work)
         self._deal(now_s)
 
     def _deal(self, now_s: float) -> None:
-        for waiter, due in self._tickets.deal():
-            work = waiter if isinstance(waiter, Work) else self._first_work(waiter, due, now_s)
-            self._send(work, due.at_s, now_s)
-
-    def _first_work(self, developer: Developer, due: Due, now_s: float) -> Work:
-        """Met in mid-life, or, after that session, in a new one."""
-        work = developer.next_work(now_s)
-        return work if due.grows else developer.next_work(now_s)
+        for work, due in self._tickets.deal():
+            self._send(work, due, now_s)
 
     def _took(self, prompt_tokens: int) -> None:
         self._arrivals.took(prompt_tokens)
