@@ -12,7 +12,6 @@ import pytest
 from tests.support.stack import Finished, Stack, until
 from tokenswarm.measure.ledger import read_header, read_run
 
-ALTERNATE = "tokenswarm.commands.turns"
 LEG = ("--levels", "1M", "--hold", "2m", "--max-developers", "40", "--at", "1M")  # 3 s of wall time
 LEG_LIMIT_S = 120.0  # guess: the second one begins within 15 s on two idle cores
 
@@ -35,12 +34,14 @@ def series(stack: Stack) -> Series:
     folder = stack.runs / "ab"
     targets = ("--target", f"fast={fast}", "--target", f"slow={slow} --gpus 7")
     options = (*targets, "--runs", str(folder), "--rounds", "2", *LEG)
-    first = stack.start(ALTERNATE, *options, env={})
+    first = stack.start("tokenswarm", "turns", *options, env={})
     begun = until(lambda: (folder / "slow/round-1/ledger.jsonl").exists(), LEG_LIMIT_S)
     assert begun, first.out.read_text() + first.err.read_text()
     first.process.send_signal(signal.SIGINT)
     killed = first.wait()
-    return Series(folder, options, killed, stack.start(ALTERNATE, *options, env={}).wait())
+    return Series(
+        folder, options, killed, stack.start("tokenswarm", "turns", *options, env={}).wait()
+    )
 
 
 def test_it_stops_in_order_and_says_how_to_go_on(series: Series) -> None:
@@ -53,7 +54,7 @@ def test_it_stops_in_order_and_says_how_to_go_on(series: Series) -> None:
 
 def test_it_goes_on_with_the_leg_that_was_cut_off(series: Series) -> None:
     assert series.finished.code in (0, 4), series.finished.printed  # INVALID on a busy machine
-    assert "alternate: slow, round 1 of 2 (leg 1 of 3)" in series.finished.out
+    assert "turns: slow, round 1 of 2 (leg 1 of 3)" in series.finished.out
     aside = list((series.folder / "slow" / "unfinished").iterdir())
     assert [folder.name.rsplit("-", 2)[0] for folder in aside] == ["round-1"]
 
@@ -91,6 +92,6 @@ def test_it_ends_with_the_comparison_of_the_pooled_rounds(series: Series) -> Non
 
 
 def test_another_plan_in_the_same_folder_is_refused(series: Series, stack: Stack) -> None:
-    refused = stack.start(ALTERNATE, *series.options, "--seed", "5", env={}).wait()
+    refused = stack.start("tokenswarm", "turns", *series.options, "--seed", "5", env={}).wait()
     assert refused.code == 2
     assert "holds an alternation with seed 1, not 5" in refused.err

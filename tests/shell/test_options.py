@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.option_parser import OptionParser
+from tokenswarm.measure.amounts import parse_tpm
 from tokenswarm.shell.options import (
     API_KEY_VARIABLES,
     OptionError,
@@ -21,7 +22,6 @@ from tokenswarm.shell.options import (
     add_arguments,
     api_key,
     parse_duration,
-    parse_tpm,
     read_options,
 )
 

@@ -16,6 +16,11 @@ class OptionError(ValueError):
     """An option that cannot be used: names the option, its value and what is accepted."""
 
 
+LEAST_TPM = 100.0  # guess: below it not even a prompt of profile small comes in nine minutes
+# What one worker can send without pacing: 2,758M (measured with 88k-token prompts on two cores).
+MOST_TPM = 3e9
+
+
 def parse_tpm(option: str, text: str) -> float:
     """Input tokens per minute from "2.5M", "500k" or "2500000"."""
     value = _amount(text)
@@ -25,6 +30,17 @@ def parse_tpm(option: str, text: str) -> float:
             "2.5M, 500k or 2500000"
         )
     return value
+
+
+def parse_rate(option: str, text: str) -> float:
+    """A rate to offer: `parse_tpm` within what makes sense. "2" is refused: 2M was meant."""
+    tpm = parse_tpm(option, text)
+    if not LEAST_TPM <= tpm <= MOST_TPM:
+        raise OptionError(
+            f"{option} {text!r}: {tpm:g} input tokens per minute; accepted are rates from "
+            f"{LEAST_TPM / 1e3:g}k to {MOST_TPM / 1e6:g}M, such as 2.5M"
+        )
+    return tpm
 
 
 def parse_tokens(option: str, text: str) -> int:

@@ -18,7 +18,7 @@ from tokenswarm.client import chat
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.stream import Timeouts
 from tokenswarm.measure.amounts import OptionError as OptionError  # raised here, caught by all
-from tokenswarm.measure.amounts import parse_duration, parse_share, parse_tpm
+from tokenswarm.measure.amounts import parse_duration, parse_rate, parse_share
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.gate import require_baseline
@@ -378,8 +378,8 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         model=parsed.model or None,
         profile=parsed.profile or "seed",
         seed=_at_least("--seed", parsed.seed, 0),
-        tpm=parse_tpm("--tpm", parsed.tpm) if parsed.tpm else None,
-        levels_tpm=tuple(parse_tpm("--levels", rate) for rate in parsed.levels.split(",")),
+        tpm=parse_rate("--tpm", parsed.tpm) if parsed.tpm else None,
+        levels_tpm=tuple(parse_rate("--levels", rate) for rate in parsed.levels.split(",")),
         hold_s=parse_duration("--hold", parsed.hold),
         drain_s=parse_duration("--drain", parsed.drain),
         ramp_s=parse_duration("--ramp", parsed.ramp),
@@ -422,8 +422,8 @@ def _gate_options(parsed: argparse.Namespace) -> GateOptions:
 
 
 def _search_options(parsed: argparse.Namespace) -> SearchOptions:
-    lowest_tpm = parse_tpm("--search-from", parsed.search_from)
-    highest_tpm = parse_tpm("--search-to", parsed.search_to)
+    lowest_tpm = parse_rate("--search-from", parsed.search_from)
+    highest_tpm = parse_rate("--search-to", parsed.search_to)
     if highest_tpm < lowest_tpm:
         raise OptionError(
             f"--search-to {parsed.search_to!r}: accepted are rates from --search-from on, "

@@ -33,13 +33,12 @@ def ending(run: Run, link: MasterLink | None) -> Ending:
     )
 
 
-def show(run: Run) -> Result | None:
-    """Prints what the run's ledgers say and writes summary and page; None where they hold no
-    turn."""
+def show(run: Run) -> Result:
+    """Prints what the run's ledgers say and writes summary and page. A run without a finished turn
+    has both too: its verdict is INVALID, no data is no success."""
     ledger = read_run(run.folder, chunk_gaps=False)
     if not ledger.records:
-        print(f"tokenswarm: no turn was finished; ledger in {run.folder}")
-        return None
+        print(f"\ntokenswarm: no turn was finished; ledger in {run.folder}")
     found = result(ledger, run.options.gate.slos)
     print(f"\n{terminal.text(found)}")
     write_summary(run.folder / "summary.json", found)

@@ -30,7 +30,8 @@ import gevent
 from exporters import turns
 from exporters.progress import Progress
 from exporters.turns import IDLE, TurnFeed
-from tokenswarm.measure.amounts import parse_tpm
+from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
+from tokenswarm.measure.amounts import parse_rate
 from tokenswarm.measure.ledger import Target
 from tokenswarm.measure.verdict import INVALID
 from tokenswarm.shell import gate, link, live_page, preflight, results, web_form
@@ -53,7 +54,6 @@ from workload.profiles import load_profile
 
 logger = logging.getLogger("tokenswarm")
 
-BAD_SETTING, INVALID_RUN = 2, 4  # exit codes
 # Workers report every 3 s (Locust's WORKER_REPORT_INTERVAL); with room for two.
 _LAST_REPORT_S = 8.0
 _CONNECT_S = 5.0  # guess: forked workers reach their master within 0.1 s
@@ -150,7 +150,7 @@ def _refuse(error: Exception, runner: Any) -> NoReturn:
     print(f"tokenswarm: {error}", file=sys.stderr)
     if isinstance(runner, MasterRunner):
         _dismiss_workers(runner)
-    raise SystemExit(BAD_SETTING)
+    raise SystemExit(BAD_INPUT)
 
 
 def _dismiss_workers(runner: MasterRunner) -> None:
@@ -218,7 +218,7 @@ def _start(environment: Environment, **_kw: Any) -> None:
             _start_run(environment)
     except (ValueError, OSError, preflight.EndpointError) as error:
         logger.error("the test cannot start: %s", error)
-        environment.process_exit_code = BAD_SETTING
+        environment.process_exit_code = BAD_INPUT
         if environment.runner is not None:
             # Not at once: Locust is about to spawn, and a stop in between loses the workers.
             gevent.spawn_later(1.0, environment.runner.stop)
@@ -363,7 +363,7 @@ def _change_tpm(text: str) -> str:
         raise OptionError("TPM: no run is on; accepted while one is")
     if run.options.tpm is None:
         raise OptionError("TPM: developers or a ladder set it; accepted in a run with a target TPM")
-    tpm = parse_tpm("TPM", text)
+    tpm = parse_rate("TPM", text)
     levels.begin(tpm=tpm, ramp_s=run.options.ramp_s)
     assert levels.current is not None
     return f"Level {levels.current.index}: {tpm:,.0f} tokens per minute, after a ramp."
@@ -424,10 +424,7 @@ def _finish(environment: Environment) -> None:
             found = results.show(run)
             if _state.page is not None:
                 _state.page.end(found)
-            if found is not None:
-                judged = None if _searches(environment) else gate.exit_code(run, found)
-                invalid = found.verdict.grade == INVALID
-                # None: Locust's own, by whether a turn failed.
-                environment.process_exit_code = (
-                    INVALID_RUN if judged is None and invalid else judged
-                )
+            judged = None if _searches(environment) else gate.exit_code(run, found)
+            invalid = found.verdict.grade == INVALID
+            # None: Locust's own, by whether a turn failed.
+            environment.process_exit_code = INVALID_RUN if judged is None and invalid else judged
