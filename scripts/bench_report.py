@@ -24,11 +24,10 @@ from tabulate import tabulate
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the made-up runs are those of the tests
 
-from engine import offline  # noqa: E402
-
 from tests.support.known_truth import known_run, queue_ttft_s  # noqa: E402
 from tests.support.records import header, turn_record  # noqa: E402
 from tests.support.runs import ladder_run  # noqa: E402
+from tokenswarm.engine.offline import run as offline  # noqa: E402
 from tokenswarm.engine.physics.presets import PRESETS  # noqa: E402
 from tokenswarm.measure.ledger import TURN_FIELDS, Header, Ledger, LedgerWriter  # noqa: E402
 from tokenswarm.measure.record import Level, TurnRecord  # noqa: E402
