@@ -19,6 +19,7 @@ from tokenswarm.engine.server.app import EngineApp, Settings
 from tokenswarm.engine.server.prompt_tokens import TokenCounter
 from tokenswarm.engine.server.protocol import Protocol
 from tokenswarm.engine.server.reply_text import EFFORTS
+from tokenswarm.exit_codes import BAD_INPUT
 from tokenswarm.measure.amounts import OptionError, parse_tokens
 from workload.tokens import (
     EMBEDDED,
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         listener = listen(options.host, options.port)
     except (TokenizerError, OSError) as error:
         print(f"engine: {_reason(error, options)}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     settings = Settings(
         preset=_preset(options),
         model=options.model,

@@ -20,9 +20,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tokenswarm.commands.run import FOLDER, LOCUSTFILES
+
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = ROOT / "deploy" / "prometheus"
-LOCUSTFILE = str(ROOT / "locustfiles" / "coding_agents.py")
+LOCUSTFILE = str(FOLDER / LOCUSTFILES["agents"][0])
 START_LIMIT_S = 60.0  # guess: everything is ready within 5 s on two idle cores
 STOP_LIMIT_S = 10.0  # then it is killed
 LAST_TURNS_S = 150.0  # of the master: --stop-timeout is 120 s, then it writes the results

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from tokenswarm.exit_codes import BAD_INPUT, FAILED, PASSED
 from workload.fidelity import of_sample, simulate
 from workload.figures import Row
 from workload.profile import Profile, ProfileError
@@ -40,9 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
             draw(profile, sample, rows, options.plot, title)
         except OSError as error:
             print(f"--plot {options.plot}: {error}", file=sys.stderr)
-            return 2
+            return BAD_INPUT
         print(f"picture: {options.plot}")
-    return 1 if any(row.verdict == "off" for row in rows) else 0
+    return FAILED if any(row.verdict == "off" for row in rows) else PASSED
 
 
 def table(rows: list[Row]) -> str:

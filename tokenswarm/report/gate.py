@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tokenswarm.exit_codes import FAILED, INVALID_RUN, NOT_JUDGED, PASSED
 from tokenswarm.measure.ledger import open_run
 from tokenswarm.measure.slo import Judgement
 from tokenswarm.measure.verdict import INVALID
@@ -23,7 +24,6 @@ from tokenswarm.report.analysis.result import result as result_of
 from tokenswarm.report.text.objectives import judge
 
 INVALID_BASELINE = "the baseline is INVALID; tokenswarm report on it says why"
-PASSED, FAILED, BAD_INPUT, UNJUDGED, NOT_VALID = 0, 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +36,12 @@ class Gate:
     @property
     def exit_code(self) -> int:
         if self.result.verdict.grade == INVALID:
-            return NOT_VALID
+            return INVALID_RUN
         answers = {judgement.met for row in self.judgements for judgement in row}
         answers |= {None if r.fails is None else not r.fails for r in self.regressions}
         if False in answers:
             return FAILED
-        return UNJUDGED if None in answers else PASSED
+        return NOT_JUDGED if None in answers else PASSED
 
     def text(self) -> str:
         """The limits against the baseline, a line each; empty without any."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tokenswarm.exit_codes import BAD_INPUT
 from tokenswarm.measure.ledger import read_header
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.files.junit import write_junit
-from tokenswarm.report.gate import BAD_INPUT, gate
+from tokenswarm.report.gate import gate
 from tokenswarm.shell import run as runs
 from tokenswarm.shell.options import GateOptions, OptionError, Options
 from tokenswarm.shell.results import PAGE

@@ -49,8 +49,8 @@ class LivePage:
         self._run = _PageOfRun(run, workload)
         self._tab.begin(self._run.shown(load, rate_can_change))
 
-    def end(self, found: Result | None) -> None:
-        """The run is over; found: what its ledger says, None where there is nothing in it."""
+    def end(self, found: Result) -> None:
+        """The run is over; found: what its ledger says."""
         if self._run is not None:
             self._run.end(found)
             self._run = None
@@ -68,7 +68,7 @@ class _PageOfRun:
         self._found: Result | None = None
         run.feed.subscribe(self._live.add, self._live.level, self._live.add_health)
 
-    def end(self, found: Result | None) -> None:
+    def end(self, found: Result) -> None:
         live = self._live
         self._run.feed.unsubscribe(live.add, live.level, live.add_health)
         self._found = found
