@@ -66,6 +66,7 @@ class Header:
     target: Target
     worker: int | None = None  # None: the master, or the only process
     machine: dict[str, str] | None = None  # of the generator: what and in which version
+    command: str | None = None  # how the run was started, without what may be secret
 
 
 @dataclass(frozen=True, slots=True)

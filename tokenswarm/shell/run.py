@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import ssl
+import sys
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import count
@@ -22,6 +23,7 @@ from tokenswarm.measure.ending import Ending
 from tokenswarm.measure.fingerprint import Fingerprint
 from tokenswarm.measure.ledger import Header, LedgerWriter
 from tokenswarm.measure.record import UNSENT, TurnRecord
+from tokenswarm.shell.command_line import command_line
 from tokenswarm.shell.options import Options, api_key
 from tokenswarm.shell.pacing import OwnPauses, Tickets
 from tokenswarm.shell.run_clock import RunClock
@@ -181,6 +183,7 @@ def start(
         target=terms.target,
         worker=worker,
         machine=_machine(),
+        command=command_line(sys.argv),
     )
     return Run(
         terms=terms,

@@ -23,7 +23,7 @@ from tokenswarm.report.notation import slo_text, tpm_text
 
 INK, FAINT, GRID, PAPER = "#1f2933", "#6b7785", "#e4e7eb", "#fffffe"
 TTFT_COLOURS = {50: "#0b3c8c", 90: "#3d7fd9", 99: "#8cb8ee"}
-SPEED, HIT, LIMIT, GOOD = "#0f8a5f", "#8e44ad", "#c0392b", "#1b998b"
+SPEED, SLOW, HIT, LIMIT, GOOD = "#0f8a5f", "#6a9f3a", "#8e44ad", "#c0392b", "#1b998b"
 # By the name of the page's CSS variable.
 COLOURS = {
     "ink": INK,
@@ -34,6 +34,7 @@ COLOURS = {
     "p90": TTFT_COLOURS[90],
     "p99": TTFT_COLOURS[99],
     "speed": SPEED,
+    "slow": SLOW,
     "hit": HIT,
     "limit": LIMIT,
     "good": GOOD,
@@ -141,10 +142,10 @@ def number(axes: Axes, known: Series, *, above: bool = False) -> None:
             )  # fmt: skip
 
 
-def objective(axes: Axes, found: Result) -> None:
-    """A line at the TTFT p50 that is asked for."""
+def objective(axes: Axes, found: Result, metric: str) -> None:
+    """A line at what is asked for of this metric, at any percentile."""
     for slo in found.objectives:
-        if slo.metric == "ttft" and slo.percent == 50:
+        if slo.metric == metric:
             axes.axhline(slo.threshold, color=LIMIT, linewidth=1.2, linestyle=(0, (6, 3)))
             axes.annotate(
                 slo_text(slo), (0, slo.threshold), xycoords=("axes fraction", "data"),

@@ -16,7 +16,8 @@ from tokenswarm.report.figures.distributions import DISTRIBUTIONS
 from tokenswarm.report.figures.timeline import TIMELINE
 from tokenswarm.report.files.summary import write_summary
 from tokenswarm.report.text.bills import bills
-from tokenswarm.report.text.tables import Table, tables
+from tokenswarm.report.text.table import Table
+from tokenswarm.report.text.tables import tables
 
 DRAWINGS = (*CURVES, TIMELINE, *DISTRIBUTIONS)
 PNG_DPI = 160

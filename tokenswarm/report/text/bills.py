@@ -10,7 +10,7 @@ from tokenswarm.report.analysis.bill import Bill, Price, Request, Team, list_bil
 from tokenswarm.report.analysis.prices import SHIPPED, read_prices
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.notation import share_text, tpm_text, usd_text
-from tokenswarm.report.text.tables import Cell, Column, Table
+from tokenswarm.report.text.table import Cell, Column, Table
 
 TEAM = Team()
 COLUMNS = (
