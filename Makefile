@@ -6,7 +6,7 @@ RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo live compare test lint bench setup clean
+.PHONY: demo live compare test lint bench docs setup clean
 setup: $(READY)
 
 # What a run needs, without the developers' tools.
@@ -41,6 +41,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python scripts/bench.py
+
+# docs/options.md, from the parsers.
+docs: $(READY)
+	$(BIN)/python scripts/options_page.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info runs

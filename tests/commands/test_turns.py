@@ -15,7 +15,7 @@ A, B = ("--target", "a=http://127.0.0.1:1"), ("--target", "b=http://127.0.0.1:2"
 LEGS = """
 import json, sys
 from tokenswarm.commands import turns
-options, rest = turns._parser().parse_known_args(sys.argv[1:])
+options, rest = turns.parser().parse_known_args(sys.argv[1:])
 plan = turns._plan(options, rest)
 print(json.dumps([(leg.path, plan.words(leg), leg.target.key_variable) for leg in plan.legs()]))
 """

@@ -28,7 +28,7 @@ from tokenswarm.report.text.table import plain
 
 def main(arguments: Sequence[str]) -> int:
     """Raises ValueError or OSError for bad input."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     at = None if options.at is None else parse_tpm("--at", options.at)
     slos = [Slo.parse(text) for text in options.slo]
     prices = chosen(read_prices(options.prices), options.model, options.prices)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tokenswarm compare", description="Runs of one workload side by side."
     )

@@ -62,7 +62,7 @@ COLUMNS = (
 
 def main(arguments: Sequence[str]) -> int:
     """Raises ValueError or OSError for bad input."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     prices = chosen(read_prices(options.prices), options.model, options.prices)
     team = Team(
         developers=options.developers,
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tokenswarm cost", description="What requests cost, with and without cache."
     )
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", metavar="TOKENS", help="per request")
     parser.add_argument("--prices", type=Path, default=SHIPPED, metavar="FILE", help="price table")
     parser.add_argument("--model", action="append", default=[], help="of the table; repeatable")
-    parser.add_argument("--developers", type=_count, default=STUDY.developers)
+    parser.add_argument("--developers", type=_count, default=STUDY.developers, help="in the team")
     parser.add_argument("--tpm", default="1.5M", help="input tokens per minute of the team")
     parser.add_argument("--hours", type=_above_zero, default=STUDY.hours_per_day, help="a day")
     parser.add_argument("--days", type=_above_zero, default=STUDY.days_per_year, help="a year")

@@ -39,7 +39,7 @@ _MAX_SPEED = 100  # guess: beyond x40 lateness shows in the results
 
 def main(arguments: Sequence[str]) -> int:
     """Serves until a signal."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         counter = token_counter(options.tokenizer)
         listener = listen(options.host, options.port)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         speed=options.speed,
         seed=options.seed,
         context_tokens=options.context_tokens,
-        api_key=options.api_key or None,
+        api_key=options.api_key or os.environ.get(API_KEY_VARIABLE) or None,
         reasoning_effort=options.reasoning_effort,
     )
     return serve(EngineApp(settings, counter), listener, settings)
@@ -190,7 +190,7 @@ def _speed(text: str) -> float:
     return speed
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tokenswarm engine",
         description="A simulated OpenAI-compatible endpoint. Its presets are illustrative fits, "
@@ -200,15 +200,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--port", type=_whole(0, 65_535), default=8000, help="0: any free port, printed")
-    add("--host", default="127.0.0.1")
-    add("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET)
+    add("--host", default="127.0.0.1", help="where it listens")
+    add("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET, help="engine and GPUs")
     add("--speed", type=_speed, default=1.0, help="engine seconds per wall second")
-    add("--seed", type=_whole(0), default=0)
+    add("--seed", type=_whole(0), default=0, help="of answers and speculation")
     add("--model", default="sim-model", help="the name under which it serves")
     add("--kv-tokens", type=_tokens(LEAST_KV_TOKENS), help="size of the KV pool: 6M, 745k, ...")
     add("--host-kv-tokens", type=_tier, help="size of a second tier in host memory, 0: none")
-    add("--no-prefix-cache", action="store_true")
-    add("--max-running", type=_whole(1))
+    add("--no-prefix-cache", action="store_true", help="no prompt hits")
+    add("--max-running", type=_whole(1), help="most sequences in a step; the preset's")
     add("--queue-limit", type=_whole(1), help="waiting requests before 429")
     add("--context-tokens", type=_tokens(16), default=262_144, help="prompt and output together")
     add("--tokenizer", default=EMBEDDED, help="as in workload.tokens: embedded, o200k_base, ...")
@@ -221,7 +221,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--api-key",
-        default=os.environ.get(API_KEY_VARIABLE),
         help=f"required of clients; better set in {API_KEY_VARIABLE} (process lists show options)",
     )
     return parser

@@ -75,7 +75,7 @@ def _end(process: subprocess.Popen[bytes], limit_s: float) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # stops like Ctrl-C
     stack = Stack()
@@ -210,12 +210,12 @@ def _positive(kind: Callable[[str], float], least: float) -> Callable[[str], flo
     return parse
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tokenswarm live", description=__doc__, allow_abbrev=False
     )
     parser.add_argument(
         "--speed", type=_positive(float, 0.1), default=1.0, help="engine seconds per wall second"
     )
-    parser.add_argument("--workers", type=_positive(int, 1), default=2)
+    parser.add_argument("--workers", type=_positive(int, 1), default=2, help="processes that send")
     return parser

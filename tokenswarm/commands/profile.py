@@ -24,7 +24,7 @@ PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 def main(arguments: list[str] | None = None) -> int:
     """Simulates, prints the table, draws the picture if asked; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     profile: Profile = options.profile
     sample = simulate(profile, options.sessions, options.seed)
     rows = of_sample(profile, sample)
@@ -72,7 +72,7 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tokenswarm profile",
         description="Simulate the sessions of a profile and compare them with their targets.",

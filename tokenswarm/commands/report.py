@@ -25,7 +25,7 @@ from tokenswarm.report.text import terminal
 
 def main(arguments: Sequence[str]) -> int:
     """Raises ValueError or OSError for bad input."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     slos = [Slo.parse(text) for text in options.slo]
     limits = [Limit.parse(text) for text in options.max_regress]
     at = None if options.at is None else parse_tpm("--at", options.at)
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     return judged.exit_code
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tokenswarm report", description="Print the result of a run again."
     )

@@ -69,9 +69,9 @@ def _options(name: str) -> str:
     from locust.argument_parser import get_parser  # patches the standard library
 
     import tokenswarm.shell.wiring  # noqa: F401 - its options join Locust's parser
-    from tokenswarm.shell.options import GROUPS
+    from tokenswarm.shell.options import GROUPS, described
 
-    actions = {name: a for a in get_parser()._actions for name in a.option_strings}
+    actions = described(get_parser())
     form = argparse.HelpFormatter("tokenswarm run", max_help_position=30, width=100)
     for group in GROUPS:
         if name in group.locustfiles:

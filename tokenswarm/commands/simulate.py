@@ -31,7 +31,7 @@ NOTE = (
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command that the first argument names. Raises ValueError or OSError."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     _check_files(options)
     return int(options.run(options))
 
@@ -244,7 +244,7 @@ def _spread(text: str) -> float:
     return cv
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tokenswarm simulate", description=NOTE)
     commands = parser.add_subparsers(dest="command", required=True)
     published = ",".join(PUBLISHED)
@@ -282,11 +282,11 @@ def _add_common(
     add("--profile", default="seed", help=f"{', '.join(PROFILES)}, or a .toml file")
     add("--tpm", default=tpm, help=f"input tokens per minute offered (default: {tpm})")
     add("--seeds", type=_whole(1), default=int(seeds), help=f"runs of each (default: {seeds})")
-    add("--first-seed", type=_whole(0), default=1, metavar="N")
+    add("--first-seed", type=_whole(0), default=1, metavar="N", help="the first of --seeds")
     add("--hold", default=hold, metavar="TIME", help=f"length of a run (default: {hold})")
     add("--ramp", default="", metavar="TIME", help="climb to the rate (default: the warm-up)")
     add("--drain", default="10m", metavar="TIME", help="for turns under way at the end")
-    add("--max-developers", type=_whole(1), default=300, metavar="N")
+    add("--max-developers", type=_whole(1), default=300, metavar="N", help="most open at once")
     add("--arrival-cv", type=_spread, default=0.0, metavar="CV", help="0 paced, 1 Poisson")
     add("--history", choices=get_args(History), default="scripted", help="replies in the history")
     add("--processes", type=_whole(1), metavar="N", help="(default: one per core)")

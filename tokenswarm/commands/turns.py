@@ -172,7 +172,7 @@ class Progress:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options, rest = _parser().parse_known_args(arguments)
+    options, rest = parser().parse_known_args(arguments)
     try:
         plan = _plan(options, rest)
         _check(plan, options)
@@ -301,7 +301,7 @@ def _show(plan: Plan, progress: Progress, options: argparse.Namespace) -> int:
     return next(code for code in ENDED if code in codes)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tokenswarm turns",
         description=__doc__,

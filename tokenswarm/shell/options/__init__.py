@@ -1,7 +1,14 @@
 """Options of the command line, the environment and the web form, turned once into a value."""
 
 from tokenswarm.measure.amounts import OptionError
-from tokenswarm.shell.options.arguments import ALL, GROUPS, Group, add_arguments
+from tokenswarm.shell.options.arguments import (
+    ALL,
+    GROUPS,
+    PROFILE_VARIABLE,
+    Group,
+    add_arguments,
+    described,
+)
 from tokenswarm.shell.options.key import API_KEY_VARIABLES, api_key
 from tokenswarm.shell.options.read import read_grafana_url, read_metrics_options, read_options
 from tokenswarm.shell.options.values import GateOptions, MetricsOptions, Options, SearchOptions
@@ -15,9 +22,11 @@ __all__ = [
     "MetricsOptions",
     "OptionError",
     "Options",
+    "PROFILE_VARIABLE",
     "SearchOptions",
     "add_arguments",
     "api_key",
+    "described",
     "read_grafana_url",
     "read_metrics_options",
     "read_options",

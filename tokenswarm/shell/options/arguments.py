@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tokenswarm.client import chat
+from workload.profiles import PROFILES
 from workload.tokens import EMBEDDED
 
 
@@ -59,10 +61,21 @@ GROUPS = (
 )
 
 
+# --profile is Locust's own option, a label for grouping runs: ours is that label's meaning.
+PROFILE_VARIABLE = "TOKENSWARM_PROFILE"
+_PROFILE_HELP = f"Shape of the sessions: {', '.join(PROFILES)}, or a .toml file"
+
+
+def described(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """Each option of Locust's parser by its name, for help and docs."""
+    actions = {name: action for action in parser._actions for name in action.option_strings}
+    actions["--profile"].help = _PROFILE_HELP
+    return actions
+
+
 def add_arguments(parser: Any) -> None:
     """Adds tokenswarm's options; each has an environment variable TOKENSWARM_<NAME>."""
-    # --profile is Locust's own option, a label for grouping runs: ours is that label's meaning.
-    profile = os.environ.get("TOKENSWARM_PROFILE", "seed")
+    profile = os.environ.get(PROFILE_VARIABLE, "seed")
     # Who reaches the web UI may type in a host, and the key goes there. Locust would let everyone.
     parser.set_defaults(profile=profile, stop_timeout="120", web_host="127.0.0.1")
 
