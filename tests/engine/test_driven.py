@@ -121,6 +121,23 @@ def test_a_planned_hangup_ends_at_its_chunk_and_frees_the_engine():
     run(scenario)
 
 
+def test_a_client_that_is_through_early_changes_nothing():
+    """The last chunk is written before the generator has come so far."""
+    _, end_s, chunks = alone(0)
+    just_before_s = (chunks[-2] + chunks[-1]) / 2
+
+    async def scenario(engine: DrivenEngine) -> None:
+        (task,) = await send(engine, 0)
+        await engine.advance(just_before_s, 1)
+        stream = await task
+        assert stream.finished
+        engine.cancel(stream)
+        assert await engine.advance(None, 1) == driven.Advanced(end_s, (0,))
+        assert engine.engine.counters.num_finished == 1
+
+    run(scenario)
+
+
 def test_what_is_refused_ends_at_once_and_counts_as_sent():
     async def scenario(engine: DrivenEngine) -> None:
         await engine.advance(3.0, 0)

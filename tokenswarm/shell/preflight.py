@@ -33,8 +33,8 @@ class EndpointError(RuntimeError):
     """The endpoint cannot be used for this run. Says what was asked and what came back."""
 
 
-def examine(client: ChatClient, options: Options, profile: Profile) -> tuple[Target, float]:
-    """The target and its speed (1 unless it is the embedded engine).
+def examine(client: ChatClient, options: Options, profile: Profile) -> tuple[Target, float, bool]:
+    """The target, its speed (1 unless it is the embedded engine), and whether its clock is driven.
 
     Lists the models, compares the context length with the profile's prompts, then asks the chosen
     model for a single token, in a request like those of the traffic: what is refused is refused
@@ -59,7 +59,7 @@ def examine(client: ChatClient, options: Options, profile: Profile) -> tuple[Tar
         simulated=bool(info),
         gpus=options.gpus or info.get("gpus"),
     )
-    return target, float(info.get("speed", 1.0))
+    return target, float(info.get("speed", 1.0)), info.get("clock") == "driven"
 
 
 def simulation(client: ChatClient, options: Options, last_s: float | None = None) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class DrivenEngine:
         self.now_s = 0.0
         self._observer = observer
         self._reached_s = 0.0  # the end of the last step, perhaps ahead of now_s
-        self._held: list[tuple[int, Sequence]] = []  # what ended there, while it is ahead
+        self._held: list[_Client] = []  # whose requests ended there, while it is ahead
         self._arrivals: list[_Arrival] = []
         self._counted: set[int] = set()
         self._ended: list[int] = []  # since the last advance
@@ -186,7 +186,9 @@ class DrivenEngine:
             if client.chunks_left is not None:
                 client.chunks_left -= 1
             if finished or client.chunks_left == 0:
-                self._held.append((client.order, sequence))
+                # Its writer is through long before the generator has come so far: from now on a
+                # client that leaves changes nothing.
+                self._held.append(self._clients.pop(sequence.id))
                 stream.wake()
         if emissions:
             self._observer.iteration(iteration_tokens(emissions))
@@ -194,15 +196,12 @@ class DrivenEngine:
     def _end_held(self) -> None:
         self.now_s = self._reached_s
         held, self._held = self._held, []
-        for order, sequence in held:
-            client = self._clients.pop(sequence.id, None)
-            if client is None:
-                continue
+        for client in held:
             if client.stream.finished:
                 self._observer.finished(client.stream)
             else:  # its client hangs up at this chunk
-                self.engine.cancel(sequence)
-            self._ended.append(order)
+                self.engine.cancel(client.stream.sequence)
+            self._ended.append(client.order)
 
     async def _give_way(self) -> None:
         self._wake()
