@@ -7,22 +7,13 @@ from locust.runners import MasterRunner, WorkerRunner
 
 import argparse
 from contextlib import closing
-from typing import NamedTuple
 
-from tokenswarm.measure.ledger import Target
 from tokenswarm.shell import gate, preflight
 from tokenswarm.shell import run as runs
 from tokenswarm.shell.options import OptionError, Options, read_options
+from tokenswarm.shell.preflight import Examined
 from workload.profile import Profile
 from workload.profiles import load_profile
-
-
-class Examined(NamedTuple):
-    """What a look at the endpoint found."""
-
-    target: Target
-    speed: float  # engine seconds per wall second
-    driven: bool = False  # the embedded engine's clock goes on as the generator says
 
 
 def checked(
@@ -51,7 +42,7 @@ def checked(
 def examine(environment: Environment, options: Options, profile: Profile) -> Examined:
     """Asks the endpoint. Raises preflight.EndpointError, ValueErrors."""
     with closing(runs.new_client(options, runs.new_tls(options))) as client:
-        examined = Examined(*preflight.examine(client, options, profile))
+        examined = preflight.examine(client, options, profile)
     if examined.driven and (reason := _cannot_drive(environment)):
         raise OptionError(
             f"--host {options.endpoint}: an engine with --clock driven, and {reason}; accepted: a "

@@ -32,13 +32,13 @@ from tokenswarm.measure.amounts import parse_rate
 from tokenswarm.measure.verdict import INVALID
 from tokenswarm.shell import admission, gate, link, live_page, preflight, results, web_form
 from tokenswarm.shell import run as runs
-from tokenswarm.shell.admission import Examined
 from tokenswarm.shell.keeper import Broken
 from tokenswarm.shell.levels import Levels
 from tokenswarm.shell.link import MasterLink, Status
 from tokenswarm.shell.live_page import LivePage
 from tokenswarm.shell.metrics import Metrics
 from tokenswarm.shell.options import OptionError, Options, read_grafana_url, read_options
+from tokenswarm.shell.preflight import Examined
 from tokenswarm.shell.run import Run
 from tokenswarm.shell.terms import Terms
 from workload.profile import Profile
