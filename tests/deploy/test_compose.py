@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from tests.support.deployed_commands import locust_variables, parsed_locust
+from tokenswarm.commands.live import CONFIGURATION
 from tokenswarm.shell.options import API_KEY_VARIABLES
 
 ROOT = Path(__file__).parents[2]
@@ -153,7 +154,7 @@ def test_mounted_paths_exist_and_are_read_only(services):
 def test_prometheus_finds_its_configuration(services):
     service = services["prometheus"]
     (path,) = (w.split("=")[1] for w in service["command"] if w.startswith("--config.file"))
-    assert in_repository(service, path) == ROOT / "deploy" / "prometheus" / "prometheus.yml"
+    assert in_repository(service, path) == CONFIGURATION / "prometheus.yml"
 
 
 def test_grafana_finds_data_source_dashboards_and_home(services):
@@ -173,7 +174,7 @@ def test_grafana_finds_data_source_dashboards_and_home(services):
 
 
 def test_prometheus_scrapes_services_on_the_ports_that_they_listen_on(services):
-    folder = ROOT / "deploy" / "prometheus"
+    folder = CONFIGURATION
     jobs = yaml.safe_load((folder / "prometheus.yml").read_text())["scrape_configs"]
     (found,) = (job for job in jobs if job["job_name"] == "tokenswarm")
     host, port = re.match(r"http://(\w+):(\d+)/", found["http_sd_configs"][0]["url"]).groups()
