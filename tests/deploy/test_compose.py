@@ -20,7 +20,7 @@ import yaml
 
 from tests.support.deployed_commands import locust_variables, parsed_locust
 from tokenswarm.commands.live import CONFIGURATION
-from tokenswarm.shell.options import API_KEY_VARIABLES
+from tokenswarm.shell.options import API_KEY_VARIABLES, COMPOSE_SERVICE_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = Path(sys.executable).with_name("docker-compose")
@@ -79,7 +79,8 @@ def test_the_example_sets_every_variable_that_the_file_reads():
 def test_variables_of_our_services_are_read_by_locust_or_tokenswarm(services):
     for name in OWN:
         for variable in services[name].get("environment") or {}:
-            assert variable in {*locust_variables(), *API_KEY_VARIABLES}, variable
+            known = {*locust_variables(), *API_KEY_VARIABLES, COMPOSE_SERVICE_VARIABLE}
+            assert variable in known, variable
 
 
 def test_only_master_and_workers_get_the_key_and_only_by_environment(services):

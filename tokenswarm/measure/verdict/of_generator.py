@@ -8,6 +8,8 @@ from tokenswarm.measure.verdict.evidence import BEFORE, Evidence, known
 from tokenswarm.measure.verdict.grades import Check, Limits, graded
 
 DRIVEN = "in driven time a busy machine only makes the run longer, and no figure depends on it"
+# Of a run that goes on it is no reason: its last line is yet to come.
+NO_LAST_LINE = "the ledger has no last line: the run was killed, or it is of an earlier version"
 
 
 def generator_lateness(evidence: Evidence) -> Check:
@@ -155,7 +157,7 @@ def workers(evidence: Evidence) -> Check:
         ),
         said,
         "look for the worker's own error, its memory and its network; run again",
-        unchecked="the ledger has no last line: the run was killed, or it is of an earlier version",
+        unchecked=NO_LAST_LINE,
     )
 
 
@@ -179,7 +181,7 @@ def engine_lateness(evidence: Evidence) -> Check:
         "lower the engine's --speed, or quieten the machine",
         unchecked="the engine did not say, or the run was killed"
         if ending is not None
-        else "the ledger has no last line: the run was killed, or it is of an earlier version",
+        else NO_LAST_LINE,
     )
 
 
