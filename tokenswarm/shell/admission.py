@@ -57,7 +57,7 @@ def _cannot_drive(environment: Environment) -> str | None:
         return "its clock is not shared between a master and workers (--processes, --master)"
     if environment.web_ui is not None:
         return "the web UI goes by the wall clock"
-    if not _offers_rates(environment):
+    if not offers_rates(environment):
         return "levels of users, or a --run-time, go by the wall clock"
     return None
 
