@@ -19,7 +19,7 @@ from tabulate import tabulate
 from tokenswarm.measure.amounts import parse_tpm
 from tokenswarm.measure.quantiles import claimable
 from tokenswarm.report.analysis.change import Change
-from tokenswarm.report.analysis.compare import Comparison, Run, compare, load_text
+from tokenswarm.report.analysis.compare import Comparison, StoredRun, compare, load_text
 from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.point import CurvePoint
 from tokenswarm.report.analysis.rounds import open_runs
@@ -90,7 +90,7 @@ def headline(found: Comparison) -> str:
     return tabulate(rows, COLUMNS, disable_numparse=True, colalign=("left", *["right"] * 5, "left"))
 
 
-def _row(run: Run, at: CurvePoint) -> list[str]:
+def _row(run: StoredRun, at: CurvePoint) -> list[str]:
     gpus = run.header.target.gpus
     offered_tpm = at.summary.offered_tpm
     per_gpu = None if gpus is None or offered_tpm is None else offered_tpm / gpus
@@ -146,7 +146,7 @@ def _notes(found: Comparison) -> list[str]:
     return notes
 
 
-def _rounds(run: Run) -> str:
+def _rounds(run: StoredRun) -> str:
     if not run.rounds:
         return ""
     count = "1 round" if len(run.rounds) == 1 else f"{len(run.rounds)} rounds"

@@ -26,7 +26,7 @@ class ComparisonError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class StoredRun:
     """A run and where it was read from. rounds: the names of those that `ledger` was pooled from
     by report.analysis.rounds; none of an ordinary run. verdict: the worst of the rounds'."""
 
@@ -60,7 +60,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    runs: tuple[Run, ...]
+    runs: tuple[StoredRun, ...]
     rungs: tuple[Rung, ...]  # from the lowest on
     chosen: Rung  # what the headline is about
     shared_sessions: tuple[int, ...]  # of each run but the first, with the first
@@ -75,7 +75,7 @@ class Comparison:
         )
 
 
-def compare(runs: Sequence[Run], at: float | None = None) -> Comparison:
+def compare(runs: Sequence[StoredRun], at: float | None = None) -> Comparison:
     """at: target TPM (developers in closed mode) of the headline; else the highest level that
     some run keeps up with. Raises ComparisonError."""
     for run in runs[1:]:
@@ -106,7 +106,7 @@ def _by_load(levels: Iterable[Step]) -> dict[float | None, list[Step]]:
     return found
 
 
-def require_comparable(first: Run, run: Run) -> None:
+def require_comparable(first: StoredRun, run: StoredRun) -> None:
     """Raises ComparisonError that names what differs."""
     differences = first.header.fingerprint.differences(run.header.fingerprint)
     if differences:
@@ -133,7 +133,7 @@ def pick(loads: Sequence[float], at: float, mode: str) -> float:
     raise ComparisonError(f"--at {at:g}: accepted are levels that all runs have: {tried}")
 
 
-def _common(runs: Sequence[Run], ladders: Sequence[Sequence[float | None]]) -> list[float]:
+def _common(runs: Sequence[StoredRun], ladders: Sequence[Sequence[float | None]]) -> list[float]:
     known = [{load for load in ladder if load is not None} for ladder in ladders]
     common = set.intersection(*known)
     if not common:
@@ -153,7 +153,7 @@ def _rung(load: float, levels: Sequence[LevelSample]) -> Rung:
     )
 
 
-def _chosen(runs: Sequence[Run], rungs: Sequence[Rung], at: float | None) -> Rung:
+def _chosen(runs: Sequence[StoredRun], rungs: Sequence[Rung], at: float | None) -> Rung:
     if at is not None:
         mode = runs[0].header.fingerprint.mode
         load = pick([rung.asked for rung in rungs], at, mode)
