@@ -243,7 +243,7 @@ def test_every_turn_due_ends_in_exactly_one_way(records):
 
 
 def test_a_turn_that_was_never_sent_was_offered_and_is_censored():
-    unsent = TurnRecord.unsent("w0.ticket0", due_at_s=5.0, given_up_at_s=9.0, prompt_tokens=700)
+    unsent = TurnRecord.unsent("w0.ticket0", 5.0, 9.0, 700)
     found = Tally([unsent]).summary((0.0, 60.0))
     assert (found.offered_tpm, found.achieved_tpm) == (700.0, 0.0)
     assert (found.requests, found.unfinished, found.without_first_token) == (1, 1, 1)

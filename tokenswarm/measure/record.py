@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -43,12 +42,6 @@ FAILURE_KINDS = (
 MAX_RETRY_AFTER_S = 120.0
 # The kind of a ticket that no session took: due, never sent, its size the mean of the workload.
 UNSENT = "unsent"
-# Of a turn that was never sent there is none of these.
-SEEN_ON_THE_WIRE = (
-    *("sent_at_s", "body_sent_at_s", "head_at_s", "status"),
-    *("first_token_at_s", "first_visible_at_s", "last_token_at_s", "first_chunk_tokens"),
-    *("prompt_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"),
-)
 # What the speed of a turn is worked out from.
 DECODED_FROM = (
     *("output_tokens", "output_chunks", "first_token_at_s", "last_token_at_s"),
@@ -113,17 +106,10 @@ class TurnRecord:
 
     @classmethod
     def unsent(
-        cls,
-        session: str,
-        *,
-        due_at_s: float,
-        given_up_at_s: float,
-        prompt_tokens: int,
-        detail: str = "no developer was free to send it",
+        cls, session: str, scheduled_at_s: float, given_up_at_s: float, prompt_tokens: int
     ) -> TurnRecord:
-        """A turn that was due and never sent: it was offered all the same, so it counts with the
-        prompt that it would have had."""
-        unseen: dict[str, Any] = dict.fromkeys(SEEN_ON_THE_WIRE)
+        """A turn that was due and never sent: it was offered all the same. session: a name of its
+        own; prompt_tokens: a mean prompt of the workload, as nobody knows the real one's."""
         return cls(
             session=session,
             turn=0,
@@ -134,15 +120,26 @@ class TurnRecord:
             planned_output_tokens=0,
             ideal_cached_tokens=0,
             body_bytes=0,
-            scheduled_at_s=due_at_s,
+            scheduled_at_s=scheduled_at_s,
+            sent_at_s=None,
+            body_sent_at_s=None,
+            head_at_s=None,
+            first_token_at_s=None,
+            first_visible_at_s=None,
+            last_token_at_s=None,
             ended_at_s=given_up_at_s,
+            prompt_tokens=None,
+            cached_tokens=None,
+            output_tokens=None,
+            reasoning_tokens=None,
             output_chunks=0,
+            first_chunk_tokens=None,
             stamps="clock",
             stamp_lag_s=0.0,
             coalesced_reads=0,
             outcome="unfinished",
-            detail=detail,
-            **unseen,
+            status=None,
+            detail="no developer was free to send it",
         )
 
     @property

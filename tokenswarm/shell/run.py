@@ -223,14 +223,8 @@ def _tickets(
     numbers = count()
 
     def unsent(due_at_s: float) -> None:
-        feed.turn(
-            TurnRecord.unsent(
-                f"w{index}.ticket{next(numbers)}",
-                due_at_s=due_at_s,
-                given_up_at_s=clock.now_s(),
-                prompt_tokens=round(mean_tokens),
-            )
-        )
+        name = f"w{index}.ticket{next(numbers)}"
+        feed.turn(TurnRecord.unsent(name, due_at_s, clock.now_s(), round(mean_tokens)))
 
     return Tickets(clock, line, arrivals, session_tpm(profile), unsent)
 
