@@ -17,8 +17,9 @@ from tokenswarm.report.analysis.result import result
 from tokenswarm.report.figures.canvas import COLOURS, drawn, look
 from tokenswarm.report.figures.curves import CURVES
 from tokenswarm.report.figures.timeline import MOST_DOTS, TIMELINE, sampled
-from tokenswarm.report.files.page import page, svg_text, write_page
+from tokenswarm.report.files.page import page, write_page
 from tokenswarm.report.files.summary import contents
+from tokenswarm.report.files.svg import svg_text
 from workload.fidelity import workload
 from workload.profiles import SEED
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import matplotlib
 import numpy as np
@@ -65,23 +65,25 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "tokenswarm",  # the same run gives the same file
 }
 HALF, WIDE = (5.2, 3.6), (12.4, 5.4)  # inches
+T = TypeVar("T")
 # One level of one line: where it lies, its value, and the level it belongs to.
 Series = list[tuple[float, Interval, CurvePoint]]
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """name: of the file; reading: how a stranger reads it; alt: what it shows, in words."""
+@dataclass(frozen=True)
+class Drawing(Generic[T]):
+    """Of a T: a run's Result, or a Comparison. name: of the file; reading: how a stranger reads it;
+    alt: what it shows, in words."""
 
     name: str
     title: str
     reading: str
-    draw: Callable[[Figure, Result], None]
-    alt: Callable[[Result], str]
+    draw: Callable[[Figure, T], None]
+    alt: Callable[[T], str]
     size_in: tuple[float, float] = HALF
 
 
-def drawn(drawing: Drawing, found: Result, size_in: tuple[float, float] | None = None) -> Figure:
+def drawn(drawing: Drawing[T], found: T, size_in: tuple[float, float] | None = None) -> Figure:
     """The figure; call this and save the figure inside `look()`."""
     figure = Figure(figsize=size_in or drawing.size_in, layout="constrained")
     figure.patch.set_facecolor("none")
@@ -89,9 +91,9 @@ def drawn(drawing: Drawing, found: Result, size_in: tuple[float, float] | None =
     return figure
 
 
-def watermark(figure: Figure, found: Result, size: float = 40) -> None:
+def watermark(figure: Figure, simulated: bool, size: float = 40) -> None:
     """Says that a picture that may stand alone is simulated, where it is."""
-    if found.ledger.header.target.simulated:
+    if simulated:
         figure.text(
             0.5, 0.5, "simulated", fontsize=size, color=INK, alpha=0.055, rotation=28,
             ha="center", va="center", weight="bold", zorder=10,

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from io import StringIO
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from tokenswarm.measure.verdict import GRADES, INVALID
 from tokenswarm.measure.whole_file import replace_file
 from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.figures.canvas import COLOURS, Drawing, drawn, look
+from tokenswarm.report.figures.canvas import COLOURS, look
 from tokenswarm.report.figures.curves import CURVES
 from tokenswarm.report.figures.distributions import DISTRIBUTIONS
 from tokenswarm.report.figures.timeline import MOST_DOTS, NARROW, TIMELINE
+from tokenswarm.report.files.svg import inline, picture
+from tokenswarm.report.files.templating import templates
 from tokenswarm.report.notation import TOO_FEW, number_text, slo_text, tpm_text
 from tokenswarm.report.text import bills, failures, headline
 from tokenswarm.report.text import verdict as verdict_text
@@ -34,11 +30,6 @@ from tokenswarm.report.text.tables import (
     workload,
 )
 
-_PREAMBLE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
-_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
-_SIZE = re.compile(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"')
-_REFERENCE = re.compile(r'(\bid="|url\(#|href="#)')
-
 
 def write_page(path: Path, found: Result, against: str = "") -> None:
     """Writes the file whole or not at all. Raises OSError."""
@@ -47,14 +38,8 @@ def write_page(path: Path, found: Result, against: str = "") -> None:
 
 def page(found: Result, against: str = "") -> str:
     """The page's HTML; against: what a baseline said, a line each."""
-    environment = Environment(
-        loader=PackageLoader("tokenswarm.report.files"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
-        _contents(found), against=against.splitlines()
+    return (
+        templates().get_template("page.html").render(_contents(found), against=against.splitlines())
     )
 
 
@@ -62,9 +47,9 @@ def _contents(found: Result) -> dict[str, Any]:
     header, turns = found.ledger.header, len(found.ledger.records)
     whole = levels(found)
     with look():
-        curves = [_picture(drawing, found) for drawing in CURVES] if turns else []
-        timeline = [_picture(TIMELINE, found), _svg(TIMELINE, found, NARROW)] if turns else []
-        distributions = [_picture(drawing, found) for drawing in DISTRIBUTIONS] if turns else []
+        curves = [picture(drawing, found) for drawing in CURVES] if turns else []
+        timeline = [picture(TIMELINE, found), inline(TIMELINE, found, NARROW)] if turns else []
+        distributions = [picture(drawing, found) for drawing in DISTRIBUTIONS] if turns else []
     return {
         "run": header.run,
         "simulated": header.target.simulated,
@@ -136,30 +121,3 @@ def _knee_tile(found: Result) -> list[tuple[str, str, str, bool]]:
         return []
     beside = f"TTFT p50 {number_text(knee.ttft_p50_s)} s there"
     return [("knee, input TPM", tpm_text(knee.tpm.value), beside, False)]
-
-
-def _picture(drawing: Drawing, found: Result) -> dict[str, Any]:
-    return {
-        "title": drawing.title,
-        "reading": drawing.reading,
-        "svg": _svg(drawing, found, drawing.size_in),
-    }
-
-
-def _svg(drawing: Drawing, found: Result, size_in: tuple[float, float]) -> Markup:
-    """Inline, in the page's colours, with ids of its own and its words for those who do not see."""
-    figure = drawn(drawing, found, size_in)
-    prefix = f"{drawing.name}-{size_in[1]:g}-".replace(".", "-")
-    svg = _SIZE.sub(r"\1", _METADATA.sub("", _PREAMBLE.sub("", svg_text(figure))), count=1)
-    svg = _REFERENCE.sub(rf"\g<1>{prefix}", svg)
-    for name, colour in COLOURS.items():
-        svg = svg.replace(colour, f"var(--{name})")
-    label = Markup.escape(drawing.alt(found))
-    return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))
-
-
-def svg_text(figure: Figure) -> str:
-    """As a file; the same figure gives the same text."""
-    out = StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()

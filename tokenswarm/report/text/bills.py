@@ -14,8 +14,8 @@ from tokenswarm.report.text.table import Cell, Column, Table
 
 TEAM = Team()
 COLUMNS = (
-    Column("model", "price list"),
-    Column("cache", "discounts"),
+    Column("model", "price list", words=True),
+    Column("cache", "discounts", words=True),
     Column("request_usd", "per request"),
     Column("input_million_usd", "per M input"),
     Column("cached_million_usd", "per M cached"),

@@ -8,11 +8,11 @@ from tokenswarm.report.notation import share_text
 from tokenswarm.report.text.table import Cell, Column, Table
 
 BY_KIND = (
-    Column("kind", "kind"),
+    Column("kind", "kind", words=True),
     Column("turns", "turns"),
     Column("share", "of all turns"),
-    Column("first_at_s", "first at"),
-    Column("samples", "what was said"),
+    Column("first_at_s", "first at", words=True),
+    Column("samples", "what was said", words=True),
 )
 
 
@@ -21,7 +21,11 @@ def by_level(found: Result) -> Table:
     kinds = list(found.whole.failures)
     summaries = [(f"level {step.level.index}", step.summary) for step in found.steps]
     summaries.append(("whole run", found.whole))
-    columns = (Column("where", ""), Column("turns", "turns"), *(Column(k, k) for k in kinds))
+    columns = (
+        Column("where", "", words=True),
+        Column("turns", "turns"),
+        *(Column(k, k) for k in kinds),
+    )
     rows = [
         (
             Cell(name, name),

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from tabulate import tabulate
+
 from tokenswarm.report.analysis.interval import Interval
 
 Value = float | int | str | bool | None
@@ -26,17 +28,18 @@ class Cell:
     def of(cls, interval: Interval, text: Callable[[float | None], str]) -> Cell:
         low, high = interval.low, interval.high
         bounded = interval.value is not None and (low is not None or high is not None)
-        said = f"{text(low)} to {text(high)}" if bounded else ""
+        said = _range(text, low, high) if bounded else ""
         return cls(text(interval.value), interval.value, low, high, said)
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """key: of files; head: for people; spread: its cells have intervals."""
+    """key: of files; head: for people; spread: its cells have intervals; words: they are text."""
 
     key: str
     head: str
     spread: bool = False
+    words: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,14 @@ class Table:
         ]
 
 
+def plain(table: Table) -> str:
+    """For a terminal, intervals in brackets."""
+    rows = [[_in_brackets(cell) for cell in row] for row in table.rows]
+    heads = [column.head for column in table.columns]
+    alignment = ["left" if column.words else "right" for column in table.columns]
+    return tabulate(rows, heads, disable_numparse=True, colalign=alignment if rows else None)
+
+
 def markdown(table: Table) -> str:
     """A pipe table, intervals in brackets."""
     lines = [
@@ -77,6 +88,13 @@ def markdown(table: Table) -> str:
         *(_piped([_in_brackets(cell) for cell in row]) for row in table.rows),
     ]
     return "\n".join(lines)
+
+
+def _range(text: Callable[[float | None], str], low: float | None, high: float | None) -> str:
+    """An end without a bound is open."""
+    if low is None:
+        return f"up to {text(high)}"
+    return f"from {text(low)} on" if high is None else f"{text(low)} to {text(high)}"
 
 
 def _piped(texts: Sequence[str]) -> str:

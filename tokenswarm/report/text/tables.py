@@ -126,7 +126,7 @@ def _level_columns(found: Result) -> list[tuple[Column, Callable[[CurvePoint], C
 def objectives(found: Result) -> Table:
     """Every SLO that was asked for, at every level."""
     columns = (
-        Column("slo", "objective"),
+        Column("slo", "objective", words=True),
         *(Column(f"level_{s.level.index}", f"level {s.level.index}") for s in found.steps),
     )
     rows = [
@@ -143,7 +143,10 @@ def objectives(found: Result) -> Table:
 def workload(found: Result) -> Table:
     """What was sent against what was promised."""
     keys = ("quantity", "target", "sent", "deviation", "tolerance", "verdict")
-    columns = tuple(Column(key, "" if key == "verdict" else key) for key in keys)
+    columns = tuple(
+        Column(key, "" if key == "verdict" else key, words=key in ("quantity", "verdict"))
+        for key in keys
+    )
     rows = []
     for row in found.workload:
         values = (row.quantity, row.target, row.realised, row.deviation, row.tolerance, row.verdict)
@@ -164,7 +167,7 @@ def checks(found: Result) -> Table:
         "what it is",
         "why there",
     )
-    columns = tuple(Column(key, head) for key, head in zip(keys, heads, strict=True))
+    columns = tuple(Column(key, head, words=True) for key, head in zip(keys, heads, strict=True))
     rows = [
         (
             Cell(check.name, check.name),
