@@ -28,7 +28,7 @@ from tokenswarm.measure.record import TurnRecord
 from tokenswarm.shell.health_sampler import PROBE_S, HealthSampler
 
 TURNS_PER_S = 200
-SCRAPE_EVERY_S = 2.0  # deploy/prometheus/prometheus.yml
+SCRAPE_EVERY_S = 2.0  # exporters/prometheus/provisioning/prometheus.yml
 MOST_SHARE = 0.02  # of a core: issue 4
 TURNS = 20_000
 SCRAPES = 40

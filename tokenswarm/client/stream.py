@@ -52,6 +52,10 @@ class RequestFailed(Exception):
         self.detail = detail
 
 
+class _Unasked(Exception):
+    """An answer came on a kept connection before the request was complete."""
+
+
 @dataclass(slots=True)
 class _Turn:
     reply: Reply
@@ -73,8 +77,9 @@ class ChatClient:
     """Sends turns one after the other; not to be shared by greenlets.
 
     Whatever a server does ends as an Observation. There are no retries: a kept connection that
-    the server has closed is noticed before sending and replaced, and that is all. A killed
-    `send` leaves what it saw in `partial`. Raises ValueError for settings that cannot work.
+    the server has closed, or on which it has answered before the request was complete, is noticed
+    and replaced, and that is all. A killed `send` leaves what it saw in `partial`. Raises
+    ValueError for settings that cannot work.
     """
 
     def __init__(
@@ -161,18 +166,13 @@ class ChatClient:
     def _exchange(self, turn: _Turn, segments: Sequence[Buffer]) -> None:
         reply = turn.reply
         connection, turn.new_connection = self._connected()
-        self._clock.resample()
-        turn.sent_at = turn.seen_at = self._clock.now()
-
-        def answered() -> bool:
-            self._read(connection, turn)
-            return reply.outcome is not None
-
         try:
-            if connection.send(segments, lambda: self._due_at(turn), answered):
-                turn.body_sent_at = self._clock.now()
-        except ConnectionError:
-            pass  # it hung up on us; what it said before that is still to be read
+            self._hand_over(connection, turn, segments)
+        except _Unasked:
+            # The server has not seen a whole request, so none is sent twice.
+            self.close()
+            connection, turn.new_connection = self._connected()
+            self._hand_over(connection, turn, segments)
         unrested_bytes = 0
         while reply.outcome is None:
             unrested_bytes += self._read(connection, turn)
@@ -181,6 +181,35 @@ class ChatClient:
                 gevent.sleep(_REST_S)
         if reply.outcome in ("ok", "empty", "withheld"):
             self._linger(connection, turn)
+
+    def _hand_over(self, connection: Connection, turn: _Turn, segments: Sequence[Buffer]) -> None:
+        """Raises _Unasked. What arrives later than the last segment is taken as the answer: nothing
+        tells a late second one from it."""
+        reused = not turn.new_connection
+        self._clock.resample()
+        turn.sent_at = turn.seen_at = self._clock.now()
+
+        def answered() -> bool:
+            if reused and connection.unasked():
+                raise _Unasked
+            self._read(connection, turn)
+            return turn.reply.outcome is not None
+
+        def due_at() -> float:
+            return self._due_at(turn)
+
+        try:
+            if reused:
+                segments, last = segments[:-1], segments[-1:]
+                if not connection.send(segments, due_at, answered):
+                    return
+                if connection.unasked():
+                    raise _Unasked
+                segments = last
+            if connection.send(segments, due_at, answered):
+                turn.body_sent_at = self._clock.now()
+        except ConnectionError:
+            pass  # it hung up on us; what it said before that is still to be read
 
     def _read(self, connection: Connection, turn: _Turn) -> int:
         """How many bytes of the answer this read brought."""

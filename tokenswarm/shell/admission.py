@@ -33,7 +33,7 @@ def checked(
     if options.runs_folder.exists() and not options.runs_folder.is_dir():
         raise OptionError(f"--runs {str(options.runs_folder)!r}: not a folder; accepted: a folder")
     folder = options.runs_folder / (options.run_name or "")
-    if options.tpm is not None and _offers_rates(environment):
+    if options.tpm is not None and offers_rates(environment):
         raise OptionError(
             f"--tpm {options.tpm:g}: the ladder has --levels of its own; accepted: one of the two"
         )
@@ -72,7 +72,7 @@ def host(environment: Environment) -> str | None:
 
 def is_open(environment: Environment, options: Options) -> bool:
     """Whether turns follow a target line, not the developers' own pauses."""
-    return options.tpm is not None or _offers_rates(environment)
+    return options.tpm is not None or offers_rates(environment)
 
 
 def searches(environment: Environment) -> bool:
@@ -80,6 +80,6 @@ def searches(environment: Environment) -> bool:
     return bool(getattr(environment.shape_class, "searches", False))
 
 
-def _offers_rates(environment: Environment) -> bool:
+def offers_rates(environment: Environment) -> bool:
     """Whether the shape's levels are rates; any other shape is about users, as usual."""
     return bool(getattr(environment.shape_class, "open_mode", False))

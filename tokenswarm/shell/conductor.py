@@ -30,7 +30,16 @@ from exporters.turns import IDLE
 from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
 from tokenswarm.measure.amounts import parse_rate
 from tokenswarm.measure.verdict import INVALID
-from tokenswarm.shell import admission, gate, link, live_page, preflight, results, web_form
+from tokenswarm.shell import (
+    admission,
+    gate,
+    link,
+    live_page,
+    preflight,
+    results,
+    start_form,
+    web_form,
+)
 from tokenswarm.shell import run as runs
 from tokenswarm.shell.admission import Examined
 from tokenswarm.shell.levels import Levels
@@ -96,7 +105,12 @@ class Conductor:
             web_form.install(environment, self._refuse_form)
             if parsed is not None:
                 grafana_url = read_grafana_url(parsed)
-                self._page = live_page.install(environment, grafana_url, self._change_tpm)
+                self._page = live_page.install(
+                    environment,
+                    grafana_url,
+                    self._change_tpm,
+                    lambda: start_form.fields(environment),
+                )
                 if parsed.headless and not isinstance(self._runner, WorkerRunner):
                     self._examine_headless(parsed)
         except (ValueError, OSError, preflight.EndpointError) as error:
@@ -208,7 +222,13 @@ class Conductor:
             gevent.spawn(self._end_levels_at_ramps, run)
         if self._page is not None:
             load = run.load if self._link is None else self._link.load
-            self._page.begin(run, load, promised, rate_can_change=options.tpm is not None)
+            self._page.begin(
+                run,
+                load,
+                promised,
+                rate_can_change=options.tpm is not None,
+                users_can_change=environment.shape_class is None,
+            )
         self._progress = Progress(
             run.feed,
             run.clock.now_s,
@@ -305,7 +325,7 @@ class Conductor:
         """Shows what was found, and leaves with its exit code."""
         found = results.show(run)
         if self._page is not None:
-            self._page.end(found)
+            self._page.end(found, run.folder / results.PAGE)
         searches = admission.searches(self._environment)
         judged = None if searches else gate.exit_code(run, found)
         invalid = found.verdict.grade == INVALID

@@ -69,7 +69,7 @@ class Settings:
     context_tokens: int = 262_144
     api_key: str | None = None
     reasoning_effort: str = "none"
-    body_timeout_s: float = 60.0  # between two reads of a request; nginx's client_body_timeout
+    body_timeout_s: float = 60.0  # of a whole body, however slowly it drips; guess
 
     @property
     def max_tokens(self) -> int:
@@ -299,6 +299,11 @@ class EngineApp:
         await self._respond(send, orjson.dumps(self._describe(_last_s(scope["query_string"]))))
 
     async def _reset(self, scope: Event, receive: Receive, send: Send) -> None:
+        """Raises ApiError (403) for a page of another site: browsers send such a POST unasked."""
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin")
+        if origin is not None and origin.partition(b"://")[2] != headers.get(b"host"):
+            raise ApiError(403, "a page of another site may not do that", code="cross_site")
         self._live.reset()
         self._metrics.reset()
         await self._respond(send, orjson.dumps({"reset": True}))
@@ -350,11 +355,21 @@ class EngineApp:
 
 async def _read_body(receive: Receive, timeout_s: float) -> bytes:
     """Raises ApiError: 413 above MAX_BODY_BYTES (the server discards what still comes), 408 where
-    nothing comes for `timeout_s`."""
+    it has not come within `timeout_s`; the connection then ends, for its rest may never come."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _whole_body(receive)
+    except TimeoutError:
+        message = f"the body did not come within {timeout_s:g} s"
+        close = ((b"connection", b"close"),)
+        raise ApiError(408, message, code="request_timeout", headers=close) from None
+
+
+async def _whole_body(receive: Receive) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
-        event = await _next(receive, timeout_s)
+        event = await receive()
         if event["type"] == "http.disconnect":
             raise _ClientGone
         parts.append(event.get("body", b""))
@@ -363,15 +378,6 @@ async def _read_body(receive: Receive, timeout_s: float) -> bytes:
             raise _too_large()
         if not event.get("more_body"):
             return b"".join(parts)
-
-
-async def _next(receive: Receive, timeout_s: float) -> Event:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await receive()
-    except TimeoutError:
-        message = f"no more of the body came for {timeout_s:g} s"
-        raise ApiError(408, message, code="request_timeout") from None
 
 
 def _last_s(query: bytes) -> float | None:

@@ -6,6 +6,9 @@ from tokenswarm.measure.quantiles import quantile
 from tokenswarm.measure.verdict.evidence import BEFORE, Evidence, known
 from tokenswarm.measure.verdict.grades import Check, Limits, graded
 
+# Of a run that goes on it is no reason: its last line is yet to come.
+NO_LAST_LINE = "the ledger has no last line: the run was killed, or it is of an earlier version"
+
 
 def generator_lateness(evidence: Evidence) -> Check:
     spread = evidence.whole.generator_lateness_s
@@ -150,7 +153,7 @@ def workers(evidence: Evidence) -> Check:
         ),
         said,
         "look for the worker's own error, its memory and its network; run again",
-        unchecked="the ledger has no last line: the run was killed, or it is of an earlier version",
+        unchecked=NO_LAST_LINE,
     )
 
 
@@ -172,7 +175,7 @@ def engine_lateness(evidence: Evidence) -> Check:
         "lower the engine's --speed, or quieten the machine",
         unchecked="the engine did not say, or the run was killed"
         if ending is not None
-        else "the ledger has no last line: the run was killed, or it is of an earlier version",
+        else NO_LAST_LINE,
     )
 
 
