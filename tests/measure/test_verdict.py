@@ -294,6 +294,17 @@ def test_a_level_that_drifts_is_suspect_only_if_the_endpoint_kept_up():
     assert check("steadiness", steady=[None]).grade is None
 
 
+def test_a_run_that_was_killed_is_invalid_and_says_so():
+    found = check("end", ending=None)
+    assert found.grade == INVALID and "killed" in found.finding
+    assert check("end").grade == VALID
+
+
+def test_a_run_of_an_earlier_version_may_have_ended():
+    found = check("end", ending=None, promised=False)
+    assert found.grade is None and "earlier version" in found.finding
+
+
 def test_a_torn_line_is_suspect():
     assert check("torn ledgers", torn_lines=1).grade == SUSPECT
 
@@ -335,6 +346,7 @@ def test_what_is_not_known_is_never_passed():
         "workload",
         "cache contamination",
         "steadiness",
+        "end",
     }
     assert all(c.finding for c in found.unchecked)
 
