@@ -237,7 +237,7 @@ class Conductor:
             run.feed,
             run.clock.now_s,
             self.levels.in_flight,
-            unit="s" if terms.speed == 1 else "engine s",
+            unit="engine s" if run.header.engine_seconds else "s",
         )
         _freeze()
 
