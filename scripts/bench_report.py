@@ -31,7 +31,7 @@ from tokenswarm.engine.offline import run as offline  # noqa: E402
 from tokenswarm.engine.physics.presets import PRESETS  # noqa: E402
 from tokenswarm.measure.ledger import TURN_FIELDS, Header, Ledger, LedgerWriter  # noqa: E402
 from tokenswarm.measure.record import Level, TurnRecord  # noqa: E402
-from tokenswarm.report.analysis.compare import Run  # noqa: E402
+from tokenswarm.report.analysis.compare import StoredRun  # noqa: E402
 from tokenswarm.report.analysis.regression import UNSETTLED_BASELINE, Limit, regressions  # noqa: E402
 from tokenswarm.report.analysis.resample import Clusters, interval, quantiles  # noqa: E402
 from workload.profiles import load_profile  # noqa: E402
@@ -149,7 +149,7 @@ def _fails(limit: Limit, turns: int, slower: float, pair: int) -> bool:
     """Two runs of other sessions, a third of whose variance is the session's."""
     base = known_run([1e6], turns=turns, seed=2 * pair)
     now = known_run([1e6], lambda tpm: slower * queue_ttft_s(tpm), turns=turns, seed=2 * pair + 1)
-    (found,) = regressions(Run(Path("now"), now), Run(Path("main"), base), [limit])
+    (found,) = regressions(StoredRun(Path("now"), now), StoredRun(Path("main"), base), [limit])
     return bool(found.fails)
 
 
@@ -159,7 +159,9 @@ def _gate_on_an_engine() -> Iterator[Row]:
     limits = [Limit.parse("ttft_p50=10%"), Limit.parse("tps_p50=10%")]
     for tpm in (1.5e6, 2.2e6):
         for hold_s in (480.0, 1500.0):
-            runs = [Run(Path(str(seed)), _simulated(tpm, hold_s, seed)) for seed in range(ENGINES)]
+            runs = [
+                StoredRun(Path(str(seed)), _simulated(tpm, hold_s, seed)) for seed in range(ENGINES)
+            ]
             pairs = [
                 (runs[at], runs[(at + apart) % ENGINES])
                 for apart in (1, 3, 5)

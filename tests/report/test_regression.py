@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.known_truth import known_run, queue_ttft_s
 from tests.support.records import fingerprint, header
-from tokenswarm.report.analysis.compare import ComparisonError, Run
+from tokenswarm.report.analysis.compare import ComparisonError, StoredRun
 from tokenswarm.report.analysis.regression import Limit, regression_text, regressions
 
 LEVEL = [1e6]
@@ -13,7 +13,10 @@ LEVEL = [1e6]
 
 def held(limit, base, now, at=None):
     (found,) = regressions(
-        Run(Path("runs/now"), now), Run(Path("runs/main"), base), [Limit.parse(limit)], at
+        StoredRun(Path("runs/now"), now),
+        StoredRun(Path("runs/main"), base),
+        [Limit.parse(limit)],
+        at,
     )
     return found
 

@@ -74,7 +74,7 @@ def _level_columns(found: Result) -> list[tuple[Column, Callable[[CurvePoint], C
             lambda p: Cell(asked_text(p.level), p.level.target_tpm or p.level.developers),
         ),
         (Column("offered_tpm", "offered TPM", True), lambda p: Cell.of(p.offered_tpm, tpm_text)),
-        (Column("achieved_tpm", "answered TPM", True), lambda p: Cell.of(p.achieved_tpm, tpm_text)),
+        (Column("achieved_tpm", "achieved TPM", True), lambda p: Cell.of(p.achieved_tpm, tpm_text)),
         *(
             [
                 (
