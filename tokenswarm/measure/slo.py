@@ -37,8 +37,8 @@ EXPRESSION = re.compile(
 )
 ACCEPTED = (
     "accepted: ttft, visible_ttft, ttft_from_schedule, e2e, tpot with _p10, _p50, _p90, _p95 or "
-    "_p99, < or <= and a time in s or ms (ttft_p50<1s); tps the same with > or >= and tokens per second "
-    "(tps_p50>40); failures<0.5%; hit_share>90%; tpm>2.5M (k and M allowed)"
+    "_p99, < or <= and a time in s or ms (ttft_p50<1s); tps the same with > or >= "
+    "and tokens per second (tps_p50>40); failures<0.5%; hit_share>90%; tpm>2.5M (k and M allowed)"
 )
 
 
