@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -28,6 +29,7 @@ from tests.support.known_truth import known_run, queue_ttft_s  # noqa: E402
 from tests.support.records import header, turn_record  # noqa: E402
 from tests.support.runs import ladder_run  # noqa: E402
 from tokenswarm.engine.offline import run as offline  # noqa: E402
+from tokenswarm.engine.offline.traffic import SimulatedTurn  # noqa: E402
 from tokenswarm.engine.physics.presets import PRESETS  # noqa: E402
 from tokenswarm.measure.ledger import TURN_FIELDS, Header, Ledger, LedgerWriter  # noqa: E402
 from tokenswarm.measure.record import Level, TurnRecord  # noqa: E402
@@ -93,7 +95,8 @@ def _line(path: Path, first: Header, record: TurnRecord) -> tuple[bytes, bytes]:
     """What stands in a turn's line after its session, before and after its chunk gaps."""
     scratch = path.with_suffix(".scratch")
     with LedgerWriter(scratch, first) as writer:
-        writer.write(TurnRecord(**{name: _plain(getattr(record, name)) for name in TURN_FIELDS}))
+        plain: dict[str, Any] = {name: _plain(getattr(record, name)) for name in TURN_FIELDS}
+        writer.write(TurnRecord(**plain))
     line = scratch.read_bytes().splitlines(keepends=True)[1]
     scratch.unlink()
     turn = orjson.loads(line)["turn"]
@@ -186,7 +189,7 @@ def _simulated(tpm: float, hold_s: float, seed: int) -> Ledger:
     return Ledger(header(), [_seen(turn) for turn in run.turns if turn.outcome == "ok"], [level])
 
 
-def _seen(turn: offline.SimulatedTurn) -> TurnRecord:
+def _seen(turn: SimulatedTurn) -> TurnRecord:
     stamps = ("scheduled_at_s", "sent_at_s", "first_token_at_s", "ended_at_s")
     counts = ("prompt_tokens", "cached_tokens", "output_tokens", "output_chunks")
     names = ("session", "turn", *stamps, *counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,7 @@ class Delta:
     finish_reason: str | None = None
     usage: Usage | None = None
     chunk_tokens: int | None = None  # output tokens so far, this chunk included
+    engine_at_s: float | None = None  # when it left, by the embedded engine's clock
     error: str | None = None
     done: bool = False
 
@@ -194,6 +196,7 @@ def _delta(chunk: dict[str, Any]) -> Delta:
         finish_reason=finish_reason,
         usage=usage,
         chunk_tokens=_chunk_tokens(chunk, usage),
+        engine_at_s=_second(chunk.get("x_sim_at")),
         error=error,
     )
 
@@ -241,6 +244,10 @@ def _chunk_tokens(chunk: dict[str, Any], usage: Usage | None) -> int | None:
     if said is None and usage is not None:
         said = usage.output_tokens
     return said or None
+
+
+def _second(said: Any) -> float | None:
+    return said if type(said) is float and 0 <= said < math.inf else None
 
 
 def _calls_tool(delta: dict[str, Any]) -> bool:

@@ -54,11 +54,16 @@ def main(arguments: Sequence[str]) -> int:
         preset=_preset(options),
         model=options.model,
         speed=options.speed,
+        driven=options.clock == "driven",
         seed=options.seed,
         context_tokens=options.context_tokens,
         api_key=options.api_key or None,
         reasoning_effort=options.reasoning_effort,
     )
+    if settings.driven and settings.speed != 1:
+        said = f"--speed {settings.speed:g}: a driven clock goes as fast as the machine does"
+        print(f"engine: {said}; accepted: one of --clock driven and --speed", file=sys.stderr)
+        return BAD_INPUT
     return serve(EngineApp(settings, counter), listener, settings)
 
 
@@ -67,9 +72,8 @@ def serve(app: EngineApp, listener: socket.socket, settings: Settings) -> int:
     what killed the engine loop."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    ready = (
-        f"engine {settings.preset.engine_name} (simulated) at http://{shown}:{port} "
-        f"speed {settings.speed:g}"
+    ready = f"engine {settings.preset.engine_name} (simulated) at http://{shown}:{port} " + (
+        "in driven time" if settings.driven else f"speed {settings.speed:g}"
     )
     server = _Server(app, ready)
     app.on_failure = server.fail
@@ -211,6 +215,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=_whole(0, 65_535), default=8000, help="0: any free port, printed")
     add("--host", default="127.0.0.1")
     add("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET)
+    add(
+        "--clock",
+        choices=["wall", "driven"],
+        default="wall",
+        help="driven: engine time goes on as the generator says, so that numbers do not depend on "
+        "the machine; one generator process, headless",
+    )
     add("--speed", type=_speed, default=1.0, help="engine seconds per wall second")
     add("--seed", type=_whole(0), default=0)
     add("--model", default="sim-model", help="the name under which it serves")

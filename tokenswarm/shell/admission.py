@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
 
 import argparse
 from contextlib import closing
-from typing import NamedTuple
 
-from tokenswarm.measure.ledger import Target
 from tokenswarm.shell import gate, preflight
 from tokenswarm.shell import run as runs
 from tokenswarm.shell.options import OptionError, Options, read_options
+from tokenswarm.shell.preflight import Examined
 from workload.profile import Profile
 from workload.profiles import load_profile
-
-
-class Examined(NamedTuple):
-    """What a look at the endpoint found."""
-
-    target: Target
-    speed: float  # engine seconds per wall second
 
 
 def checked(
@@ -46,10 +39,27 @@ def checked(
     return options, profile
 
 
-def examine(options: Options, profile: Profile) -> Examined:
+def examine(environment: Environment, options: Options, profile: Profile) -> Examined:
     """Asks the endpoint. Raises preflight.EndpointError, ValueErrors."""
     with closing(runs.new_client(options, runs.new_tls(options))) as client:
-        return Examined(*preflight.examine(client, options, profile))
+        examined = preflight.examine(client, options, profile)
+    if examined.driven and (reason := _cannot_drive(environment)):
+        raise OptionError(
+            f"--host {options.endpoint}: an engine with --clock driven, and {reason}; accepted: a "
+            "shape of rates in one process without the web UI, or an engine with --speed"
+        )
+    return examined
+
+
+def _cannot_drive(environment: Environment) -> str | None:
+    """Why this generator cannot lead a clock: one process has to know of all that waits."""
+    if isinstance(environment.runner, MasterRunner | WorkerRunner):
+        return "its clock is not shared between a master and workers (--processes, --master)"
+    if environment.web_ui is not None:
+        return "the web UI goes by the wall clock"
+    if not offers_rates(environment):
+        return "levels of users, or a --run-time, go by the wall clock"
+    return None
 
 
 def developers(environment: Environment) -> list[type]:

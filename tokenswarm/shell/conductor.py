@@ -41,12 +41,13 @@ from tokenswarm.shell import (
     web_form,
 )
 from tokenswarm.shell import run as runs
-from tokenswarm.shell.admission import Examined
+from tokenswarm.shell.keeper import Broken
 from tokenswarm.shell.levels import Levels
 from tokenswarm.shell.link import MasterLink, Status
 from tokenswarm.shell.live_page import LivePage
 from tokenswarm.shell.metrics import Metrics
 from tokenswarm.shell.options import OptionError, Options, read_grafana_url, read_options
+from tokenswarm.shell.preflight import Examined
 from tokenswarm.shell.run import Run
 from tokenswarm.shell.terms import Terms
 from workload.profile import Profile
@@ -123,7 +124,7 @@ class Conductor:
                 self._start_worker(environment.runner)
             else:
                 self._start_run()
-        except (ValueError, OSError, preflight.EndpointError) as error:
+        except (ValueError, OSError, preflight.EndpointError, Broken) as error:
             logger.error("the test cannot start: %s", error)
             environment.process_exit_code = BAD_INPUT
             if environment.runner is not None:
@@ -171,12 +172,13 @@ class Conductor:
         """Of a run that is on the form changes the users alone: what else it holds are the values
         of the command line, not those that the run was started with."""
         if self.run is None:
-            self._examined = admission.examine(*admission.checked(self._environment, parsed, host))
+            options, profile = admission.checked(self._environment, parsed, host)
+            self._examined = admission.examine(self._environment, options, profile)
 
     def _examine_headless(self, parsed: argparse.Namespace) -> None:
         environment = self._environment
         options, profile = admission.checked(environment, parsed, admission.host(environment))
-        self._examined = admission.examine(options, profile)
+        self._examined = admission.examine(environment, options, profile)
         corpus = runs.load_corpus(options)
         open_mode = admission.is_open(environment, options)
         gate.require_comparable(options, profile, corpus, open_mode=open_mode)
@@ -202,7 +204,7 @@ class Conductor:
         assert parsed is not None
         parsed.tokenswarm_terms = None  # until they are settled
         options, profile = admission.checked(environment, parsed, admission.host(environment))
-        examined = self._take_examined() or admission.examine(options, profile)
+        examined = self._take_examined() or admission.examine(environment, options, profile)
         corpus = runs.load_corpus(options)
         promised = runs.promised(profile)
         open_mode = admission.is_open(environment, options)
@@ -211,7 +213,9 @@ class Conductor:
         # Locust sends the options to its workers right after this.
         parsed.tokenswarm_terms = terms.pack()
         environment.process_exit_code = None  # of an earlier start that failed
-        run = runs.start(terms, options, profile, corpus, self._feed, worker=None)
+        run = runs.start(
+            terms, options, profile, corpus, self._feed, worker=None, on_broken=self._lose_clock
+        )
         run.writer.write_workload(promised)
         self.run, self.levels, self._last_run = run, Levels(run, self._link), run
         if self._link is not None:
@@ -257,6 +261,7 @@ class Conductor:
             runs.load_corpus(options),
             self._feed,
             worker=runner.worker_index,
+            on_broken=self._lose_clock,
         )
         assert self._metrics is not None
         self._metrics.start(self.run)
@@ -306,6 +311,16 @@ class Conductor:
                 self.levels.end()
             gevent.sleep(0.5)
 
+    def _lose_clock(self, reason: str) -> None:
+        """Time stands still: what is under way will not end."""
+        logger.error("the run's clock has stopped: %s", reason)
+        if self.run is not None:
+            self.run.clock_lost = reason
+        environment = self._environment
+        environment.stop_timeout = 0
+        if environment.runner is not None:
+            gevent.spawn(environment.runner.quit)
+
     def _finish(self) -> None:
         """Results of the run that was on, once."""
         if self._metrics is not None:
@@ -345,6 +360,7 @@ def _terms(options: Options, profile: Profile, examined: Examined, *, open_mode:
         speed=examined.speed,
         open_mode=open_mode,
         target=examined.target,
+        driven=examined.driven,
     )
 
 

@@ -168,6 +168,7 @@ class _PageOfRun:
             whole=whole_run(ledger),
             steady=[None for _ in over],
             workload=sent.rows(ledger, sent.sent(ledger, levels)),
+            over=False,
         )
         return verdict.judge(evidence)
 

@@ -53,6 +53,7 @@ class Header:
     target: Target
     worker: int | None = None  # None: the master, or the only process
     machine: dict[str, str] | None = None  # of the generator: what and in which version
+    driven: bool = False  # the times are the embedded engine's own, on a clock kept with it
     command: str | None = None  # how the run was started, without what may be secret
 
 

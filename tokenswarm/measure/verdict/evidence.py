@@ -25,6 +25,7 @@ class Evidence:
     whole: Summary
     steady: Sequence[bool | None]
     workload: Sequence[Row]
+    over: bool = True  # False: judged while the run goes on
 
     @property
     def speed(self) -> float:
