@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tokenswarm.client import chat
+from tokenswarm.client.dialects import DIALECTS, Dialect
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.stream import Timeouts
 from tokenswarm.measure.amounts import OptionError as OptionError  # raised here, caught by all
@@ -45,6 +45,7 @@ class Options:
     seconds against the embedded engine)."""
 
     endpoint: Endpoint
+    api: str  # one of client.dialects.DIALECTS
     model: str | None
     profile: str
     seed: int
@@ -104,7 +105,7 @@ class Group:
 
 ALL = ("agents", "ladder", "capacity")
 GROUPS = (
-    Group("target", ALL, ("--host", "--model", "--gpus", "--insecure", "--ca-file")),
+    Group("target", ALL, ("--host", "--api", "--model", "--gpus", "--insecure", "--ca-file")),
     Group("rate", ("agents",), ("--tpm", "--ramp", "--arrival-cv")),
     Group(
         "ladder",
@@ -195,6 +196,12 @@ def add_arguments(parser: Any) -> None:
     )
     _add_gate_arguments(add)
     _add_search_arguments(add)
+    add(
+        "--api",
+        default="chat",
+        metavar="NAME",
+        help="What the endpoint speaks: chat (completions), messages (Anthropic) or responses",
+    )
     add("--model", default="", metavar="NAME", help="Model; empty: the only one the server lists")
     add("--seed", type=int, default=1, metavar="N", help="Same seed, same sessions and prompts")
     add(
@@ -241,9 +248,10 @@ def add_arguments(parser: Any) -> None:
     add(
         "--output-field",
         in_form=False,
-        default=chat.OUTPUT_FIELDS[0],
+        default="",
         metavar="NAME",
-        help="Request field for the output tokens: max_tokens or max_completion_tokens",
+        help="Request field for the output tokens, with --api chat max_tokens or "
+        "max_completion_tokens; empty: the usual one",
     )
     add(
         "--connect-timeout",
@@ -373,8 +381,10 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
     """Raises OptionError, or the ValueError of `Endpoint.parse`; nothing has been sent yet."""
     if not host:
         raise OptionError("--host is missing; accepted: the base of the API, http://host:port")
+    dialect = DIALECTS[_one_of("--api", parsed.api, tuple(DIALECTS))]
     return Options(
         endpoint=Endpoint.parse(host),
+        api=dialect.name,
         model=parsed.model or None,
         profile=parsed.profile or "seed",
         seed=_at_least("--seed", parsed.seed, 0),
@@ -389,9 +399,13 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         trust_remote_code=parsed.trust_remote_code,
         corpus=Path(parsed.corpus) if parsed.corpus else None,
         warm=parsed.warm,
-        extra_body=_json_object("--extra-body", parsed.extra_body),
+        extra_body=_json_object("--extra-body", parsed.extra_body, dialect),
         min_tokens=parsed.min_tokens,
-        output_field=_one_of("--output-field", parsed.output_field, chat.OUTPUT_FIELDS),
+        output_field=_one_of(
+            "--output-field",
+            parsed.output_field or dialect.output_fields[0],
+            dialect.output_fields,
+        ),
         timeouts=Timeouts(
             connect_s=parse_duration("--connect-timeout", parsed.connect_timeout),
             first_token_s=parse_duration("--first-token-timeout", parsed.first_token_timeout),
@@ -479,7 +493,7 @@ def _one_of(option: str, value: str, accepted: Sequence[str]) -> str:
     return value
 
 
-def _json_object(option: str, text: str) -> dict[str, Any]:
+def _json_object(option: str, text: str, dialect: Dialect) -> dict[str, Any]:
     try:
         value = orjson.loads(text or "{}")
     except orjson.JSONDecodeError as error:
@@ -487,7 +501,7 @@ def _json_object(option: str, text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise OptionError(f"{option} {text!r}: accepted is a JSON object")
     try:
-        chat.opening("", None, value)
+        dialect.opening("", (), b"", value)
     except ValueError as error:
         raise OptionError(f"{option} {text!r}: {error}; accepted: other fields") from None
     return value
