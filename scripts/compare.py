@@ -33,6 +33,7 @@ from workload.profiles import SEED
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEED = 20
+PAGE = "compare.html"  # in the folder of the runs
 # The first is what the others are held against.
 NAMES = sorted(PUBLISHED, key=lambda name: name != TPS_REFERENCE)
 LEG_S = 16.0  # of wall time, beside the levels: start, last turns, report (measured)
@@ -75,9 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     folder = Path("runs", time.strftime("compare-%Y%m%d-%H%M%S"))
     code = _over_http(size, folder)
-    if not (ROOT / folder / "curves.png").exists():
+    if not (ROOT / folder / PAGE).exists():
         return code or 1
     print(f"\n{_both(size, folder)}")
+    print(f"\nAll of it as one page: {folder / PAGE}")
     return code
 
 
@@ -93,7 +95,7 @@ def _over_http(size: Size, folder: Path) -> int:
             *("--runs", str(folder), "--rounds", str(size.rounds)),
             *("--levels", ",".join(f"{tpm:.0f}" for tpm in size.levels_tpm)),
             *("--hold", f"{size.hold_minutes}m"),
-            *("--at", f"{TPM:.0f}", "--plot", str(folder / "curves.png")),
+            *("--at", f"{TPM:.0f}", "--html", str(folder / PAGE)),
         )
 
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from exporters.grafana.now import CHOICES, SIMULATED
-from exporters.grafana.panels import Dashboard, Panel, Query, Row
-from exporters.grafana.promql import ENGINE, RUN, SENDERS, mean, or_zero, quantile, rate, share, tpm
+from exporters.grafana.now import CHOICES, ENGINE_CHOICES, LEVELS, SIMULATED
+from exporters.grafana.panels import TPM_UNIT, Dashboard, Panel, Query, Row
+from exporters.grafana.promql import (
+    ENGINE,
+    PROCESS,
+    RUN,
+    SENDERS,
+    mean,
+    of_run,
+    quantile,
+    rate,
+    share,
+    tpm,
+)
 
+SENDING = 'state=~"spawning|running"'
 KERNEL = f'{RUN},stamps="kernel"'
 
 
@@ -28,15 +40,15 @@ _LOSSES = Row(
         SIMULATED,
         _count(
             "Workers running",
-            "Connected to the master and sending.",
-            or_zero('sum(tokenswarm_workers{state=~"spawning|running"})'),
+            "Connected to the master and sending. No data where one process does it all.",
+            f"sum({of_run('tokenswarm_workers', SENDING)})",
             4,
             None,
         ),
         _count(
             "Workers lost",
             "Workers of the run whose heartbeats stopped or that left. Their sessions are gone.",
-            or_zero("sum(tokenswarm_workers_lost_total)"),
+            f"sum({of_run('tokenswarm_workers_lost_total')})",
             4,
             1,
         ),
@@ -44,22 +56,22 @@ _LOSSES = Row(
             "Records lost",
             "Turns that a worker has sent and the master has not got, or refused because they are "
             "of a run before its time. The worker's own ledger has them.",
-            f"({or_zero('sum(tokenswarm_records_lost_total)')}) + "
-            f"({or_zero('sum(tokenswarm_records_refused_total)')})",
+            f"sum(tokenswarm_records_lost_total{{{RUN}}}) + "
+            f"sum({of_run('tokenswarm_records_refused_total')})",
             4,
             1,
         ),
         _count(
             "Out of sight",
             "Workers without a metrics page, because no port was free. Their turns are in the run.",
-            or_zero("sum(tokenswarm_workers_without_metrics)"),
+            f"sum({of_run('tokenswarm_workers_without_metrics')})",
             4,
             1,
         ),
         _count(
             "Failed pushes",
-            "To the Pushgateway, where one is used.",
-            or_zero("sum(tokenswarm_push_failures_total)"),
+            "To the Pushgateway. No data where none is used.",
+            f"sum({of_run('tokenswarm_push_failures_total')})",
             4,
             1,
         ),
@@ -75,8 +87,8 @@ _PUNCTUALITY = Row(
             "of a second all developers are busy, or the generator is late.",
             queries=(
                 Query(
-                    expr=quantile(0.99, "tokenswarm_lateness_seconds", SENDERS, by="process"),
-                    legend="{{process}}",
+                    expr=quantile(0.99, "tokenswarm_lateness_seconds", SENDERS, by=PROCESS),
+                    legend="{{process}} {{target}}",
                 ),
             ),
             unit="s",
@@ -89,9 +101,9 @@ _PUNCTUALITY = Row(
             queries=(
                 Query(
                     expr=quantile(
-                        0.99, "tokenswarm_generator_lateness_seconds", SENDERS, by="process"
+                        0.99, "tokenswarm_generator_lateness_seconds", SENDERS, by=PROCESS
                     ),
-                    legend="{{process}}",
+                    legend="{{process}} {{target}}",
                 ),
             ),
             unit="s",
@@ -105,9 +117,9 @@ _PUNCTUALITY = Row(
             queries=(
                 Query(
                     expr=quantile(0.5, "tokenswarm_ttft_from_schedule_seconds"),
-                    legend="from schedule",
+                    legend="from schedule {{target}}",
                 ),
-                Query(expr=quantile(0.5, "tokenswarm_ttft_seconds"), legend="from sent"),
+                Query(expr=quantile(0.5, "tokenswarm_ttft_seconds"), legend="from sent {{target}}"),
             ),
             unit="s",
             span=6,
@@ -117,8 +129,14 @@ _PUNCTUALITY = Row(
             description="Of the simulation, wall seconds: above 5 ms at speed 20 the run is "
             "INVALID. No data with a real endpoint.",
             queries=(
-                Query(expr=f"max(sim:step_lateness_p99_seconds{{{ENGINE}}})", legend="steps"),
-                Query(expr=f"max(sim:arrival_lateness_p99_seconds{{{ENGINE}}})", legend="arrivals"),
+                Query(
+                    expr=f"max by (instance) (sim:step_lateness_p99_seconds{{{ENGINE}}})",
+                    legend="steps {{instance}}",
+                ),
+                Query(
+                    expr=f"max by (instance) (sim:arrival_lateness_p99_seconds{{{ENGINE}}})",
+                    legend="arrivals {{instance}}",
+                ),
             ),
             unit="s",
             span=6,
@@ -134,8 +152,14 @@ _PROCESSES = Row(
             description="How late a greenlet that was due got its turn, wall seconds of the last "
             "10 s. Kernel stamps keep it out of TTFT; it delays sending.",
             queries=(
-                Query(expr="tokenswarm_hub_lag_p99_seconds", legend="p99 {{process}}"),
-                Query(expr="tokenswarm_hub_lag_max_seconds", legend="max {{process}}"),
+                Query(
+                    expr=of_run("tokenswarm_hub_lag_p99_seconds"),
+                    legend="p99 {{process}} {{instance}}",
+                ),
+                Query(
+                    expr=of_run("tokenswarm_hub_lag_max_seconds"),
+                    legend="max {{process}} {{instance}}",
+                ),
             ),
             unit="s",
             limit=0.5,
@@ -145,7 +169,12 @@ _PROCESSES = Row(
             title="CPU",
             description="Cores used over the last 10 s. A process is one core: near 1 it is full. "
             "Start more workers.",
-            queries=(Query(expr="tokenswarm_cpu_ratio", legend="{{process}}"),),
+            queries=(
+                Query(
+                    expr=of_run("tokenswarm_cpu_ratio"),
+                    legend="{{process}} {{instance}}",
+                ),
+            ),
             unit="percentunit",
             limit=0.9,
             span=8,
@@ -153,7 +182,12 @@ _PROCESSES = Row(
         Panel(
             title="Memory",
             description="Resident memory.",
-            queries=(Query(expr="tokenswarm_resident_memory_bytes", legend="{{process}}"),),
+            queries=(
+                Query(
+                    expr=of_run("tokenswarm_resident_memory_bytes"),
+                    legend="{{process}} {{instance}}",
+                ),
+            ),
             unit="bytes",
             span=8,
         ),
@@ -169,8 +203,8 @@ _STAMPS = Row(
             "that a tool without kernel stamps would have in its TTFT.",
             queries=(
                 Query(
-                    expr=quantile(0.99, "tokenswarm_stamp_lag_seconds", SENDERS, by="process"),
-                    legend="{{process}}",
+                    expr=quantile(0.99, "tokenswarm_stamp_lag_seconds", SENDERS, by=PROCESS),
+                    legend="{{process}} {{target}}",
                 ),
             ),
             unit="s",
@@ -182,8 +216,8 @@ _STAMPS = Row(
             queries=(
                 Query(
                     expr=f"{rate('tokenswarm_stamped_turns_total', KERNEL)} / "
-                    f"{rate('tokenswarm_stamped_turns_total')}",
-                    legend="kernel",
+                    f"({rate('tokenswarm_stamped_turns_total')} > 0)",
+                    legend="kernel {{target}}",
                 ),
             ),
             unit="percentunit",
@@ -199,7 +233,7 @@ _STAMPS = Row(
                     expr=share(
                         "tokenswarm_coalesced_chunks_total", "tokenswarm_output_chunks_total"
                     ),
-                    legend="coalesced",
+                    legend="coalesced {{target}}",
                 ),
             ),
             unit="percentunit",
@@ -221,7 +255,7 @@ _FIDELITY = Row(
                         "tokenswarm_planned_prompt_tokens_total",
                     )
                     + " - 1",
-                    legend="drift",
+                    legend="drift {{target}}",
                 ),
             ),
             unit="percentunit",
@@ -234,9 +268,9 @@ _FIDELITY = Row(
             "session's length.",
             queries=(
                 Query(
-                    expr=f"({mean('tokenswarm_turn_prompt_tokens')}) / "
-                    f"max(tokenswarm_profile_mean_prompt_tokens{{{RUN}}})",
-                    legend="sent / profile",
+                    expr=f"{mean('tokenswarm_turn_prompt_tokens')} / "
+                    f"max by (target) (tokenswarm_profile_mean_prompt_tokens{{{RUN}}})",
+                    legend="sent / profile {{target}}",
                 ),
             ),
             unit="percentunit",
@@ -247,11 +281,11 @@ _FIDELITY = Row(
             description="How the workers share the load.",
             queries=(
                 Query(
-                    expr=tpm("tokenswarm_answered_prompt_tokens_total", SENDERS, by="process"),
-                    legend="{{process}}",
+                    expr=tpm("tokenswarm_answered_prompt_tokens_total", SENDERS, by=PROCESS),
+                    legend="{{process}} {{target}}",
                 ),
             ),
-            unit="short",
+            unit=TPM_UNIT,
             stacked=True,
             span=8,
         ),
@@ -262,6 +296,7 @@ HEALTH = Dashboard(
     uid="tokenswarm-health",
     title="tokenswarm: generator health",
     description="Whether the load generator itself may be believed.",
-    variables=CHOICES,
+    variables=(*CHOICES, *ENGINE_CHOICES),
+    annotations=(LEVELS,),
     rows=(_LOSSES, _PUNCTUALITY, _PROCESSES, _STAMPS, _FIDELITY),
 )

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from exporters.grafana.now import CHOICES, NOW, SLO_TTFT_S
-from exporters.grafana.panels import Dashboard, Panel, Query, Row
+from exporters.grafana.now import CHOICES, LEVELS, NOW
+from exporters.grafana.panels import (
+    TPM_UNIT,
+    TPS_UNIT,
+    Dashboard,
+    Objective,
+    Panel,
+    Query,
+    Row,
+)
 from exporters.grafana.promql import (
     IDEAL_HIT_SHARE,
     REPORTED_HIT_SHARE,
     RUN,
+    gauge,
     increase,
     mean,
-    or_zero,
+    objective,
     quantile,
     quantiles,
     tpm,
@@ -23,16 +32,16 @@ _TTFT = Row(
         Panel(
             title="TTFT",
             description="From the first byte sent to the first output: text, reasoning or a tool "
-            "call. Turns that did not fail. The red line is the objective, 1 s.",
+            "call. Turns that did not fail. Dashed: the objectives of the run (--slo).",
             queries=quantiles("tokenswarm_ttft_seconds", 0.5, 0.9, 0.99),
             unit="s",
-            limit=SLO_TTFT_S,
+            objective=Objective(expr=objective("ttft")),
             logarithmic=True,
             span=12,
         ),
         Panel(
             title="TTFT, all turns",
-            description="How many turns had which TTFT, scrape by scrape.",
+            description="How many turns had which TTFT, scrape by scrape; of all targets chosen.",
             kind="heatmap",
             queries=(
                 Query(
@@ -57,12 +66,20 @@ _THROUGHPUT = Row(
             "tickets given up. Achieved: of turns answered; below offered for long, the engine is "
             "saturated. Cached: of the achieved ones, what the server says it had in its cache.",
             queries=(
-                Query(expr=f"sum(tokenswarm_target_tpm{{{RUN}}})", legend="target"),
-                Query(expr=tpm("tokenswarm_offered_prompt_tokens_total"), legend="offered"),
-                Query(expr=tpm("tokenswarm_answered_prompt_tokens_total"), legend="achieved"),
-                Query(expr=tpm("tokenswarm_cached_prompt_tokens_total"), legend="cached"),
+                Query(expr=gauge("tokenswarm_target_tpm"), legend="target {{target}}"),
+                Query(
+                    expr=tpm("tokenswarm_offered_prompt_tokens_total"), legend="offered {{target}}"
+                ),
+                Query(
+                    expr=tpm("tokenswarm_answered_prompt_tokens_total"),
+                    legend="achieved {{target}}",
+                ),
+                Query(
+                    expr=tpm("tokenswarm_cached_prompt_tokens_total"), legend="cached {{target}}"
+                ),
             ),
-            unit="short",
+            unit=TPM_UNIT,
+            objective=Objective(expr=objective("tpm")),
             span=12,
         ),
         Panel(
@@ -70,7 +87,8 @@ _THROUGHPUT = Row(
             description="How fast one developer's answer streams after its first chunk, tokens per "
             "second of the run's clock. p10: nine of ten answers are faster.",
             queries=quantiles("tokenswarm_decode_tokens_per_second", 0.5, 0.1),
-            unit="short",
+            unit=TPS_UNIT,
+            objective=Objective(expr=objective("tps")),
             span=12,
         ),
     ),
@@ -84,15 +102,16 @@ _DEVELOPERS = Row(
             description="Open sessions, turns under way, tickets that are due and that no "
             "developer has taken (open mode), and the developers asked for (closed mode).",
             queries=(
-                Query(expr=f"sum(tokenswarm_open_sessions{{{RUN}}})", legend="open sessions"),
-                Query(expr=f"sum(tokenswarm_in_flight_turns{{{RUN}}})", legend="turns in flight"),
+                Query(expr=gauge("tokenswarm_open_sessions"), legend="open sessions {{target}}"),
                 Query(
-                    expr=or_zero(f"sum(tokenswarm_waiting_tickets{{{RUN}}})"),
-                    legend="waiting tickets",
+                    expr=gauge("tokenswarm_in_flight_turns"), legend="turns in flight {{target}}"
                 ),
                 Query(
-                    expr=or_zero(f"sum(tokenswarm_target_developers{{{RUN}}})"),
-                    legend="developers asked for",
+                    expr=gauge("tokenswarm_waiting_tickets"), legend="waiting tickets {{target}}"
+                ),
+                Query(
+                    expr=gauge("tokenswarm_target_developers"),
+                    legend="developers asked for {{target}}",
                 ),
             ),
             unit="short",
@@ -104,8 +123,8 @@ _DEVELOPERS = Row(
             "cut off by the end of the run.",
             queries=(
                 Query(
-                    expr=increase("tokenswarm_turns_total", by="outcome"),
-                    legend="{{outcome}}",
+                    expr=increase("tokenswarm_turns_total", by="outcome, target"),
+                    legend="{{outcome}} {{target}}",
                 ),
             ),
             unit="short",
@@ -114,17 +133,18 @@ _DEVELOPERS = Row(
         ),
         Panel(
             title="Failures",
-            description="In each window, by kind; README lists the kinds. `none` is always 0: it "
-            "shows that the panel works.",
+            description="In each window: all, and by kind those that occurred (docs/options.md "
+            "lists the kinds). All is 0 while turns are watched and none fails.",
             queries=(
                 Query(
-                    expr=increase("tokenswarm_failures_total", by="failure")
-                    + ' or label_replace(vector(0), "failure", "none", "", "")',
-                    legend="{{failure}}",
+                    expr=increase("tokenswarm_failures_total", by="target"), legend="all {{target}}"
+                ),
+                Query(
+                    expr=increase("tokenswarm_failures_total", by="failure, target") + " > 0",
+                    legend="{{failure}} {{target}}",
                 ),
             ),
             unit="short",
-            stacked=True,
             span=8,
         ),
     ),
@@ -141,14 +161,15 @@ _DETAIL = Row(
             queries=(
                 Query(
                     expr=REPORTED_HIT_SHARE,
-                    legend="hit",
+                    legend="hit {{target}}",
                 ),
                 Query(
                     expr=IDEAL_HIT_SHARE,
-                    legend="ideal",
+                    legend="ideal {{target}}",
                 ),
             ),
             unit="percentunit",
+            objective=Objective(expr=objective("hit_share")),
             at_most=1,
             span=8,
         ),
@@ -157,7 +178,10 @@ _DETAIL = Row(
             description="What triggered the turn: a session's start, a tool's result, the user, a "
             "compaction. A start finds little in the cache.",
             queries=(
-                Query(expr=quantile(0.5, "tokenswarm_ttft_seconds", by="kind"), legend="{{kind}}"),
+                Query(
+                    expr=quantile(0.5, "tokenswarm_ttft_seconds", by="kind, target"),
+                    legend="{{kind}} {{target}}",
+                ),
             ),
             unit="s",
             logarithmic=True,
@@ -168,12 +192,12 @@ _DETAIL = Row(
             description="Mean prompt of the turns sent, against the profile's mean, and mean "
             "output of the turns answered.",
             queries=(
-                Query(expr=mean("tokenswarm_turn_prompt_tokens"), legend="prompt"),
+                Query(expr=mean("tokenswarm_turn_prompt_tokens"), legend="prompt {{target}}"),
                 Query(
-                    expr=f"max(tokenswarm_profile_mean_prompt_tokens{{{RUN}}})",
-                    legend="prompt, profile",
+                    expr=f"max by (profile) (tokenswarm_profile_mean_prompt_tokens{{{RUN}}})",
+                    legend="prompt of profile {{profile}}",
                 ),
-                Query(expr=mean("tokenswarm_turn_output_tokens"), legend="output"),
+                Query(expr=mean("tokenswarm_turn_output_tokens"), legend="output {{target}}"),
             ),
             unit="short",
             logarithmic=True,
@@ -187,5 +211,6 @@ LIVE = Dashboard(
     title="tokenswarm: live traffic",
     description="What developers feel while traffic ramps: TTFT, TPS per user, input TPM.",
     variables=CHOICES,
+    annotations=(LEVELS,),
     rows=(NOW, _TTFT, _THROUGHPUT, _DEVELOPERS, _DETAIL),
 )

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
-from exporters.grafana.panels import Panel, Query, Row, Variable
-from exporters.grafana.promql import RUN, or_zero, quantile, rate, tpm
-
-SLO_TTFT_S = 1.0  # as in deploy/prometheus/rules.yml
+from exporters.grafana.panels import TPM_UNIT, Annotation, Objective, Panel, Query, Row, Variable
+from exporters.grafana.promql import RUN, objective, quantile, share, tpm
 
 CHOICES = (
-    Variable(name="target", label="Target", values="label_values(tokenswarm_speed, target)"),
-    Variable(name="profile", label="Profile", values="label_values(tokenswarm_speed, profile)"),
+    Variable(name="job", label="Job", values="label_values(tokenswarm_build_info, job)"),
+    Variable(name="run", label="Run", values='label_values(tokenswarm_run_info{job=~"$job"}, run)'),
+    Variable(
+        name="target",
+        label="Target",
+        values='label_values(tokenswarm_speed{job=~"$job",run=~"$run"}, target)',
+    ),
+    Variable(
+        name="profile",
+        label="Profile",
+        values='label_values(tokenswarm_speed{job=~"$job",run=~"$run"}, profile)',
+    ),
 )
+
+# One series that each engine shows from its start on, so that it can be chosen.
+_ENGINES = '__name__=~"' + "|".join(
+    (
+        "vllm:num_requests_running",
+        "sglang:num_running_reqs",
+        "trtllm[_:]num_requests_running",
+        "trtllm[_:]request_success_total",
+        "llamacpp:requests_processing",
+        "dynamo_frontend_inflight_requests",
+    )
+)
+ENGINE_CHOICES = (
+    Variable(name="engine_job", label="Engine's job", values=f'label_values({{{_ENGINES}"}}, job)'),
+    Variable(
+        name="engine",
+        label="Engine",
+        values=f'label_values({{{_ENGINES}",job=~"$engine_job"}}, instance)',
+    ),
+)
+
+LEVELS = Annotation(
+    name="Levels",
+    expr=f"max by (run, target, level, asked) (tokenswarm_level_info{{{RUN}}})",
+    title="level {{level}}: {{asked}}",
+    text="{{run}}, {{target}}",
+)
+
+TTFT_P50 = Objective(expr=objective("ttft", 50))
 
 SIMULATED = Panel(
     title="Endpoint",
@@ -19,9 +56,9 @@ SIMULATED = Panel(
     kind="stat",
     queries=(
         Query(
-            expr=f'max(tokenswarm_speed{{{RUN},simulated="true"}} * 0 + 1) '
-            f'or max(tokenswarm_speed{{{RUN},simulated="false"}} * 0)',
-            legend="",
+            expr=f'max by (target) (tokenswarm_speed{{{RUN},simulated="true"}} * 0 + 1) '
+            f'or max by (target) (tokenswarm_speed{{{RUN},simulated="false"}} * 0)',
+            legend="{{target}}",
         ),
     ),
     unit="none",
@@ -48,42 +85,49 @@ NOW = Row(
             description="Engine seconds per wall second: 1 for every endpoint but the embedded "
             "engine. All times and rates of these dashboards are in the run's seconds.",
             kind="stat",
-            queries=(Query(expr=f"max(tokenswarm_speed{{{RUN}}})", legend=""),),
+            queries=(
+                Query(
+                    expr=f"max by (target) (tokenswarm_speed{{{RUN}}})",
+                    legend="{{target}}",
+                ),
+            ),
             unit="none",
             span=2,
         ),
         Panel(
             title="TTFT p50",
-            description="Median time from the first byte sent to the first output. Red above 1 s.",
+            description="Median time from the first byte sent to the first output. Green or red "
+            "by the run's own objective (--slo 'ttft_p50<1s'), blue without one.",
             kind="stat",
-            queries=(Query(expr=quantile(0.5, "tokenswarm_ttft_seconds"), legend=""),),
+            queries=(Query(expr=quantile(0.5, "tokenswarm_ttft_seconds"), legend="{{target}}"),),
             unit="s",
-            limit=SLO_TTFT_S,
+            objective=TTFT_P50,
             span=4,
         ),
         Panel(
             title="Achieved TPM",
             description="Prompt tokens of the turns answered, per minute of the run's clock.",
             kind="stat",
-            queries=(Query(expr=tpm("tokenswarm_answered_prompt_tokens_total"), legend=""),),
-            unit="short",
+            queries=(
+                Query(expr=tpm("tokenswarm_answered_prompt_tokens_total"), legend="{{target}}"),
+            ),
+            unit=TPM_UNIT,
             span=4,
         ),
         Panel(
             title="Failed turns",
-            description="Share of the turns ended in the window that failed. Red above 1%.",
+            description="Share of the turns ended in the window that failed. No data while no turn "
+            "ends. Green or red by the run's own objective (--slo 'failures<0.5%'), blue without "
+            "one.",
             kind="stat",
             queries=(
                 Query(
-                    expr=or_zero(
-                        f"({or_zero(rate('tokenswarm_failures_total'))}) / "
-                        f"({rate('tokenswarm_turns_total')} > 0)"
-                    ),
-                    legend="",
+                    expr=share("tokenswarm_failures_total", "tokenswarm_turns_total"),
+                    legend="{{target}}",
                 ),
             ),
             unit="percentunit",
-            limit=0.01,
+            objective=Objective(expr=objective("failures")),
             span=4,
         ),
     ),

@@ -10,9 +10,15 @@ from itertools import count
 from typing import Any, Literal
 
 SCHEMA_VERSION = 41  # Grafana 11.6; later ones migrate it
-DATASOURCE = {"type": "prometheus", "uid": "tokenswarm-prometheus"}
+# Whichever Prometheus is chosen at the top of the page, whatever its uid is there.
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24
+OBJECTIVE = "objective"
 DEFAULT_WINDOW = "1m"
+# Grafana scales what follows "si:" by k, M, G. Its first letter must be no such prefix: of "si:TPM"
+# it would read the T as tera (grafana-data's symbolFormatters.ts, getOffsetFromSIPrefix).
+TPM_UNIT = "si:tok/min"
+TPS_UNIT = "si:tok/s"
 
 Json = dict[str, Any]
 Kind = Literal["timeseries", "stat", "heatmap"]
@@ -27,9 +33,26 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """Thresholds that the run itself was given: red dashed lines, or what turns a stat red."""
+
+    expr: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """Stretches of time in which an expression has data; title and text name its labels."""
+
+    name: str
+    expr: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """unit: Grafana's name of it. limit: where a red line stands. span: columns of 24.
-    texts: what a stat shows instead of a value."""
+    """unit: Grafana's name of it. limit: where a red line stands in every run. objective: the
+    run's own limits. span: columns of 24. texts: what a stat shows instead of a value."""
 
     title: str
     description: str
@@ -38,11 +61,12 @@ class Panel:
     span: int
     kind: Kind = "timeseries"
     limit: float | None = None
+    objective: Objective | None = None
     at_most: float | None = None  # end of the axis
     stacked: bool = False
     logarithmic: bool = False
     below_zero: bool = False
-    shows: Literal["value", "name"] = "value"  # a stat's value, or its legend
+    shows: Literal["auto", "name"] = "auto"  # a stat's value (with several: and legend), or legend
     texts: tuple[tuple[float, str, str], ...] = ()  # value, text, colour
 
 
@@ -71,6 +95,7 @@ class Dashboard:
     description: str
     variables: tuple[Variable, ...]
     rows: tuple[Row, ...]
+    annotations: tuple[Annotation, ...] = ()
 
     @property
     def panels(self) -> tuple[Panel, ...]:
@@ -92,8 +117,8 @@ def dashboard_json(dashboard: Dashboard) -> Json:
         "time": {"from": "now-15m", "to": "now"},
         "timezone": "browser",
         "fiscalYearStartMonth": 0,
-        "templating": {"list": [*map(_variable, dashboard.variables), _window()]},
-        "annotations": {"list": []},
+        "templating": {"list": [_datasource(), *map(_variable, dashboard.variables), _window()]},
+        "annotations": {"list": list(map(_annotation, dashboard.annotations))},
         "links": [_links()],
         "panels": list(_placed(dashboard)),
     }
@@ -137,15 +162,47 @@ def _panel(panel: Panel, number: int) -> Json:
         "title": panel.title,
         "description": panel.description,
         "datasource": DATASOURCE,
-        "targets": [_target(panel, at, query) for at, query in enumerate(panel.queries)],
-        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
+        "targets": _targets(panel),
+        "transformations": _transformations(panel),
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": _overrides(panel)},
         "options": options[panel.kind],
     }
 
 
-def _target(panel: Panel, at: int, query: Query) -> Json:
+def _targets(panel: Panel) -> list[Json]:
+    targets = [_target(panel, chr(ord("A") + at), query) for at, query in enumerate(panel.queries)]
+    if panel.objective is not None:
+        legend = OBJECTIVE if panel.kind == "stat" else f"{OBJECTIVE} {{{{objective}}}}"
+        query = Query(expr=panel.objective.expr, legend=legend)
+        targets.append(_target(panel, OBJECTIVE, query))
+    return targets
+
+
+def _transformations(panel: Panel) -> list[Json]:
+    """Of a stat with an objective: its value is where green ends, and is not shown itself."""
+    if panel.objective is None or panel.kind != "stat":
+        return []
+    threshold = {"fieldName": OBJECTIVE, "handlerKey": "threshold1"}
+    options = {"configRefId": OBJECTIVE, "mappings": [threshold]}
+    return [{"id": "configFromData", "options": options}]
+
+
+def _overrides(panel: Panel) -> list[Json]:
+    if panel.objective is None or panel.kind != "timeseries":
+        return []
+    look = {
+        "color": {"mode": "fixed", "fixedColor": "red"},
+        "custom.lineStyle": {"fill": "dash", "dash": [10, 10]},
+        "custom.lineWidth": 1,
+    }
+    properties = [{"id": key, "value": value} for key, value in look.items()]
+    matcher = {"id": "byFrameRefID", "options": OBJECTIVE}
+    return [{"matcher": matcher, "properties": properties}]
+
+
+def _target(panel: Panel, name: str, query: Query) -> Json:
     return {
-        "refId": chr(ord("A") + at),
+        "refId": name,
         "datasource": DATASOURCE,
         "expr": query.expr,
         "legendFormat": query.legend,
@@ -159,7 +216,8 @@ def _target(panel: Panel, at: int, query: Query) -> Json:
 def _defaults(panel: Panel) -> Json:
     if panel.kind == "heatmap":
         return {"custom": {"scaleDistribution": {"type": "linear"}}}
-    steps: list[Json] = [{"color": "green", "value": None}]
+    # Green is a judgement: blue where there is nothing to judge by.
+    steps: list[Json] = [{"color": "blue" if panel.limit is None else "green", "value": None}]
     if panel.limit is not None:
         steps.append({"color": "red", "value": panel.limit})
     defaults: Json = {
@@ -258,6 +316,40 @@ def _variable(variable: Variable) -> Json:
         "regex": "",
         "hide": 0,
         "skipUrlSync": False,
+    }
+
+
+def _datasource() -> Json:
+    return {
+        "type": "datasource",
+        "name": "datasource",
+        "label": "Data source",
+        "query": "prometheus",
+        "current": {},
+        "options": [],
+        "regex": "",
+        "multi": False,
+        "includeAll": False,
+        "refresh": 1,
+        "hide": 0,
+        "skipUrlSync": False,
+    }
+
+
+def _annotation(annotation: Annotation) -> Json:
+    """Stretches of `step` that touch become one."""
+    return {
+        "name": annotation.name,
+        "enable": True,
+        "hide": False,
+        "iconColor": "blue",
+        "datasource": DATASOURCE,
+        "expr": annotation.expr,
+        "step": "5s",
+        "titleFormat": annotation.title,
+        "textFormat": annotation.text,
+        "tagKeys": "",
+        "useValueForTime": False,
     }
 
 

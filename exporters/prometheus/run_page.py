@@ -8,7 +8,7 @@ and writes them, no more), so the buckets are classic ones.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from exporters.prometheus.run_histograms import USUAL_KINDS, RunHistograms
 from exporters.turns import Load
 from tokenswarm.measure.ledger import Header
 from tokenswarm.measure.record import FAILURE_KINDS, UNSENT, Level, TurnRecord
+from tokenswarm.measure.slo import Slo
 from tokenswarm.measure.tally import ANSWERED, prompt_tokens
 
 _TOKENS = {
@@ -30,6 +31,13 @@ _TOKENS = {
 }
 
 
+def _asked(level: Level) -> str:
+    """What a level asks for, in words."""
+    if level.target_tpm is not None:
+        return f"{level.target_tpm / 1e6:.3g}M TPM"
+    return "" if level.developers is None else f"{level.developers} developers"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Whose page it is. merged: it sees every turn of the run (a master, or the only process)."""
@@ -38,9 +46,17 @@ class Origin:
     merged: bool
 
 
-def short_target(header: Header) -> str:
-    """The engine where it is known, else the host's name: a label, never the URL."""
-    return header.target.engine or urlsplit(header.target.url).hostname or "unknown"
+_PORTS = {"http": 80, "https": 443}
+
+
+def target_label(header: Header) -> str:
+    """`host:port` of the target, so that two servers of one host stay apart: never the URL, which
+    may hold a name and a password, or a key in its path."""
+    parts = urlsplit(header.target.url)
+    host = parts.hostname or "unknown"
+    port = parts.port or _PORTS.get(parts.scheme)
+    host = f"[{host}]" if ":" in host else host
+    return host if port is None else f"{host}:{port}"
 
 
 class RunPage:
@@ -54,13 +70,15 @@ class RunPage:
         load: Callable[[], Load | None],
         lost_records: Callable[[], int | None],
         mean_prompt_tokens: float,
+        objectives: Sequence[Slo] = (),
     ) -> None:
         """load: what is under way, None where unknown; lost_records: None but on a master;
-        mean_prompt_tokens: what the profile promises."""
+        mean_prompt_tokens: what the profile promises; objectives: of --slo."""
         self._labels = {
             "role": "run" if origin.merged else "worker",
             "process": origin.process,
-            "target": short_target(header),
+            "run": header.run,
+            "target": target_label(header),
             "simulated": "true" if header.target.simulated else "false",
             "profile": header.fingerprint.profile,
         }
@@ -68,6 +86,7 @@ class RunPage:
         self._load = load
         self._lost_records = lost_records
         self._mean_prompt_tokens = mean_prompt_tokens
+        self._objectives = objectives
         self._level: Level | None = None
         self._ends = Counter({(kind, "ok"): 0 for kind in USUAL_KINDS})
         self._failures = Counter({(kind,): 0 for kind in FAILURE_KINDS})
@@ -165,6 +184,8 @@ class RunPage:
         if level is None:
             return
         yield self._gauge("level", "Index of the level that is on", level.index)
+        asked = {"level": str(level.index), "asked": _asked(level)}
+        yield self._info("level_info", "The level that is on, and what it asks for", asked)
         if level.target_tpm is not None:
             yield self._gauge("target_tpm", "Input tokens per minute asked for", level.target_tpm)
         if level.developers is not None:
@@ -179,13 +200,31 @@ class RunPage:
         if header.target.gpus is not None:
             yield self._gauge("gpus", "GPUs behind the target, as declared", header.target.gpus)
         own = {
-            "run": header.run,
+            "engine": header.target.engine or "",
             "mode": header.fingerprint.mode,
             "version": header.fingerprint.version,
         }
-        info = GaugeMetricFamily("tokenswarm_run_info", "The run", labels=(*self._labels, *own))
-        info.add_metric((*self._labels.values(), *own.values()), 1)
-        yield info
+        yield self._info("run_info", "The run", own)
+        yield from self._objective_families()
+
+    def _objective_families(self) -> Iterator[Metric]:
+        if not self._objectives:
+            return
+        own = ("objective", "metric", "percent")
+        family = GaugeMetricFamily(
+            "tokenswarm_objective", "Threshold of --slo", labels=(*self._labels, *own)
+        )
+        for slo in self._objectives:
+            percent = "" if slo.percent is None else str(slo.percent)
+            family.add_metric(
+                (*self._labels.values(), slo.text, slo.metric, percent), slo.threshold
+            )
+        yield family
+
+    def _info(self, name: str, what: str, own: Mapping[str, str]) -> Metric:
+        family = GaugeMetricFamily(f"tokenswarm_{name}", what, labels=(*self._labels, *own))
+        family.add_metric((*self._labels.values(), *own.values()), 1)
+        return family
 
     def _total(self, name: str, what: str, count: float) -> Metric:
         return self._counter(name, what, (), {(): count})

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporters.grafana.now import SLO_TTFT_S
 from tests.support.promql import series
 
 ROOT = Path(__file__).parents[2]
@@ -76,8 +75,3 @@ def test_alerts_about_a_simulated_endpoint_say_so():
     for rule in RULES:
         if rule.get("alert") in about_endpoints:
             assert "$labels.simulated" in rule["annotations"]["summary"], rule["alert"]
-
-
-def test_the_slo_of_the_alert_is_the_line_of_the_dashboards():
-    (rule,) = (rule for rule in RULES if rule.get("alert") == "TtftOverSlo")
-    assert rule["expr"].endswith(f"> {SLO_TTFT_S:g}")

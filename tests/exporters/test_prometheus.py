@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -14,12 +15,13 @@ from prometheus_client.samples import Sample
 
 from exporters.prometheus.process_page import Links, Page, Workers
 from exporters.prometheus.run_histograms import LEVELS_KEPT
-from exporters.prometheus.run_page import Origin, RunPage, short_target
+from exporters.prometheus.run_page import Origin, RunPage, target_label
 from exporters.turns import IDLE
 from tests.support.records import failed_record, header, turn_record, unfinished_record
 from tokenswarm.measure.health import Health
 from tokenswarm.measure.ledger import Header
 from tokenswarm.measure.record import FAILURE_KINDS, OUTCOMES, UNSENT, Level
+from tokenswarm.measure.slo import Slo
 from tokenswarm.measure.tally import Tally
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
@@ -37,8 +39,15 @@ def parsed(text: str) -> list[Sample]:
 class View:
     """A page, and what stands on it."""
 
-    def __init__(self, *, process: str = "local", made: Header | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        process: str = "local",
+        made: Header | None = None,
+        objectives: Sequence[Slo] = (),
+    ) -> None:
         self.links = Links()
+        self._objectives = objectives
         self.page = Page(process, lambda: self.links)
         self.show(process, made or header())
 
@@ -49,6 +58,7 @@ class View:
             load=lambda: LOAD,
             lost_records=lambda: 4 if process == "master" else None,
             mean_prompt_tokens=88_000.0,
+            objectives=self._objectives,
         )
         self.page.show(self.run, process)
 
@@ -193,7 +203,8 @@ def test_every_series_of_the_traffic_says_whose_it_is_and_that_it_is_simulated()
     wanted = {
         "role": "worker",
         "process": "worker-1",
-        "target": "sim:trtllm-like",
+        "run": "demo",
+        "target": "127.0.0.1:8000",
         "simulated": "true",
         "profile": "seed",
     }
@@ -203,16 +214,50 @@ def test_every_series_of_the_traffic_says_whose_it_is_and_that_it_is_simulated()
     assert all("level" not in sample.labels for sample in samples)
 
 
-def test_a_target_is_its_engine_or_its_host_and_never_the_url():
-    target = header().target
-    assert short_target(header()) == "sim:trtllm-like"
-    named = replace(target, engine=None, url="https://llm.example.com:8443/v1")
-    assert short_target(header(target=named)) == "llm.example.com"
-    assert short_target(header(target=replace(named, url="http://[::1]:8000/v1"))) == "::1"
-    view = View(made=header(target=replace(named, simulated=False, gpus=None)))
-    assert view.value("speed", target="llm.example.com", simulated="false") is not None
-    assert view.value("gpus") is None
-    assert "8443" not in view.text() and "http" not in view.text().replace("http_", "")
+@pytest.mark.parametrize(
+    ("url", "label"),
+    [
+        ("http://127.0.0.1:8000", "127.0.0.1:8000"),
+        ("http://127.0.0.1:8001/v1", "127.0.0.1:8001"),
+        ("https://llm.example.com/v1", "llm.example.com:443"),
+        ("http://name:secret@llm.example.com/secret", "llm.example.com:80"),
+        ("http://[::1]:8000/v1", "[::1]:8000"),
+    ],
+)
+def test_a_target_is_its_host_and_port_and_never_the_url(url, label):
+    made = header(target=replace(header().target, url=url))
+    assert target_label(made) == label
+    view = View(made=made)
+    assert view.value("speed", target=label) is not None
+    assert view.value("run_info", target=label, engine="sim:trtllm-like") == 1
+    assert "secret" not in view.text() and "http:" not in view.text()
+
+
+def test_what_is_not_declared_is_not_shown():
+    target = replace(header().target, engine=None, simulated=False, gpus=None)
+    view = View(made=header(target=target))
+    assert view.value("run_info", simulated="false", engine="") == 1
+    assert view.value("gpus") is view.value("objective") is None
+
+
+def test_objectives_are_shown_with_their_threshold_in_seconds_and_shares():
+    slos = [Slo.parse(text) for text in ("ttft_p50<900ms", "failures<0.5%", "tpm>2.5M")]
+    view = View(objectives=slos)
+    assert view.value("objective", metric="ttft", percent="50") == pytest.approx(0.9)
+    assert view.value("objective", objective="failures<0.5%", percent="") == pytest.approx(0.005)
+    assert view.value("objective", metric="tpm") == 2.5e6
+
+
+def test_the_level_that_is_on_says_what_it_asks_for():
+    view = View()
+    assert view.value("level_info") is None
+    view.run.level(level(0, target_tpm=1_250_000.0))
+    assert view.value("level_info", level="0", asked="1.25M TPM") == 1
+    view.run.level(level(1, target_tpm=None, developers=12))
+    assert view.value("level_info", level="1", asked="12 developers") == 1
+    assert view.value("level_info") == 1
+    view.run.level(level(1, target_tpm=None, developers=12, ended_at_s=50.0))
+    assert view.value("level_info") is None
 
 
 def test_free_text_of_a_server_never_becomes_a_label():
@@ -315,7 +360,7 @@ def test_a_worker_says_how_long_its_master_is_silent_and_a_pusher_what_failed():
 
 
 def test_every_series_on_the_page_is_documented_with_its_labels():
-    view = View(process="master")
+    view = View(process="master", objectives=[Slo.parse("ttft_p50<1s")])
     view.links = Links(workers=WORKERS, push_failures=1, master_silent_s=1.0)
     view.page.health(health("master"))
     view.run.level(level(0))

@@ -34,6 +34,21 @@ def test_a_turn_is_offered_when_due_and_achieved_when_its_stream_ended():
     assert (second.offered_tpm, second.achieved_tpm) == (0, 2000)
 
 
+def test_output_tokens_of_all_users_are_of_turns_answered_that_have_a_count():
+    tally = Tally(
+        [
+            turn_record(output_tokens=100),
+            turn_record(output_tokens=200, scheduled_at_s=1.0, ended_at_s=59.0),
+            turn_record(output_tokens=None, outcome="cancelled"),
+            failed_record("stream_error", output_tokens=50),
+            turn_record(output_tokens=900, ended_at_s=61.0),
+        ]
+    )
+    assert tally.summary(MINUTE).output_tps == 5.0
+    assert tally.summary((100.0, 160.0)).output_tps is None
+    assert Tally([turn_record(output_tokens=None)]).summary(MINUTE).output_tps is None
+
+
 def test_a_window_is_half_open():
     tally = Tally([turn_record(scheduled_at_s=10.0)])
     assert tally.summary((10.0, 11.0)).requests == 1

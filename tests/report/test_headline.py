@@ -40,7 +40,9 @@ def test_an_objective_that_nobody_asked_for_is_named_as_such():
 def test_an_invalid_run_is_not_to_be_used():
     assert details(result(Ledger(header())))[0].startswith("Do not use these numbers")
     lost = replace(LADDER, ending=ending(workers=2, workers_lost=1))
-    assert headline(result(lost)).startswith("INVALID run, no claim: SIMULATED ")
+    said = headline(result(lost, [Slo.parse("ttft_p50<5s")]))
+    assert said == "INVALID run: nothing can be claimed about SIMULATED sim:trtllm-like."
+    assert not [each for each in details(result(lost)) if "TTFT" in each or "capacity" in each]
 
 
 def test_a_capacity_that_too_few_turns_decide_only_seems_to_be_carried():

@@ -15,9 +15,11 @@ from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.result import result
 from tokenswarm.report.figures.canvas import COLOURS, drawn, look
+from tokenswarm.report.figures.curves import CURVES
 from tokenswarm.report.figures.timeline import MOST_DOTS, TIMELINE, sampled
-from tokenswarm.report.files.page import page, svg_text, write_page
+from tokenswarm.report.files.page import page, write_page
 from tokenswarm.report.files.summary import contents
+from tokenswarm.report.files.svg import svg_text
 from workload.fidelity import workload
 from workload.profiles import SEED
 
@@ -110,13 +112,45 @@ def test_the_levels_are_those_of_the_summary(html):
     for row, level, point in zip(rows, stored["levels"], stored["curve"]["points"], strict=True):
         for key in ("offered_tpm", "achieved_tpm", "ttft_p50_s", "ttft_p99_s", "goodput"):
             assert row[key] == _written(point[key]["value"]), key
-        assert row["hit_share"] == _written(point["hit_share"]["value"])
         assert int(row["turns"]) == level["summary"]["requests"]
         assert int(row["failed"]) == level["summary"]["failed"]
 
 
 def _written(value: float | None) -> str:
     return "" if value is None else str(value)
+
+
+def test_the_answers_have_speeds_times_and_output_of_all_users_and_per_gpu(html):
+    points = zip(Page(html).rows("answers"), FOUND.curve.points, strict=True)
+    for row, point in points:
+        summary = point.summary
+        assert row["hit_share"] == _written(point.hit_share.value)
+        assert row["decode_tps_p10"] == _written(summary.decode_tps.p10)
+        assert row["tpot_p50_s"] == _written(summary.tpot_s.p50)
+        assert row["e2e_p90_s"] == _written(summary.e2e_s.p90)
+        assert row["output_tps"] == _written(summary.output_tps)
+        assert float(row["output_tps_per_gpu"]) == pytest.approx(float(row["output_tps"]) / 4)
+
+
+def test_what_it_was_measured_on_says_how_it_was_started_held_and_judged():
+    command = "locust -f tpm_ladder.py --slo 'ttft_p50<5s'"
+    started = replace(LADDER, header=replace(LADDER.header, command=command))
+    said = page(result(started, SLOS))
+    assert "locust -f tpm_ladder.py --slo &#39;ttft_p50&lt;5s&#39;" in said
+    assert "<dt>levels</dt><dd>3, each held 8.0 minutes</dd>" in said
+    assert "<dt>warm-up</dt><dd>the first 30% of each level" in said
+    assert "<dt>objectives</dt><dd>TTFT p50 &lt; 5 s, failures &lt; 1%</dd>" in said
+    assert "none asked for; TTFT p50 &lt; 1 s stands in" in page(result(LADDER))
+
+
+def test_an_objective_on_speed_has_its_line_in_the_picture_of_speeds():
+    def texts(slo: str) -> str:
+        found = result(LADDER, [Slo.parse(slo)])
+        with look():
+            return svg_text(drawn(next(d for d in CURVES if d.name == "speed"), found))
+
+    assert "TPS p50 &gt; 40" in texts("tps_p50>40")
+    assert "&gt; 40" not in texts("ttft_p50<1s")
 
 
 def test_the_checks_are_those_of_the_summary(html):

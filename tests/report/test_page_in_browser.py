@@ -63,6 +63,10 @@ def test_nothing_is_wider_than_the_window(seen: dict[str, Any], place: str) -> N
     assert seen[place]["cut_off"] == []
 
 
+def test_at_a_desk_no_table_is_cut_off(seen: dict[str, Any]) -> None:
+    assert seen["desktop"]["scrolled"] == []
+
+
 @pytest.mark.parametrize("place", ["desktop", "phone"])
 def test_every_label_can_be_read(seen: dict[str, Any], place: str) -> None:
     assert seen[place]["smallest_label_px"] >= SMALLEST_LABEL_PX[place]
@@ -92,6 +96,7 @@ def test_it_is_dark_in_the_dark(seen: dict[str, Any]) -> None:
 def test_it_can_be_printed(folder: Path, seen: dict[str, Any]) -> None:
     """Tables too: paper cannot be scrolled."""
     assert seen["paper"]["content_width"] <= seen["paper"]["window_width"]
+    assert (seen["desktop"]["watermarks"], seen["paper"]["watermarks"]) == (1, 0)
     printed = (folder / "printed.pdf").read_bytes()
     assert printed.startswith(b"%PDF") and len(printed) > 50_000
 

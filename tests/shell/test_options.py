@@ -14,14 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.option_parser import OptionParser
-from tokenswarm.measure.amounts import parse_tpm
+from tokenswarm.measure.amounts import parse_duration, parse_tpm
 from tokenswarm.shell.options import (
     API_KEY_VARIABLES,
     OptionError,
     Options,
     add_arguments,
     api_key,
-    parse_duration,
     read_options,
 )
 

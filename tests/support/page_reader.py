@@ -43,6 +43,10 @@ LOOK = """() => {
     cut_off: [...document.querySelectorAll('main *, header *')]
       .filter(node => visible(node) && !node.closest('.scroll') && box(node).right > innerWidth + 1)
       .map(node => node.tagName),
+    scrolled: [...document.querySelectorAll('.scroll')].filter(visible)
+      .filter(node => node.scrollWidth > node.clientWidth)
+      .map(node => node.getAttribute('aria-label')),
+    watermarks: [...document.querySelectorAll('.watermark')].filter(visible).length,
     pictures: [...document.querySelectorAll('svg')].filter(visible).length,
     without_words: [...document.querySelectorAll('svg, img')]
       .filter(node => !(node.getAttribute('aria-label') || node.getAttribute('alt'))).length,

@@ -31,6 +31,14 @@ class Prometheus:
             return [float(answer["result"][1])]
         return [float(series["value"][1]) for series in answer["result"]]
 
+    def by_label(self, expr: str, label: str, at: float | None = None) -> dict[str, float]:
+        """Of an instant query whose series differ in one label."""
+        asked = {"query": expr} | ({} if at is None else {"time": f"{at:.3f}"})
+        result = self.ask("query", **asked)["result"]
+        found = {series["metric"].get(label, ""): float(series["value"][1]) for series in result}
+        assert len(found) == len(result), result
+        return found
+
     def value(self, expr: str, at: float | None = None) -> float:
         """The one value of an expression that has one."""
         (value,) = self.values(expr, at)

@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import promql_parser
 from promql_parser import VectorSelector
 
+VARIABLE = re.compile(r"\$(\w+)")
 
-def executable(expr: str, window: str = "1m") -> str:
-    """With everything chosen, as Grafana puts it in for "All"."""
-    choices = {"$__rate_interval": "8s", "$window": window, "$target": ".*", "$profile": ".*"}
-    for variable, value in choices.items():
-        expr = expr.replace(variable, value)
-    return expr
+
+def executable(expr: str, window: str = "1m", **chosen: str | tuple[str, ...]) -> str:
+    """As Grafana fills it in: chosen values of variables, "All" (`.*`) for those not named."""
+
+    def value(variable: re.Match[str]) -> str:
+        name = variable[1]
+        if name in ("window", "__rate_interval"):
+            return window
+        picked = chosen.get(name)
+        if picked is None:
+            return ".*"
+        # A value of a variable with several is a regular expression, inside of a PromQL string.
+        picked = (picked,) if isinstance(picked, str) else picked
+        escaped = [re.escape(text).replace("\\", "\\\\") for text in picked]
+        return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
+
+    return VARIABLE.sub(value, expr)
 
 
 def series(expr: str) -> set[str]:
     """Names of the series that an expression reads."""
-    return set(_names(promql_parser.parse(executable(expr))))
+    return {str(selector.name) for selector in selectors(executable(expr))}
 
 
-def _names(node: object) -> Iterator[str]:
+def selectors(expr: str) -> Iterator[VectorSelector]:
+    """The selectors of an expression, each with a name; variables may stand in its strings."""
+    yield from _selectors(promql_parser.parse(_RANGE.sub("[1m]", expr)))
+
+
+_RANGE = re.compile(r"\[\$\w+\]")
+
+
+def _selectors(node: object) -> Iterator[VectorSelector]:
     if isinstance(node, VectorSelector):
         assert node.name, node
-        yield node.name
+        yield node
     for child in ("expr", "lhs", "rhs", "vector_selector", "param"):
         if (below := getattr(node, child, None)) is not None:
-            yield from _names(below)
+            yield from _selectors(below)
     for below in getattr(node, "args", ()):
-        yield from _names(below)
+        yield from _selectors(below)

@@ -16,6 +16,7 @@ def ladder_run(
     targets_tpm: tuple[float, ...] = (0.5e6, 1e6, 1.5e6, 2e6, 2.5e6, 3e6, 3.5e6),
     level_s: float = 480.0,
     seed: int = 1,
+    capacity_tpm: float = CAPACITY_TPM,
 ) -> Ledger:
     """Turns of about 88k tokens from a queue of one server; the numbers mean nothing."""
     rng = np.random.default_rng(seed)
@@ -34,7 +35,7 @@ def ladder_run(
         due_s = start_s
         while due_s < end_s:
             prompt_tokens = int(np.clip(rng.normal(88_000, 30_000), 45_000, 200_000))
-            served_s = prompt_tokens * 60 / CAPACITY_TPM * rng.gamma(4, 0.25)
+            served_s = prompt_tokens * 60 / capacity_tpm * rng.gamma(4, 0.25)
             free_at_s = max(free_at_s, due_s) + served_s
             run_end_s = level_s * len(targets_tpm)
             records.append(

@@ -1,10 +1,10 @@
-"""tokenswarm compare A B ...: engines side by side, as a table and as a picture.
+"""tokenswarm compare A B ...: engines side by side, as tables, as a picture and as one page.
 
-    tokenswarm compare runs/trtllm runs/sglang --at 2.5M --plot both.png
+    tokenswarm compare runs/trtllm runs/sglang --at 2.5M --html both.html --gpu-hour 4.50
 
 The first run is what the others are held against. Each may be a folder of several runs, the rounds
-of an alternation (tokenswarm/commands/turns.py): they are pooled. Exit codes: 0 fine, 2 bad input,
-among it runs that did not send the same workload.
+of an alternation (tokenswarm/commands/turns.py): they are pooled. NAME=RUN gives a run a name. Exit
+codes: 0 fine, 2 bad input, among it runs that did not send the same workload.
 """
 
 from __future__ import annotations
@@ -14,41 +14,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
-from tabulate import tabulate
-
 from tokenswarm.measure.amounts import parse_tpm
-from tokenswarm.measure.quantiles import claimable
-from tokenswarm.report.analysis.change import Change
-from tokenswarm.report.analysis.compare import Comparison, Run, compare, load_text
-from tokenswarm.report.analysis.interval import Interval
-from tokenswarm.report.analysis.point import CurvePoint
+from tokenswarm.measure.slo import Slo
+from tokenswarm.measure.whole_file import replace_file
+from tokenswarm.report.analysis.compare import Comparison, compare
+from tokenswarm.report.analysis.prices import SHIPPED, chosen, read_prices
 from tokenswarm.report.analysis.rounds import open_runs
-from tokenswarm.report.notation import (
-    TOO_FEW,
-    UNKNOWN,
-    interval_text,
-    number_text,
-    target_text,
-    tpm_text,
-)
-from tokenswarm.report.text import verdict as verdict_text
+from tokenswarm.report.text import side_by_side
+from tokenswarm.report.text.costs import Rates, own_gpus
 from tokenswarm.report.text.levels import WIDTH
-
-COLUMNS = ("engine", "GPUs", "TTFT p50, s", "TPS p50", "TPM per\nGPU", "achieved\nTPM", "run")
-CHANGES = ("TTFT p50", "TTFT p90", "TPS p50")
+from tokenswarm.report.text.table import plain
 
 
 def main(arguments: Sequence[str]) -> int:
     """Raises ValueError or OSError for bad input."""
     options = _parser().parse_args(arguments)
     at = None if options.at is None else parse_tpm("--at", options.at)
+    slos = [Slo.parse(text) for text in options.slo]
+    prices = chosen(read_prices(options.prices), options.model, options.prices)
     if len(options.runs) < 2:
         raise ValueError(f"compare {options.runs[0]}: accepted are two runs or more")
     runs, left_out = open_runs(options.runs)
-    found = compare(runs, at)
-    print("\n".join([text(found), *left_out]))
-    if options.plot:
-        _plot(options.plot, found)
+    found = compare(runs, at, slos)
+    rates = Rates(_gpu_hours(options.gpu_hour, found.names), tuple(prices))
+    print("\n".join([text(found, rates), *left_out]))
+    _write_files(options, found, rates)
     return 0
 
 
@@ -56,105 +46,85 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tokenswarm compare", description="Runs of one workload side by side."
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "runs", nargs="+", metavar="RUN",
-        help="directory or ledger of a run; a folder of several, or A1,A2: rounds to be pooled",
+        help="directory or ledger of a run; a folder of several, or A1,A2: rounds to be pooled; "
+        "NAME=RUN names it",
     )  # fmt: skip
-    parser.add_argument("--at", metavar="TPM", help="level of the headline: 2.5M; or developers")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="FILE.png or FILE.svg")
+    add("--at", metavar="TPM", help="level of the headline: 2.5M; or developers")
+    add("--slo", action="append", default=[], help="what capacity and goodput are of; repeatable")
+    add(
+        "--gpu-hour", action="append", default=[], metavar="[NAME=]USD",
+        help="price of a GPU, of one target or of all; repeatable",
+    )  # fmt: skip
+    add("--prices", type=Path, default=SHIPPED, metavar="FILE", help="price table")
+    add("--model", action="append", default=[], help="of the price table; repeatable")
+    add("--html", type=Path, metavar="FILE", help="write it as one page")
+    add("--plot", type=Path, metavar="FILE", help="draw it: FILE.png or FILE.svg")
+    add("--markdown", type=Path, metavar="FILE", help="for a pull request")
+    add("--export", type=Path, metavar="DIR", help="tables as CSV and JSON, figures as SVG and PNG")
     return parser
 
 
-def _plot(path: Path, found: Comparison) -> None:
-    from tokenswarm.report.figures.overlay import overlay  # matplotlib takes a second to load
+def _gpu_hours(given: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    """By target, "" for all. Raises ValueError."""
+    found = {}
+    for text in given:
+        name, _, usd = text.rpartition("=")
+        try:
+            price_usd = float(usd)
+        except ValueError:
+            price_usd = 0.0
+        if not 0 < price_usd < float("inf"):
+            raise ValueError(f"--gpu-hour {text!r}: accepted are US dollars above 0")
+        if name and name not in names:
+            raise ValueError(
+                f"--gpu-hour {text!r}: no target {name!r}; accepted: {', '.join(names)}"
+            )
+        found[name] = price_usd
+    return found
 
-    overlay(path, found)
-    print(f"\nplot: {path}")
 
-
-def text(found: Comparison) -> str:
-    """Headline table at the chosen level, then the changes at every level."""
-    mode = found.runs[0].header.fingerprint.mode
-    parts = [
-        f"At {load_text(found.chosen.asked, mode)}",
-        headline(found),
-        _changes(found, mode),
-        "\n".join(fill(note, WIDTH) for note in _notes(found)),
+def text(found: Comparison, rates: Rates) -> str:
+    """The table at the chosen load, capacities, the changes at every level, costs of own GPUs."""
+    headline = side_by_side.headline(found)
+    narrow = headline.picked(headline.name, headline.title, side_by_side.TERMINAL)
+    tables = [
+        narrow,
+        side_by_side.changes(found),
+        side_by_side.capacities(found).picked(
+            "capacities",
+            f"Capacity under {side_by_side.objectives_text(found)}",
+            ("target", "capacity_tpm", "capacity_tpm_per_gpu", "verdict"),
+        ),
+        own_gpus(found, rates),
     ]
+    parts = [f"{table.title}\n\n{plain(table)}" for table in tables if table.rows]
+    parts.append("\n".join(fill(note, WIDTH) for note in side_by_side.notes(found)))
     return "\n\n".join(parts)
 
 
-def headline(found: Comparison) -> str:
-    """The table of the published study: engine, GPUs, TTFT, TPS and TPM per GPU at one load."""
-    rows = [_row(run, at) for run, at in zip(found.runs, found.chosen.points, strict=True)]
-    return tabulate(rows, COLUMNS, disable_numparse=True, colalign=("left", *["right"] * 5, "left"))
+def _write_files(options: argparse.Namespace, found: Comparison, rates: Rates) -> None:
+    """What was asked for, each named as it is written; matplotlib takes a second to load."""
+    if options.plot:
+        from tokenswarm.report.figures.side_by_side import overlay
 
+        overlay(options.plot, found)
+        print(f"\nplot: {options.plot}")
+    if options.html:
+        from tokenswarm.report.files.compare_page import write_compare_page
 
-def _row(run: Run, at: CurvePoint) -> list[str]:
-    gpus = run.header.target.gpus
-    offered_tpm = at.summary.offered_tpm
-    per_gpu = None if gpus is None or offered_tpm is None else offered_tpm / gpus
-    return [
-        f"{run.name}{' (simulated)' if run.header.target.simulated else ''}",
-        UNKNOWN if gpus is None else str(gpus),
-        _figure(at.ttft_p50_s, at.summary.ttft_s.count),
-        _figure(at.decode_tps_p50, at.summary.decode_tps.count),
-        tpm_text(per_gpu),
-        tpm_text(at.summary.achieved_tpm),
-        str(run.path),
-    ]
+        write_compare_page(options.html, found, rates)
+        print(f"\npage: {options.html}")
+    if options.markdown:
+        from tokenswarm.report.files.compare_files import compare_markdown
 
+        written = compare_markdown(found, rates)
+        replace_file(options.markdown, written.encode("utf-8", "replace"))
+        print(f"\nmarkdown: {options.markdown}")
+    if options.export:
+        from tokenswarm.report.files.compare_files import export_comparison
 
-def _figure(interval: Interval, turns: int) -> str:
-    return interval_text(interval, number_text) + ("" if claimable(0.5, turns) else TOO_FEW)
-
-
-def _changes(found: Comparison, mode: str) -> str:
-    """Each run against the first, level by level."""
-    rows = [
-        [load_text(rung.asked, mode), name, *map(change_text, changes)]
-        for rung in found.rungs
-        for name, changes in zip(found.names[1:], rung.changes, strict=True)
-    ]
-    title = f"Against {found.runs[0].name} ({found.runs[0].path}), as a factor:"
-    table = tabulate(rows, ["level", "engine", *CHANGES], disable_numparse=True)
-    return f"{title}\n{table}"
-
-
-def change_text(change: Change) -> str:
-    """x1.55 (1.40 to 1.71); in brackets where it is inside the noise."""
-    if change.by.value is None:
-        return UNKNOWN
-    shown = "x" + interval_text(change.by, number_text)
-    return shown if change.seen else f"[{shown}]"
-
-
-def _notes(found: Comparison) -> list[str]:
-    shared = ", ".join(
-        f"{count:,} with {name}"
-        for count, name in zip(found.shared_sessions, found.names[1:], strict=True)
-    )
-    notes = [
-        "In brackets behind a figure: its 95% interval. [Factors] are inside the noise.",
-        f"Paired by session: {found.names[0]} shares {shared}.",
-        *_overloaded(found),
-    ]
-    for run in found.runs:
-        notes.append(f"{run.path}: {_rounds(run)}{target_text(run.header)}")
-        if run.verdict is not None:
-            notes.append(f"{run.path}: {verdict_text.short(run.verdict)}.")
-    return notes
-
-
-def _rounds(run: Run) -> str:
-    if not run.rounds:
-        return ""
-    count = "1 round" if len(run.rounds) == 1 else f"{len(run.rounds)} rounds"
-    return f"{count} pooled ({', '.join(run.rounds)}); "
-
-
-def _overloaded(found: Comparison) -> list[str]:
-    behind = [name for run, name in enumerate(found.names) if not found.chosen.kept_up(run)]
-    if not behind:
-        return []
-    return [f"Not kept up with at this level: {', '.join(behind)}. TTFT there grows with time."]
+        files = export_comparison(options.export, found, rates)
+        print(f"\n{len(files)} files: {options.export}")

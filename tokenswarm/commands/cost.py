@@ -32,7 +32,7 @@ from tokenswarm.report.analysis.bill import (
 )
 from tokenswarm.report.analysis.curve import curve
 from tokenswarm.report.analysis.interval import Interval
-from tokenswarm.report.analysis.prices import SHIPPED, read_prices
+from tokenswarm.report.analysis.prices import SHIPPED, chosen, read_prices
 from tokenswarm.report.analysis.result import result
 from tokenswarm.report.analysis.steps import steps, whole_run
 from tokenswarm.report.notation import (
@@ -63,7 +63,7 @@ COLUMNS = (
 def main(arguments: Sequence[str]) -> int:
     """Raises ValueError or OSError for bad input."""
     options = _parser().parse_args(arguments)
-    prices = _chosen(read_prices(options.prices), options.model, options.prices)
+    prices = chosen(read_prices(options.prices), options.model, options.prices)
     team = Team(
         developers=options.developers,
         tpm=parse_tpm("--tpm", options.tpm),
@@ -157,13 +157,6 @@ def _team_text(request: Request, team: Team) -> str:
     )
 
 
-def _chosen(prices: dict[str, Price], models: Sequence[str], path: Path) -> list[Price]:
-    for model in models:
-        if model not in prices:
-            raise ValueError(f"--model {model!r}: not in {path}; accepted: {', '.join(prices)}")
-    return [prices[model] for model in models] if models else list(prices.values())
-
-
 def _request(options: argparse.Namespace, summary: Summary | None) -> Request:
     input_tokens = None if summary is None else summary.prompt_tokens.mean
     output_tokens = None if summary is None else summary.output_tokens.mean
@@ -194,10 +187,7 @@ def _capacity_tpm(options: argparse.Namespace, ledger: Ledger | None) -> Interva
     if ledger is None or not slos:
         return Interval()
     capacities = curve(ledger, steps(ledger), slos).capacities
-    if not capacities:
-        return Interval()
-    last = capacities[-1]
-    return Interval(last.met_at_tpm, last.met_at_tpm) if last.bound == "above" else last.tpm
+    return capacities[-1].carried_tpm if capacities else Interval()
 
 
 def _measured(ledger: Ledger) -> str:

@@ -289,7 +289,7 @@ def _locust(plan: Plan, leg: Leg) -> int:
 def _show(plan: Plan, progress: Progress, options: argparse.Namespace) -> int:
     """Prints the comparison. Raises ValueError, OSError."""
     words = [str(plan.runs / target.name) for target in plan.targets]
-    for option in ("--at", "--plot"):
+    for option in ("--at", "--plot", "--html"):
         value = getattr(options, option.strip("-"))
         words += [option, str(value)] if value else []
     print(f"\ntokenswarm compare {shlex.join(words)}\n", flush=True)
@@ -316,4 +316,5 @@ def _parser() -> argparse.ArgumentParser:
     add("-f", "--locustfile", type=Path, default=LADDER, help="(default: the ladder)")
     add("--at", metavar="TPM", help="level of the comparison's headline: 2.5M")
     add("--plot", type=Path, metavar="FILE", help="the comparison's curves: FILE.png or FILE.svg")
+    add("--html", type=Path, metavar="FILE", help="the comparison as one page")
     return parser

@@ -93,6 +93,44 @@ class TurnRecord:
         if self.outcome not in OUTCOMES:
             raise ValueError(f"outcome {self.outcome!r} is not one of {', '.join(OUTCOMES)}")
 
+    @classmethod
+    def unsent(
+        cls, session: str, scheduled_at_s: float, given_up_at_s: float, prompt_tokens: int
+    ) -> TurnRecord:
+        """A turn that was due and never sent: it was offered all the same. session: a name of its
+        own; prompt_tokens: a mean prompt of the workload, as nobody knows the real one's."""
+        return cls(
+            session=session,
+            turn=0,
+            kind=UNSENT,
+            level=None,
+            text_tokens=prompt_tokens,
+            planned_prompt_tokens=prompt_tokens,
+            planned_output_tokens=0,
+            ideal_cached_tokens=0,
+            body_bytes=0,
+            scheduled_at_s=scheduled_at_s,
+            sent_at_s=None,
+            body_sent_at_s=None,
+            head_at_s=None,
+            first_token_at_s=None,
+            first_visible_at_s=None,
+            last_token_at_s=None,
+            ended_at_s=given_up_at_s,
+            prompt_tokens=None,
+            cached_tokens=None,
+            output_tokens=None,
+            reasoning_tokens=None,
+            output_chunks=0,
+            first_chunk_tokens=None,
+            stamps="clock",
+            stamp_lag_s=0.0,
+            coalesced_reads=0,
+            outcome="unfinished",
+            status=None,
+            detail="no developer was free to send it",
+        )
+
     @property
     def failed(self) -> bool:
         return self.outcome in FAILURE_KINDS

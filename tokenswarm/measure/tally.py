@@ -41,6 +41,9 @@ class Summary:
     achieved_tpm: float | None  # prompt tokens of turns answered
     cached_tpm: float | None  # achieved_tpm * hit_share
     uncached_tpm: float | None  # achieved_tpm - cached_tpm
+    # Output tokens per second of turns answered, of all users together; of turns whose count the
+    # server gave. None where it gave none.
+    output_tps: float | None
 
     # How it ended, of turns scheduled:
     # requests = ok + cancelled + withheld + unfinished + all failures.
@@ -151,6 +154,7 @@ def summary(of: Columns, windows: Sequence[tuple[float, float]]) -> Summary:
         achieved_tpm=achieved_tpm,
         cached_tpm=cached_tpm,
         uncached_tpm=_difference(achieved_tpm, cached_tpm),
+        output_tps=_output_tps(of, answered, length_s),
         requests=len(turns),
         ok=int(ends["ok"]),
         cancelled=int(ends["cancelled"]),
@@ -202,6 +206,12 @@ def _tpm(of: Columns, turns: Codes, length_s: float) -> float | None:
     if length_s <= 0:
         return None
     return float(of.prompt_tokens[turns].sum() * SECONDS_PER_MINUTE / length_s)
+
+
+def _output_tps(of: Columns, answered: Codes, length_s: float) -> float | None:
+    tokens = of.output_tokens[answered]
+    known = tokens[~np.isnan(tokens)]
+    return float(known.sum() / length_s) if length_s > 0 and len(known) else None
 
 
 def _hit_share(of: Columns, turns: Codes) -> float | None:

@@ -182,10 +182,11 @@ class CodingDeveloper(User):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         # Locust makes its users even where the test could not be started; these leave at once.
-        self._has_run = wiring.is_on()
-        if not self._has_run:
+        run = wiring.conductor(environment).run
+        self._has_run = run is not None
+        if run is None:
             return
-        self._run = wiring.current_run()
+        self._run = run
         number = self._run.next_developer()
         seed, worker = self._run.options.seed, self._run.worker or 0
         self._life = Life(sessions(self._run.profile, seed, worker, number))

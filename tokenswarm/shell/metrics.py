@@ -62,6 +62,7 @@ class Metrics:
             load=run.load if self._link is None else self._link.load,
             lost_records=lambda: None if self._link is None else self._link.lost_records(),
             mean_prompt_tokens=mean_prompt_tokens(run.profile),
+            objectives=run.options.gate.slos,
         )
         self._page.show(page, process)
         self._feed.subscribe(page.turn, page.level, self._page.health)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from locust import LoadTestShape
 
 from tokenswarm.shell import wiring
+from tokenswarm.shell.conductor import Conductor
 from tokenswarm.shell.levels import Levels
 from tokenswarm.shell.run import Run
 
@@ -34,12 +35,17 @@ class RateShape(LoadTestShape):
     @property
     def levels(self) -> Levels:
         """Where `drive` begins and ends levels. Raises RuntimeError when no run is on."""
-        return wiring.current_levels()
+        return self._conductor.current_levels()
+
+    @property
+    def _conductor(self) -> Conductor:
+        assert self.runner is not None
+        return wiring.conductor(self.runner.environment)
 
     def tick(self) -> tuple[int, float] | None:
         assert self.runner is not None and self.runner.environment.parsed_options is not None
         places = (self.runner.environment.parsed_options.max_developers, _PLACES_PER_S)
-        run = wiring.current_run() if self.get_current_user_count() else None
+        run = self._conductor.current_run() if self.get_current_user_count() else None
         if run is None or (run is not self._run and self.get_current_user_count() < places[0]):
             return places  # the first tick starts the test; the ramp's end brings the next
         if run is not self._run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import ssl
+import sys
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import count
@@ -21,7 +22,8 @@ from tokenswarm.client.tls import tls_context
 from tokenswarm.measure.ending import Ending
 from tokenswarm.measure.fingerprint import Fingerprint
 from tokenswarm.measure.ledger import Header, LedgerWriter
-from tokenswarm.measure.record import UNSENT, TurnRecord
+from tokenswarm.measure.record import TurnRecord
+from tokenswarm.shell.command_line import command_line
 from tokenswarm.shell.options import Options, api_key
 from tokenswarm.shell.pacing import OwnPauses, Tickets
 from tokenswarm.shell.run_clock import RunClock
@@ -197,6 +199,7 @@ def start(
         target=terms.target,
         worker=worker,
         machine=_machine(),
+        command=command_line(sys.argv),
     )
     return Run(
         terms=terms,
@@ -237,44 +240,9 @@ def _tickets(
 
     def unsent(due_at_s: float) -> None:
         name = f"w{index}.ticket{next(numbers)}"
-        feed.turn(_unsent(name, due_at_s, clock.now_s(), round(mean_tokens)))
+        feed.turn(TurnRecord.unsent(name, due_at_s, clock.now_s(), round(mean_tokens)))
 
     return Tickets(clock, line, arrivals, session_tpm(profile), unsent)
-
-
-def _unsent(name: str, due_at_s: float, now_s: float, prompt_tokens: int) -> TurnRecord:
-    """A turn that was due and never sent, of a mean prompt: it was offered all the same."""
-    return TurnRecord(
-        session=name,
-        turn=0,
-        kind=UNSENT,
-        level=None,
-        text_tokens=prompt_tokens,
-        planned_prompt_tokens=prompt_tokens,
-        planned_output_tokens=0,
-        ideal_cached_tokens=0,
-        body_bytes=0,
-        scheduled_at_s=due_at_s,
-        sent_at_s=None,
-        body_sent_at_s=None,
-        head_at_s=None,
-        first_token_at_s=None,
-        first_visible_at_s=None,
-        last_token_at_s=None,
-        ended_at_s=now_s,
-        prompt_tokens=None,
-        cached_tokens=None,
-        output_tokens=None,
-        reasoning_tokens=None,
-        output_chunks=0,
-        first_chunk_tokens=None,
-        stamps="clock",
-        stamp_lag_s=0.0,
-        coalesced_reads=0,
-        outcome="unfinished",
-        status=None,
-        detail="no developer was free to send it",
-    )
 
 
 def fingerprint(

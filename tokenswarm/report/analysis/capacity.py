@@ -39,6 +39,14 @@ class Capacity:
     claimed: bool  # the levels that decide it have enough turns for the percentiles
     reason: str = ""  # when it is unknown or not claimed
 
+    @property
+    def carried_tpm(self) -> Interval:
+        """What may be counted on: the capacity, or where no level missed the most that any carried,
+        an end that is open above."""
+        if self.bound == "above":
+            return Interval(self.met_at_tpm, self.met_at_tpm)
+        return self.tpm
+
 
 def capacities(levels: Sequence[LevelSample], slos: Sequence[Slo]) -> tuple[Capacity, ...]:
     """One for each SLO on the state of the endpoint, then one for all if there are several.

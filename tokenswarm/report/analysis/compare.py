@@ -11,9 +11,14 @@ from pathlib import Path
 
 from tokenswarm.measure.ledger import Header, Ledger
 from tokenswarm.measure.record import Level
-from tokenswarm.measure.verdict import Verdict, kept_up
+from tokenswarm.measure.slo import Slo
+from tokenswarm.measure.verdict import INVALID, Verdict, kept_up
+from tokenswarm.report.analysis.bill import Request
+from tokenswarm.report.analysis.capacity import Capacity, capacities
 from tokenswarm.report.analysis.change import Change, change
+from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.point import CurvePoint, point
+from tokenswarm.report.analysis.result import DEFAULT_OBJECTIVE
 from tokenswarm.report.analysis.sample import LevelSample, drawn_together
 from tokenswarm.report.analysis.steps import Step, steps
 from tokenswarm.report.notation import tpm_text
@@ -28,17 +33,33 @@ class ComparisonError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run and where it was read from. rounds: the names of those that `ledger` was pooled from
-    by report.analysis.rounds; none of an ordinary run. verdict: the worst of the rounds'."""
+    by report.analysis.rounds; none of an ordinary run. verdict: the worst of the rounds'. called:
+    what a person calls it, if anything."""
 
     path: Path
     ledger: Ledger
     rounds: tuple[str, ...] = ()
     verdict: Verdict | None = None
+    called: str = ""
 
     @property
     def name(self) -> str:
+        return self.called or self.engine
+
+    @property
+    def engine(self) -> str:
         target = self.header.target
         return target.engine or target.model
+
+    @property
+    def invalid(self) -> bool:
+        """Whether its figures are not to be used."""
+        return self.verdict is not None and self.verdict.grade == INVALID
+
+    def per_gpu(self, rate: Interval) -> Interval:
+        """rate / GPUs; unknown where they are not declared."""
+        gpus = self.header.target.gpus
+        return rate.scaled(1 / gpus) if gpus else Interval()
 
     @property
     def header(self) -> Header:
@@ -60,24 +81,49 @@ class Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
+    """objectives: what goodput and capacity are of, DEFAULT_OBJECTIVE where none was asked for;
+    capacities: of all objectives together, from all levels of the run; None where they are on TPM
+    itself."""
+
     runs: tuple[Run, ...]
     rungs: tuple[Rung, ...]  # from the lowest on
     chosen: Rung  # what the headline is about
     shared_sessions: tuple[int, ...]  # of each run but the first, with the first
+    objectives: tuple[Slo, ...]
+    capacities: tuple[Capacity | None, ...]  # by run
+
+    @property
+    def mode(self) -> str:
+        return self.runs[0].header.fingerprint.mode
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each run is called: its engine, with its folder where two have the same."""
-        engines = [run.name for run in self.runs]
+        """What each run is called: as a person did, else its engine, with its folder where two have
+        the same."""
+        names = [run.name for run in self.runs]
         return tuple(
-            f"{run.name} ({run.path.name})" if engines.count(run.name) > 1 else run.name
+            f"{run.name} ({run.path.name})" if names.count(run.name) > 1 else run.name
             for run in self.runs
         )
 
+    def request(self, run: int) -> Request | None:
+        """The mean request of the run at the chosen level; None where sizes are unknown."""
+        summary = self.chosen.points[run].summary
+        input_tokens, output_tokens = summary.prompt_tokens.mean, summary.output_tokens.mean
+        if not input_tokens or output_tokens is None:
+            return None
+        hit_share = summary.hit_share
+        return Request(
+            input_tokens=input_tokens,
+            cached_tokens=None if hit_share is None else hit_share * input_tokens,
+            output_tokens=output_tokens,
+        )
 
-def compare(runs: Sequence[Run], at: float | None = None) -> Comparison:
+
+def compare(runs: Sequence[Run], at: float | None = None, slos: Sequence[Slo] = ()) -> Comparison:
     """at: target TPM (developers in closed mode) of the headline; else the highest level that
     some run keeps up with. Raises ComparisonError."""
+    objectives = tuple(slos) or (Slo.parse(DEFAULT_OBJECTIVE),)
     for run in runs[1:]:
         require_comparable(runs[0], run)
     samples = drawn_together([run.ledger for run in runs])
@@ -86,7 +132,7 @@ def compare(runs: Sequence[Run], at: float | None = None) -> Comparison:
         for run, sample in zip(runs, samples, strict=True)
     ]
     rungs = [
-        _rung(load, [ladder[load] for ladder in ladders])
+        _rung(load, [ladder[load] for ladder in ladders], objectives)
         for load in _common(runs, [list(ladder) for ladder in ladders])
     ]
     first, *others = (set(sample.columns.sessions) for sample in samples)
@@ -95,7 +141,15 @@ def compare(runs: Sequence[Run], at: float | None = None) -> Comparison:
         rungs=tuple(rungs),
         chosen=_chosen(runs, rungs, at),
         shared_sessions=tuple(len(first & other) for other in others),
+        objectives=objectives,
+        capacities=tuple(_capacity(list(ladder.values()), objectives) for ladder in ladders),
     )
+
+
+def _capacity(levels: Sequence[LevelSample], objectives: Sequence[Slo]) -> Capacity | None:
+    """Of all objectives together."""
+    found = capacities(levels, objectives)
+    return found[-1] if found else None
 
 
 def _by_load(levels: Iterable[Step]) -> dict[float | None, list[Step]]:
@@ -142,10 +196,10 @@ def _common(runs: Sequence[Run], ladders: Sequence[Sequence[float | None]]) -> l
     return sorted(common)
 
 
-def _rung(load: float, levels: Sequence[LevelSample]) -> Rung:
+def _rung(load: float, levels: Sequence[LevelSample], slos: Sequence[Slo]) -> Rung:
     return Rung(
         asked=load,
-        points=tuple(point(level, ()) for level in levels),
+        points=tuple(point(level, slos) for level in levels),
         changes=tuple(
             tuple(change(levels[0], level, name, percent) for name, percent in METRICS)
             for level in levels[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,14 @@ def read_prices(path: Path = SHIPPED) -> dict[str, Price]:
             raise PriceError(f"{path}: price {number}: a second price for {price.model!r}")
         prices[price.model] = price
     return prices
+
+
+def chosen(prices: Mapping[str, Price], models: Sequence[str], path: Path) -> list[Price]:
+    """Those of the models, all where none is named. Raises ValueError for one that is not there."""
+    for model in models:
+        if model not in prices:
+            raise ValueError(f"--model {model!r}: not in {path}; accepted: {', '.join(prices)}")
+    return [prices[model] for model in models] if models else list(prices.values())
 
 
 def _price(where: str, entry: Any) -> Price:

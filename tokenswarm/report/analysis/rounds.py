@@ -25,17 +25,19 @@ class Legs:
 
     path: Path
     by_round: Mapping[str, Run]
+    called: str = ""
 
 
 def open_runs(given: Sequence[str]) -> tuple[list[Run], list[str]]:
     """Runs to compare, and what was left out of them, in words.
 
-    given: a run's folder or ledger, a folder of several runs, or several joined by commas.
+    given: a run's folder or ledger, a folder of several runs, or several joined by commas; each may
+    have a name before it, NAME=RUN. A folder of several has its own name: that of the target.
     Raises ComparisonError, LedgerError, OSError.
     """
     targets = [_legs(text) for text in given]
     if all(set(legs.by_round) == {""} for legs in targets):
-        return [legs.by_round[""] for legs in targets], []
+        return [replace(legs.by_round[""], called=legs.called) for legs in targets], []
     gaps = _gaps(targets)
     complete = [name for name in _names(targets) if name not in gaps]
     if not complete:
@@ -66,15 +68,25 @@ def pooled(ledgers: Sequence[Ledger]) -> Ledger:
 
 
 def _legs(text: str) -> Legs:
+    called, text = _named(text)
     path = Path(text)
     if "," in text and not path.exists():
         paths = [Path(part) for part in text.split(",")]
-        return Legs(path, {f"round-{n}": _run(leg) for n, leg in enumerate(paths, 1)})
+        return Legs(path, {f"round-{n}": _run(leg) for n, leg in enumerate(paths, 1)}, called)
     folders = sorted(path.glob("*/"), key=_in_number_order)
     inside = [folder for folder in folders if any(folder.glob("*.jsonl"))]
     if inside and not any(path.glob("*.jsonl")):
-        return Legs(path, {folder.name: _run(folder) for folder in inside})
-    return Legs(path, {"": _run(path)})
+        by_round = {folder.name: _run(folder) for folder in inside}
+        return Legs(path, by_round, called or path.resolve().name)
+    return Legs(path, {"": _run(path)}, called)
+
+
+def _named(text: str) -> tuple[str, str]:
+    """ "fast=runs/a" in its two parts; a path that holds an equals sign is a path."""
+    name, equals, rest = text.partition("=")
+    if not equals or "/" in name or Path(text).exists():
+        return "", text
+    return name, rest
 
 
 def _in_number_order(path: Path) -> tuple[int, str]:
@@ -127,7 +139,7 @@ def _pooled(legs: Legs, names: Sequence[str]) -> Run:
     ledger = pooled([run.ledger for run in runs])
     verdicts = [run.verdict for run in runs if run.verdict is not None]
     worst = max(verdicts, key=lambda verdict: GRADES.index(verdict.grade), default=None)
-    return Run(legs.path, ledger, rounds=tuple(names), verdict=worst)
+    return Run(legs.path, ledger, rounds=tuple(names), verdict=worst, called=legs.called)
 
 
 def _require_one_target(first: Run, run: Run) -> None:

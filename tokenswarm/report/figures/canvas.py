@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import matplotlib
 import numpy as np
@@ -23,7 +23,7 @@ from tokenswarm.report.notation import slo_text, tpm_text
 
 INK, FAINT, GRID, PAPER = "#1f2933", "#6b7785", "#e4e7eb", "#fffffe"
 TTFT_COLOURS = {50: "#0b3c8c", 90: "#3d7fd9", 99: "#8cb8ee"}
-SPEED, HIT, LIMIT, GOOD = "#0f8a5f", "#8e44ad", "#c0392b", "#1b998b"
+SPEED, SLOW, HIT, LIMIT, GOOD = "#0f8a5f", "#6a9f3a", "#8e44ad", "#c0392b", "#1b998b"
 # By the name of the page's CSS variable.
 COLOURS = {
     "ink": INK,
@@ -34,6 +34,7 @@ COLOURS = {
     "p90": TTFT_COLOURS[90],
     "p99": TTFT_COLOURS[99],
     "speed": SPEED,
+    "slow": SLOW,
     "hit": HIT,
     "limit": LIMIT,
     "good": GOOD,
@@ -64,23 +65,25 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "tokenswarm",  # the same run gives the same file
 }
 HALF, WIDE = (5.2, 3.6), (12.4, 5.4)  # inches
+T = TypeVar("T")
 # One level of one line: where it lies, its value, and the level it belongs to.
 Series = list[tuple[float, Interval, CurvePoint]]
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """name: of the file; reading: how a stranger reads it; alt: what it shows, in words."""
+@dataclass(frozen=True)
+class Drawing(Generic[T]):
+    """Of a T: a run's Result, or a Comparison. name: of the file; reading: how a stranger reads it;
+    alt: what it shows, in words."""
 
     name: str
     title: str
     reading: str
-    draw: Callable[[Figure, Result], None]
-    alt: Callable[[Result], str]
+    draw: Callable[[Figure, T], None]
+    alt: Callable[[T], str]
     size_in: tuple[float, float] = HALF
 
 
-def drawn(drawing: Drawing, found: Result, size_in: tuple[float, float] | None = None) -> Figure:
+def drawn(drawing: Drawing[T], found: T, size_in: tuple[float, float] | None = None) -> Figure:
     """The figure; call this and save the figure inside `look()`."""
     figure = Figure(figsize=size_in or drawing.size_in, layout="constrained")
     figure.patch.set_facecolor("none")
@@ -88,9 +91,9 @@ def drawn(drawing: Drawing, found: Result, size_in: tuple[float, float] | None =
     return figure
 
 
-def watermark(figure: Figure, found: Result, size: float = 40) -> None:
+def watermark(figure: Figure, simulated: bool, size: float = 40) -> None:
     """Says that a picture that may stand alone is simulated, where it is."""
-    if found.ledger.header.target.simulated:
+    if simulated:
         figure.text(
             0.5, 0.5, "simulated", fontsize=size, color=INK, alpha=0.055, rotation=28,
             ha="center", va="center", weight="bold", zorder=10,
@@ -141,10 +144,10 @@ def number(axes: Axes, known: Series, *, above: bool = False) -> None:
             )  # fmt: skip
 
 
-def objective(axes: Axes, found: Result) -> None:
-    """A line at the TTFT p50 that is asked for."""
+def objective(axes: Axes, found: Result, metric: str) -> None:
+    """A line at what is asked for of this metric, at any percentile."""
     for slo in found.objectives:
-        if slo.metric == "ttft" and slo.percent == 50:
+        if slo.metric == metric:
             axes.axhline(slo.threshold, color=LIMIT, linewidth=1.2, linestyle=(0, (6, 3)))
             axes.annotate(
                 slo_text(slo), (0, slo.threshold), xycoords=("axes fraction", "data"),

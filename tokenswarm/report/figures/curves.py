@@ -19,6 +19,7 @@ from tokenswarm.report.figures.canvas import (
     INK,
     LIMIT,
     PAPER,
+    SLOW,
     SPEED,
     TTFT_COLOURS,
     Drawing,
@@ -62,7 +63,7 @@ def ttft(axes: Axes, found: Result, load: Figures = offered) -> None:
                     markerfacecolor=PAPER,
                 )  # fmt: skip
     number(axes, shown[0][1])
-    objective(axes, found)
+    objective(axes, found, "ttft")
     axes.set(ylabel=f"TTFT, {second_name(found.ledger.header)} (log)")
     seconds_axis(axes)
     load_axis(axes, f"{'offered' if load is offered else 'answered'} input TPM")
@@ -73,12 +74,17 @@ def ttft(axes: Axes, found: Result, load: Figures = offered) -> None:
 
 def speed(axes: Axes, found: Result) -> None:
     """Decode speed of one developer against TPM."""
-    known = series(found.curve.points, offered, lambda p: p.decode_tps_p50)
+    points = found.curve.points
+    known = series(points, offered, lambda p: p.decode_tps_p50)
+    slowest = series(points, offered, lambda p: Interval(p.summary.decode_tps.p10))
     line(axes, known, SPEED, "p50")
+    line(axes, slowest, SLOW, "p10: the slowest tenth of the turns", stroke="s--")
     number(axes, known, above=True)
-    axes.set(ylabel="tokens per second, p50")
+    objective(axes, found, "tps")
+    axes.set(ylabel="tokens per second")
     axes.set_ylim(bottom=0)
     load_axis(axes, "offered input TPM")
+    legend(axes)
     if not known:
         nothing(axes, "no turn has a decode speed: no usage, or no reply")
 

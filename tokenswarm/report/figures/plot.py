@@ -61,4 +61,4 @@ def _titles(figure: Figure, found: Result) -> None:
     figure.text(0.012, 0.965, "TTFT and decode speed as traffic rises", fontsize=15, weight="bold")
     figure.text(0.012, 0.928, f"{target_text(header)}; {workload}", fontsize=9.5, color=FAINT)
     figure.text(0.012, 0.014, NOTE, fontsize=8.5, color=FAINT)
-    watermark(figure, found, size=96)
+    watermark(figure, header.target.simulated, size=96)

@@ -67,7 +67,7 @@ def _turns(axes: Axes, found: Result) -> None:
             *zip(*low, strict=True), "x", color=LIMIT, markersize=5, label="failed",
             transform=axes.get_xaxis_transform(),
         )  # fmt: skip
-    objective(axes, found)
+    objective(axes, found, "ttft")
     axes.set(ylabel=f"TTFT, {second_name(found.ledger.header)} (log)")
     seconds_axis(axes)
     legend(axes)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 
@@ -16,8 +18,10 @@ from tokenswarm.report.figures.distributions import DISTRIBUTIONS
 from tokenswarm.report.figures.timeline import TIMELINE
 from tokenswarm.report.files.summary import write_summary
 from tokenswarm.report.text.bills import bills
-from tokenswarm.report.text.tables import Table, tables
+from tokenswarm.report.text.table import Table, Value
+from tokenswarm.report.text.tables import tables
 
+T = TypeVar("T")
 DRAWINGS = (*CURVES, TIMELINE, *DISTRIBUTIONS)
 PNG_DPI = 160
 
@@ -27,20 +31,20 @@ def export(folder: Path, found: Result) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "summary.json"]
     write_summary(written[0], found)
+    header = found.ledger.header
+    of: dict[str, Value] = {"run": header.run, "simulated": header.target.simulated}
     for table in (*tables(found), bills(found)):
         if table.rows:
-            written += _write_table(folder, table, found)
+            written += write_table(folder, table, of)
     with look():
         for drawing in DRAWINGS:
-            written += _write_figure(folder, drawing, found)
+            written += write_figure(folder, drawing, found, header.target.simulated)
     return written
 
 
-def _write_table(folder: Path, table: Table, found: Result) -> list[Path]:
-    """Each row says which run it is of, and whether that is simulated."""
-    header = found.ledger.header
-    of = {"run": header.run, "simulated": header.target.simulated}
-    records = [of | record for record in table.records()]
+def write_table(folder: Path, table: Table, of: Mapping[str, Value]) -> list[Path]:
+    """As CSV and JSON. of: columns before its own, such as the run and whether it is simulated."""
+    records = [{**of, **record} for record in table.records()]
     out = StringIO()
     writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
     writer.writeheader()
@@ -56,9 +60,10 @@ def _write_table(folder: Path, table: Table, found: Result) -> list[Path]:
     return paths
 
 
-def _write_figure(folder: Path, drawing: Drawing, found: Result) -> list[Path]:
+def write_figure(folder: Path, drawing: Drawing[T], found: T, simulated: bool) -> list[Path]:
+    """As SVG and PNG; call it inside `look()`."""
     figure = drawn(drawing, found)
-    watermark(figure, found)
+    watermark(figure, simulated)
     svg, png = (folder / f"{drawing.name}{suffix}" for suffix in (".svg", ".png"))
     figure.savefig(svg, facecolor="white", metadata={"Date": None})
     figure.savefig(png, facecolor="white", dpi=PNG_DPI)

@@ -8,7 +8,8 @@ from tokenswarm.measure.verdict import Check
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.text import headline
 from tokenswarm.report.text import verdict as verdict_text
-from tokenswarm.report.text.tables import Table, levels, markdown, objectives
+from tokenswarm.report.text.table import markdown
+from tokenswarm.report.text.tables import levels, objectives
 
 # Of the levels: what fits into a comment.
 KEYS = (
@@ -35,9 +36,8 @@ def summary(found: Result, against: str = "") -> str:
     parts.append(f"**Verdict: {verdict_text.headline(found.verdict)}**")
     if found.verdict.reasons:
         parts.append("\n".join(map(_reason, found.verdict.reasons)))
-    parts += [
-        markdown(table) for table in (_narrow(levels(found)), objectives(found)) if table.rows
-    ]
+    narrow = levels(found).picked("levels", "Levels", KEYS)
+    parts += [markdown(table) for table in (narrow, objectives(found)) if table.rows]
     if against:
         parts.append("\n".join(f"* {_plain(line)}" for line in against.splitlines()))
     parts.append(
@@ -50,16 +50,6 @@ def summary(found: Result, against: str = "") -> str:
 
 def _reason(check: Check) -> str:
     return f"* **{check.grade}** {_plain(verdict_text.sentence(check))}"
-
-
-def _narrow(table: Table) -> Table:
-    at = [n for n, column in enumerate(table.columns) if column.key in KEYS]
-    return Table(
-        table.name,
-        table.title,
-        tuple(table.columns[n] for n in at),
-        tuple(tuple(row[n] for n in at) for row in table.rows),
-    )
 
 
 def _plain(text: str) -> str:

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
-from matplotlib.figure import Figure
-
-from tokenswarm.measure.verdict import GRADES
+from tokenswarm.measure.verdict import GRADES, INVALID
 from tokenswarm.measure.whole_file import replace_file
+from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.figures.canvas import COLOURS, Drawing, drawn, look
+from tokenswarm.report.figures.canvas import COLOURS, look
 from tokenswarm.report.figures.curves import CURVES
 from tokenswarm.report.figures.distributions import DISTRIBUTIONS
 from tokenswarm.report.figures.timeline import MOST_DOTS, NARROW, TIMELINE
+from tokenswarm.report.files.svg import inline, picture
+from tokenswarm.report.files.templating import templates
 from tokenswarm.report.notation import TOO_FEW, number_text, slo_text, tpm_text
-from tokenswarm.report.text import bills, headline
+from tokenswarm.report.text import bills, failures, headline
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text.definitions import DEFINITIONS
 from tokenswarm.report.text.levels import notes
-from tokenswarm.report.text.surroundings import surroundings
-from tokenswarm.report.text.tables import checks, failures, levels, objectives, workload
-
-_PREAMBLE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
-_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
-_SIZE = re.compile(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"')
-_REFERENCE = re.compile(r'(\bid="|url\(#|href="#)')
+from tokenswarm.report.text.surroundings import command, surroundings
+from tokenswarm.report.text.tables import (
+    ANSWERS,
+    TRAFFIC,
+    checks,
+    levels,
+    objectives,
+    workload,
+)
 
 
 def write_page(path: Path, found: Result, against: str = "") -> None:
@@ -39,23 +38,18 @@ def write_page(path: Path, found: Result, against: str = "") -> None:
 
 def page(found: Result, against: str = "") -> str:
     """The page's HTML; against: what a baseline said, a line each."""
-    environment = Environment(
-        loader=PackageLoader("tokenswarm.report.files"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
-        _contents(found), against=against.splitlines()
+    return (
+        templates().get_template("page.html").render(_contents(found), against=against.splitlines())
     )
 
 
 def _contents(found: Result) -> dict[str, Any]:
     header, turns = found.ledger.header, len(found.ledger.records)
+    whole = levels(found)
     with look():
-        curves = [_picture(drawing, found) for drawing in CURVES] if turns else []
-        timeline = [_picture(TIMELINE, found), _svg(TIMELINE, found, NARROW)] if turns else []
-        distributions = [_picture(drawing, found) for drawing in DISTRIBUTIONS] if turns else []
+        curves = [picture(drawing, found) for drawing in CURVES] if turns else []
+        timeline = [picture(TIMELINE, found), inline(TIMELINE, found, NARROW)] if turns else []
+        distributions = [picture(drawing, found) for drawing in DISTRIBUTIONS] if turns else []
     return {
         "run": header.run,
         "simulated": header.target.simulated,
@@ -70,63 +64,60 @@ def _contents(found: Result) -> dict[str, Any]:
         "timeline": timeline,
         "dots": f"{MOST_DOTS:,} of {turns:,} turns are drawn." if turns > MOST_DOTS else "",
         "distributions": distributions,
-        "levels": levels(found),
+        "levels": whole.picked("levels", "Levels: traffic and TTFT", TRAFFIC),
+        "answers": whole.picked("answers", "Levels: answers and cache", ANSWERS),
         "objectives": objectives(found),
-        "failures": failures(found),
+        "failures": failures.by_level(found),
+        "failure_kinds": failures.by_kind(found),
         "workload": workload(found),
         "bills": bills.bills(found),
         "bill_sentences": bills.sentences(found),
         "checks": checks(found),
         "notes": notes(found.ledger, found.steps, found.whole),
+        "command": command(found),
         "surroundings": surroundings(found),
         "definitions": DEFINITIONS,
         "colours": COLOURS,
     }
 
 
-def _tiles(found: Result) -> list[tuple[str, str, str]]:
-    """(what, figure, beside it): the few numbers that a reader takes away."""
-    knee, whole = found.curve.knee, found.whole
-    tiles = [("turns", f"{whole.requests:,}", f"{whole.failed:,} failed")]
-    if found.curve.capacities and found.curve.capacities[-1].tpm.value is not None:
-        capacity = found.curve.capacities[-1]
-        per_gpu = found.curve.per_gpu(capacity.tpm).value
-        beside = " and ".join(map(slo_text, capacity.slos))
-        if per_gpu is not None:
-            beside += f"; {tpm_text(per_gpu)} per GPU"
-        mark = "" if capacity.claimed else TOO_FEW
-        tiles.insert(0, ("capacity, input TPM", tpm_text(capacity.tpm.value) + mark, beside))
-    if knee.tpm.value is not None:
-        beside = f"TTFT p50 {number_text(knee.ttft_p50_s)} s there"
-        tiles.insert(1, ("knee, input TPM", tpm_text(knee.tpm.value), beside))
+def _tiles(found: Result) -> list[tuple[str, str, str, bool]]:
+    """(what, figure, beside it, whether that is bad): the few numbers that a reader takes away; of
+    an INVALID run no capacity and no knee."""
+    whole = found.whole
+    tiles = [] if found.verdict.grade == INVALID else [*_capacity_tile(found), *_knee_tile(found)]
+    failed = f"{whole.failed:,} failed" + (
+        f" ({', '.join(whole.failures)})" if whole.failures else ""
+    )
+    tiles.append(("turns", f"{whole.requests:,}", failed, whole.failed > 0))
+    if whole.output_tps is not None:
+        rates = [step.summary.output_tps or 0.0 for step in found.steps]
+        per_gpu = found.curve.per_gpu(Interval(max(rates, default=0.0))).value
+        beside = "in all, at the level with most" + (
+            "" if per_gpu is None else f"; {number_text(per_gpu)} per GPU"
+        )
+        tiles.append(("output tokens per second", number_text(max(rates)), beside, False))
     if whole.new_tokens.mean is not None:
         beside = f"p50 {whole.new_tokens.p50:,.0f}: moves TTFT more than anything else"
-        tiles.append(("new tokens per turn", f"{whole.new_tokens.mean:,.0f}", beside))
+        tiles.append(("new tokens per turn", f"{whole.new_tokens.mean:,.0f}", beside, False))
     return tiles
 
 
-def _picture(drawing: Drawing, found: Result) -> dict[str, Any]:
-    return {
-        "title": drawing.title,
-        "reading": drawing.reading,
-        "svg": _svg(drawing, found, drawing.size_in),
-    }
+def _capacity_tile(found: Result) -> list[tuple[str, str, str, bool]]:
+    if not found.curve.capacities or found.curve.capacities[-1].tpm.value is None:
+        return []
+    capacity = found.curve.capacities[-1]
+    per_gpu = found.curve.per_gpu(capacity.tpm).value
+    beside = " and ".join(map(slo_text, capacity.slos))
+    if per_gpu is not None:
+        beside += f"; {tpm_text(per_gpu)} per GPU"
+    mark = "" if capacity.claimed else TOO_FEW
+    return [("capacity, input TPM", tpm_text(capacity.tpm.value) + mark, beside, False)]
 
 
-def _svg(drawing: Drawing, found: Result, size_in: tuple[float, float]) -> Markup:
-    """Inline, in the page's colours, with ids of its own and its words for those who do not see."""
-    figure = drawn(drawing, found, size_in)
-    prefix = f"{drawing.name}-{size_in[1]:g}-".replace(".", "-")
-    svg = _SIZE.sub(r"\1", _METADATA.sub("", _PREAMBLE.sub("", svg_text(figure))), count=1)
-    svg = _REFERENCE.sub(rf"\g<1>{prefix}", svg)
-    for name, colour in COLOURS.items():
-        svg = svg.replace(colour, f"var(--{name})")
-    label = Markup.escape(drawing.alt(found))
-    return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))
-
-
-def svg_text(figure: Figure) -> str:
-    """As a file; the same figure gives the same text."""
-    out = StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+def _knee_tile(found: Result) -> list[tuple[str, str, str, bool]]:
+    knee = found.curve.knee
+    if knee.tpm.value is None:
+        return []
+    beside = f"TTFT p50 {number_text(knee.ttft_p50_s)} s there"
+    return [("knee, input TPM", tpm_text(knee.tpm.value), beside, False)]

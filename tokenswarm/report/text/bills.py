@@ -10,12 +10,12 @@ from tokenswarm.report.analysis.bill import Bill, Price, Request, Team, list_bil
 from tokenswarm.report.analysis.prices import SHIPPED, read_prices
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.notation import share_text, tpm_text, usd_text
-from tokenswarm.report.text.tables import Cell, Column, Table
+from tokenswarm.report.text.table import Cell, Column, Table
 
 TEAM = Team()
 COLUMNS = (
-    Column("model", "price list"),
-    Column("cache", "discounts"),
+    Column("model", "price list", words=True),
+    Column("cache", "discounts", words=True),
     Column("request_usd", "per request"),
     Column("input_million_usd", "per M input"),
     Column("cached_million_usd", "per M cached"),

@@ -16,7 +16,6 @@ from tokenswarm.report.notation import (
 )
 
 NOT_VALID = "Do not use these numbers: the run is INVALID, see below."
-INVALID_RUN = "INVALID run, no claim: "
 
 
 def headline(found: Result) -> str:
@@ -25,15 +24,18 @@ def headline(found: Result) -> str:
         return "No turn was sent: this run says nothing about the endpoint."
     if found.whole.ttft_s.count == 0:
         return f"No turn showed a first token; {_ends(found)}."
-    mark = INVALID_RUN if found.verdict.grade == INVALID else ""
+    if found.verdict.grade == INVALID:
+        return f"INVALID run: nothing can be claimed about {name(found)}."
     if not found.curve.capacities:
-        return f"{mark}{name(found)} answered {tpm_text(found.whole.achieved_tpm)} input TPM."
-    return f"{mark}{name(found)} {_carries(found, found.curve.capacities[-1])}"
+        return f"{name(found)} answered {tpm_text(found.whole.achieved_tpm)} input TPM."
+    return f"{name(found)} {_carries(found, found.curve.capacities[-1])}"
 
 
 def details(found: Result) -> list[str]:
-    """What qualifies the headline, a sentence each."""
-    said = [NOT_VALID] if found.verdict.grade == INVALID else []
+    """What qualifies the headline, a sentence each; of an INVALID run no figure is claimed."""
+    if found.verdict.grade == INVALID:
+        return [NOT_VALID, *_failed(found)]
+    said = []
     highest = max(
         (p for p in found.curve.points if _was_calm(p) and p.ttft_p50_s.value is not None),
         key=lambda p: p.offered_tpm.value or 0.0,
@@ -42,11 +44,16 @@ def details(found: Result) -> list[str]:
     said += [_too_few(capacity) for capacity in found.curve.capacities[-1:] if _is_weak(capacity)]
     if highest is not None:
         said.append(_at(found, highest))
-    if found.whole.failed and found.whole.ttft_s.count:
-        said.append(f"Of all turns, {_ends(found)}.")
+    said += _failed(found)
     if not found.slos and found.curve.capacities:
         said.append(f"No objective was asked for; {slo_text(found.objectives[0])} stands in.")
     return said
+
+
+def _failed(found: Result) -> list[str]:
+    if not found.whole.failed or not found.whole.ttft_s.count:
+        return []
+    return [f"Of all turns, {_ends(found)}."]
 
 
 def _was_calm(point: CurvePoint) -> bool:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import time
 
+from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.notation import UNKNOWN, target_text
+from tokenswarm.report.notation import UNKNOWN, slo_text, target_text
+
+
+def command(found: Result) -> str:
+    """How the run was started; empty where its ledger does not say."""
+    return found.ledger.header.command or ""
 
 
 def surroundings(found: Result) -> list[tuple[str, str]]:
@@ -20,6 +26,9 @@ def surroundings(found: Result) -> list[tuple[str, str]]:
         ("run", header.run),
         ("began", time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(header.started_at))),
         ("lasted", _lasted(found)),
+        ("levels", _levels(found)),
+        ("warm-up", f"the first {WARM_UP_SHARE:.0%} of each level, left out of its figures"),
+        ("objectives", _objectives(found)),
         ("speed", _speed(header.speed)),
         ("mode", {"tpm": "open: a rate is held", "developers": "closed: developers"}[mark.mode]),
         ("profile", f"{mark.profile} ({mark.profile_hash})"),
@@ -39,6 +48,26 @@ def _lasted(found: Result) -> str:
     return f"{end_s / 60:,.1f} minutes" + (
         "" if found.ledger.header.speed == 1 else " of engine time"
     )
+
+
+def _levels(found: Result) -> str:
+    """How many, and how long each was held."""
+    held_s = [
+        level.ended_at_s - level.started_at_s
+        for level in found.ledger.levels
+        if level.ended_at_s is not None
+    ]
+    if not held_s:
+        return f"{len(found.steps)}, none with an end"
+    shortest, longest = f"{min(held_s) / 60:.1f}", f"{max(held_s) / 60:.1f}"
+    hold = shortest if shortest == longest else f"{shortest} to {longest}"
+    return f"{len(found.steps)}, each held {hold} minutes"
+
+
+def _objectives(found: Result) -> str:
+    if found.slos:
+        return ", ".join(map(slo_text, found.slos))
+    return f"none asked for; {', '.join(map(slo_text, found.objectives))} stands in"
 
 
 def _speed(speed: float) -> str:

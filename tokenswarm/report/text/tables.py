@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from html import escape
+from collections.abc import Callable
+from dataclasses import replace
 
+from tokenswarm.measure.quantiles import Spread, claimable
 from tokenswarm.report.analysis.curve import CurvePoint
 from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.notation import (
+    TOO_FEW,
     UNKNOWN,
     asked_text,
     number_text,
@@ -17,112 +18,115 @@ from tokenswarm.report.notation import (
     share_text,
     tpm_text,
 )
+from tokenswarm.report.text import failures
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text import workload as workload_text
 from tokenswarm.report.text.objectives import cell_text, judge
-
-Value = float | int | str | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """text: for people; value: the number behind it, whole; low, high: its interval, which
-    `range_text` writes for people."""
-
-    text: str
-    value: Value
-    low: float | None = None
-    high: float | None = None
-    range_text: str = ""
-
-    @classmethod
-    def of(cls, interval: Interval, text: Callable[[float | None], str]) -> Cell:
-        low, high = interval.low, interval.high
-        bounded = interval.value is not None and (low is not None or high is not None)
-        said = f"{text(low)} to {text(high)}" if bounded else ""
-        return cls(text(interval.value), interval.value, low, high, said)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """key: of files; head: for people; spread: its cells have intervals."""
-
-    key: str
-    head: str
-    spread: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    name: str
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-    def records(self) -> list[dict[str, Value]]:
-        """One object a row, intervals in columns of their own."""
-        return [
-            {
-                key: value
-                for column, cell in zip(self.columns, row, strict=True)
-                for key, value in _flat(column, cell)
-            }
-            for row in self.rows
-        ]
+from tokenswarm.report.text.table import Cell, Column, Table
 
 
 def tables(found: Result) -> list[Table]:
     """Every table there is something to put into."""
-    made = [levels(found), objectives(found), failures(found), workload(found), checks(found)]
+    made = [
+        levels(found),
+        objectives(found),
+        failures.by_level(found),
+        failures.by_kind(found),
+        workload(found),
+        checks(found),
+    ]
     return [table for table in made if table.rows]
 
 
+# Of `levels`, as the page shows them: one table would be wider than a screen.
+TRAFFIC = (
+    *("level", "asked", "offered_tpm", "achieved_tpm", "achieved_tpm_per_gpu", "turns", "failed"),
+    *("goodput", "ttft_p50_s", "ttft_p90_s", "ttft_p95_s", "ttft_p99_s", "steady"),
+)
+ANSWERS = (
+    *("level", "asked", "decode_tps_p50", "decode_tps_p10", "tpot_p50_s", "e2e_p50_s", "e2e_p90_s"),
+    *("output_tps", "output_tps_per_gpu", "output_tokens_mean", "hit_share", "ideal_hit_share"),
+)
+
+
 def levels(found: Result) -> Table:
+    """Everything that is known of each level."""
+    columns = _level_columns(found)
+    rows = [tuple(cell(point) for _, cell in columns) for point in found.curve.points]
+    return Table("levels", "Levels", tuple(column for column, _ in columns), tuple(rows))
+
+
+def _level_columns(found: Result) -> list[tuple[Column, Callable[[CurvePoint], Cell]]]:
     gpus = found.ledger.header.target.gpus
-    columns = [
-        Column("level", "#"),
-        Column("asked", "asked for"),
-        Column("offered_tpm", "offered TPM", spread=True),
-        Column("achieved_tpm", "answered TPM", spread=True),
-        *([Column("achieved_tpm_per_gpu", "per GPU", spread=True)] if gpus else []),
-        Column("turns", "turns"),
-        Column("failed", "failed"),
-        Column("ttft_p50_s", "TTFT p50", spread=True),
-        Column("ttft_p90_s", "p90", spread=True),
-        Column("ttft_p99_s", "p99", spread=True),
-        Column("decode_tps_p50", "TPS p50", spread=True),
-        Column("goodput", "goodput", spread=True),
-        Column("hit_share", "cache hits", spread=True),
-        Column("ideal_hit_share", "best"),
-        Column("steady", "steady"),
-    ]
-    rows = [
+
+    def per_gpu(rate: Interval, text: Callable[[float | None], str]) -> Cell:
+        """Its interval is that of the whole, divided; it is left to the files."""
+        share = found.curve.per_gpu(rate)
+        return Cell(text(share.value), share.value, share.low, share.high)
+
+    def count(number: int) -> Cell:
+        return Cell(f"{number:,}", number)
+
+    return [
+        (Column("level", "#"), lambda p: Cell(str(p.level.index), p.level.index)),
         (
-            Cell(str(point.level.index), point.level.index),
-            Cell(asked_text(point.level), point.level.target_tpm or point.level.developers),
-            Cell.of(point.offered_tpm, tpm_text),
-            Cell.of(point.achieved_tpm, tpm_text),
-            *([_per_gpu(found, point)] if gpus else []),
-            Cell(f"{point.summary.requests:,}", point.summary.requests),
-            Cell(f"{point.summary.failed:,}", point.summary.failed),
-            _ttft(point, 50, point.ttft_p50_s),
-            _ttft(point, 90, point.ttft_p90_s),
-            _ttft(point, 99, point.ttft_p99_s),
-            Cell.of(point.decode_tps_p50, number_text),
-            Cell.of(point.goodput, share_text),
-            Cell.of(point.hit_share, share_text),
-            Cell(share_text(point.summary.ideal_hit_share), point.summary.ideal_hit_share),
-            _steady(point),
-        )
-        for point in found.curve.points
+            Column("asked", "asked for"),
+            lambda p: Cell(asked_text(p.level), p.level.target_tpm or p.level.developers),
+        ),
+        (Column("offered_tpm", "offered TPM", True), lambda p: Cell.of(p.offered_tpm, tpm_text)),
+        (Column("achieved_tpm", "answered TPM", True), lambda p: Cell.of(p.achieved_tpm, tpm_text)),
+        *(
+            [
+                (
+                    Column("achieved_tpm_per_gpu", "per GPU", True),
+                    lambda p: per_gpu(p.achieved_tpm, tpm_text),
+                )
+            ]
+            if gpus
+            else []
+        ),
+        (Column("turns", "turns"), lambda p: count(p.summary.requests)),
+        (Column("failed", "failed"), lambda p: count(p.summary.failed)),
+        (Column("ttft_p50_s", "TTFT p50, s", True), lambda p: _ttft(p, 50, p.ttft_p50_s)),
+        (Column("ttft_p90_s", "p90", True), lambda p: _ttft(p, 90, p.ttft_p90_s)),
+        (Column("ttft_p99_s", "p99", True), lambda p: _ttft(p, 99, p.ttft_p99_s)),
+        (Column("decode_tps_p50", "TPS p50", True), _speed),
+        (Column("decode_tps_p10", "p10"), lambda p: _percentile(p.summary.decode_tps, 10)),
+        (Column("tpot_p50_s", "TPOT p50, ms"), lambda p: _milliseconds(p.summary.tpot_s, 50)),
+        (Column("e2e_p50_s", "end to end p50, s"), lambda p: _percentile(p.summary.e2e_s, 50)),
+        (Column("e2e_p90_s", "p90"), lambda p: _percentile(p.summary.e2e_s, 90)),
+        (
+            Column("output_tps", "output tokens/s, all users"),
+            lambda p: Cell(number_text(p.summary.output_tps), p.summary.output_tps),
+        ),
+        *(
+            [
+                (
+                    Column("output_tps_per_gpu", "per GPU", True),
+                    lambda p: per_gpu(Interval(p.summary.output_tps), number_text),
+                )
+            ]
+            if gpus
+            else []
+        ),
+        (
+            Column("output_tokens_mean", "output tokens a turn"),
+            lambda p: Cell(number_text(p.summary.output_tokens.mean), p.summary.output_tokens.mean),
+        ),
+        (Column("goodput", "goodput", True), lambda p: Cell.of(p.goodput, share_text)),
+        (Column("hit_share", "cache hits", True), lambda p: Cell.of(p.hit_share, share_text)),
+        (
+            Column("ideal_hit_share", "best"),
+            lambda p: Cell(share_text(p.summary.ideal_hit_share), p.summary.ideal_hit_share),
+        ),
+        (Column("steady", "steady"), _steady),
     ]
-    return Table("levels", "Levels", tuple(columns), tuple(rows))
 
 
 def objectives(found: Result) -> Table:
     """Every SLO that was asked for, at every level."""
     columns = (
-        Column("slo", "objective"),
+        Column("slo", "objective", words=True),
         *(Column(f"level_{s.level.index}", f"level {s.level.index}") for s in found.steps),
     )
     rows = [
@@ -136,28 +140,13 @@ def objectives(found: Result) -> Table:
     return Table("objectives", "Objectives", columns, tuple(rows))
 
 
-def failures(found: Result) -> Table:
-    """By kind, over the levels and the whole run."""
-    kinds = list(found.whole.failures)
-    summaries = [(f"level {step.level.index}", step.summary) for step in found.steps]
-    summaries.append(("whole run", found.whole))
-    columns = (Column("where", ""), Column("turns", "turns"), *(Column(k, k) for k in kinds))
-    rows = [
-        (
-            Cell(name, name),
-            Cell(f"{summary.requests:,}", summary.requests),
-            *(Cell(str(n), n) for n in (summary.failures.get(kind, 0) for kind in kinds)),
-        )
-        for name, summary in summaries
-        if kinds
-    ]
-    return Table("failures", "Failures", columns, tuple(rows))
-
-
 def workload(found: Result) -> Table:
     """What was sent against what was promised."""
     keys = ("quantity", "target", "sent", "deviation", "tolerance", "verdict")
-    columns = tuple(Column(key, "" if key == "verdict" else key) for key in keys)
+    columns = tuple(
+        Column(key, "" if key == "verdict" else key, words=key in ("quantity", "verdict"))
+        for key in keys
+    )
     rows = []
     for row in found.workload:
         values = (row.quantity, row.target, row.realised, row.deviation, row.tolerance, row.verdict)
@@ -178,7 +167,7 @@ def checks(found: Result) -> Table:
         "what it is",
         "why there",
     )
-    columns = tuple(Column(key, head) for key, head in zip(keys, heads, strict=True))
+    columns = tuple(Column(key, head, words=True) for key, head in zip(keys, heads, strict=True))
     rows = [
         (
             Cell(check.name, check.name),
@@ -194,42 +183,26 @@ def checks(found: Result) -> Table:
     return Table("checks", "Checks of the run itself", columns, tuple(rows))
 
 
-def markdown(table: Table) -> str:
-    """A pipe table, intervals in brackets."""
-    lines = [
-        _piped([column.head for column in table.columns]),
-        _piped(["---"] * len(table.columns)),
-        *(_piped([_in_brackets(cell) for cell in row]) for row in table.rows),
-    ]
-    return "\n".join(lines)
-
-
-def _piped(texts: Sequence[str]) -> str:
-    escaped = (escape(" ".join(text.split()), quote=False).replace("|", "\\|") for text in texts)
-    return f"| {' | '.join(escaped)} |"
-
-
-def _in_brackets(cell: Cell) -> str:
-    return cell.text if not cell.range_text else f"{cell.text} ({cell.range_text})"
-
-
-def _flat(column: Column, cell: Cell) -> list[tuple[str, Value]]:
-    ends: list[tuple[str, Value]] = [(column.key, cell.value)]
-    if column.spread:
-        ends += [(f"{column.key}_low", cell.low), (f"{column.key}_high", cell.high)]
-    return ends
-
-
-def _per_gpu(found: Result, point: CurvePoint) -> Cell:
-    """Its interval is that of the answered TPM, divided; it is left to the files."""
-    tpm = found.curve.per_gpu(point.achieved_tpm)
-    return Cell(tpm_text(tpm.value), tpm.value, tpm.low, tpm.high)
-
-
 def _ttft(point: CurvePoint, percent: int, ttft_s: Interval) -> Cell:
     """As in the terminal: marked where too few turns claim it, ">82.7" where it was cut off."""
     cell = Cell.of(ttft_s, number_text)
     return replace(cell, text=percentile_text(point.summary.ttft_s, percent))
+
+
+def _speed(point: CurvePoint) -> Cell:
+    cell = Cell.of(point.decode_tps_p50, number_text)
+    return replace(cell, text=percentile_text(point.summary.decode_tps, 50))
+
+
+def _percentile(spread: Spread, percent: int) -> Cell:
+    return Cell(percentile_text(spread, percent), spread.at(percent))
+
+
+def _milliseconds(spread: Spread, percent: int) -> Cell:
+    """A time per token is a few thousandths of a second; files keep the seconds."""
+    value = spread.at(percent)
+    few = "" if value is None or claimable(percent / 100, spread.count) else TOO_FEW
+    return Cell(number_text(None if value is None else value * 1000) + few, value)
 
 
 def _steady(point: CurvePoint) -> Cell:

@@ -1,0 +1,172 @@
+"""The conductor, led through a run by hand: an environment and a runner that only remember."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.support.option_parser import OptionParser
+from tests.support.records import turn_record
+from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
+from tokenswarm.measure.ledger import Target, read_run
+from tokenswarm.shell import admission
+from tokenswarm.shell.admission import Examined
+from tokenswarm.shell.conductor import Conductor
+from tokenswarm.shell.options import OptionError, add_arguments
+
+HOST = "http://127.0.0.1:9"
+SOURCE = 'def greet(name):\n    """Says hello."""\n    return f"hello {name}"\n'
+
+
+class Developer:
+    is_developer = True
+
+
+class Other:
+    pass
+
+
+class Event:
+    def __init__(self) -> None:
+        self.listeners: list[Callable[..., None]] = []
+
+    def add_listener(self, listener: Callable[..., None]) -> None:
+        self.listeners.append(listener)
+
+    def fire(self, **values: Any) -> None:
+        for listener in self.listeners:
+            listener(**values)
+
+
+class Runner:
+    def __init__(self) -> None:
+        self.stops = 0
+        self.target_user_count = 3
+        self.target_user_classes_count = {"Developer": 2, "Other": 1}
+        self.state = "ready"
+        self.user_count = 3
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Headless, with a small corpus; the endpoint was looked at by somebody else."""
+    target = Target(url=HOST, model="m", simulated=False)
+    monkeypatch.setattr(admission, "examine", lambda options, profile: Examined(target, 1.0))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "greet.py").write_text(SOURCE * 1000)
+    parser = OptionParser()
+    parser.add_argument("--headless", action="store_true")
+    parser.add_argument("--processes", type=int)
+    parser.add_argument("--profile")
+    add_arguments(parser)
+    words = ["--headless", "--profile", "small", "--run-name", "one"]
+    folders = ["--runs", str(tmp_path / "runs"), "--corpus", str(tmp_path / "sources")]
+    return SimpleNamespace(
+        events=SimpleNamespace(request=Event()),
+        parsed_options=parser.parse_args([*words, *folders], env_vars={}),
+        user_classes=[Developer, Other],
+        shape_class=None,
+        runner=Runner(),
+        web_ui=None,
+        host=HOST,
+        stop_timeout=120,
+        process_exit_code=None,
+    )
+
+
+def conducted(environment: SimpleNamespace) -> Conductor:
+    conductor = Conductor(environment, environment.runner)
+    conductor.prepare()
+    return conductor
+
+
+def test_a_run_from_its_start_to_its_exit_code(environment, capsys):
+    conductor = conducted(environment)
+    with pytest.raises(RuntimeError, match="no run is on"):
+        conductor.current_run()
+    conductor.start()
+    run = conductor.current_run()
+    assert run.terms.name == "one" and run.terms.target.model == "m"
+    conductor.begin_level(user_count=3)
+    level = conductor.current_levels().current
+    assert level is not None and level.developers == 2  # the other user is none
+    record = turn_record(session="w0.u0.s0", level=0, outcome="ok")
+    environment.events.request.fire(context={"turn": record})
+    environment.events.request.fire(context={})  # of another user
+    conductor.rest()
+    assert run.stopping
+    conductor.stop()
+    assert conductor.run is None
+    ledger = read_run(run.folder)
+    assert [r.session for r in ledger.records] == ["w0.u0.s0"]
+    assert ledger.ending is not None and ledger.ending.workers is None
+    assert ledger.levels[0].ended_at_s is not None
+    assert (run.folder / "report.html").exists() and (run.folder / "summary.json").exists()
+    assert "w0" not in capsys.readouterr().err
+
+
+def test_a_run_without_a_turn_is_invalid(environment):
+    conductor = conducted(environment)
+    conductor.start()
+    conductor.begin_level(user_count=3)
+    conductor.rest()
+    conductor.stop()
+    assert environment.process_exit_code == INVALID_RUN
+
+
+def test_its_end_comes_once(environment):
+    conductor = conducted(environment)
+    conductor.start()
+    conductor.quit()  # Ctrl-C: Locust stops the runner, which fires test_stop, then quits
+    assert environment.runner.stops == 1
+    before = environment.process_exit_code
+    environment.process_exit_code = None
+    conductor.stop()
+    conductor.quit()
+    assert (before, environment.process_exit_code) == (INVALID_RUN, None)
+
+
+def test_what_cannot_be_is_refused_before_a_start(environment, capsys):
+    environment.parsed_options.hold = "soon"
+    with pytest.raises(SystemExit) as left:
+        conducted(environment)
+    assert left.value.code == BAD_INPUT
+    assert "--hold 'soon'" in capsys.readouterr().err
+
+
+def test_two_hosts_are_refused(environment, capsys):
+    environment.host = None
+    here, there = type("A", (Developer,), {"host": HOST}), type("B", (Developer,), {"host": "x"})
+    environment.user_classes = [here, there]
+    with pytest.raises(SystemExit):
+        conducted(environment)
+    assert f"host of the user classes: {HOST}, x" in capsys.readouterr().err
+
+
+def test_a_rate_is_changed_only_in_a_run_that_has_one(environment):
+    conductor = conducted(environment)
+    with pytest.raises(OptionError, match="no run is on"):
+        conductor._change_tpm("2M")
+    conductor.start()
+    with pytest.raises(OptionError, match="accepted in a run with a target TPM"):
+        conductor._change_tpm("2M")
+    conductor.quit()
+
+
+def test_a_target_line_begins_its_level_once(environment):
+    environment.parsed_options.tpm = "1M"
+    conductor = conducted(environment)
+    conductor.start()
+    conductor.begin_level(user_count=3)
+    assert conductor._change_tpm("2M").startswith("Level 1: 2,000,000 tokens per minute")
+    conductor.begin_level(user_count=3)  # users came or went: the page's rate stands
+    assert conductor.current_run().target_tpm == 2e6
+    conductor.quit()

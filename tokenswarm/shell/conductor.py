@@ -1,0 +1,335 @@
+"""Conductor: leads one Locust environment through its runs, one at a time.
+
+    prepare   at Locust's init; headless: everything that can be refused is refused, exit code 2
+    start     master or alone: settles the terms, begins the run; worker: takes the terms
+    begin_level    when all users are there, where no shape says what a level is
+    rest      the last level ends, a master waits for its workers' last turns
+    stop, quit     results
+
+`wiring` calls these at Locust's events.
+"""
+
+from __future__ import annotations
+
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+import argparse
+import gc
+import logging
+import secrets
+import sys
+import time
+from typing import Any, NoReturn
+
+import gevent
+
+from exporters import turns
+from exporters.progress import Progress
+from exporters.turns import IDLE
+from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
+from tokenswarm.measure.amounts import parse_rate
+from tokenswarm.measure.verdict import INVALID
+from tokenswarm.shell import admission, gate, link, live_page, preflight, results, web_form
+from tokenswarm.shell import run as runs
+from tokenswarm.shell.admission import Examined
+from tokenswarm.shell.levels import Levels
+from tokenswarm.shell.link import MasterLink, Status
+from tokenswarm.shell.live_page import LivePage
+from tokenswarm.shell.metrics import Metrics
+from tokenswarm.shell.options import OptionError, Options, read_grafana_url, read_options
+from tokenswarm.shell.run import Run
+from tokenswarm.shell.terms import Terms
+from workload.profile import Profile
+from workload.profiles import load_profile
+
+logger = logging.getLogger("tokenswarm")
+
+# Workers report every 3 s (Locust's WORKER_REPORT_INTERVAL); with room for two.
+_LAST_REPORT_S = 8.0
+_CONNECT_S = 5.0  # guess: forked workers reach their master within 0.1 s
+
+
+class Conductor:
+    """Of one environment. run: the one that is on, None between two; levels: of that run, on a
+    master or in a process alone."""
+
+    def __init__(self, environment: Environment, runner: Any) -> None:
+        """Takes the environment's turns, and on a worker or master its messages."""
+        self.run: Run | None = None
+        self.levels: Levels | None = None
+        self._environment = environment
+        self._runner = runner
+        self._feed = turns.install(environment)
+        self._link: MasterLink | None = None
+        if isinstance(runner, MasterRunner):
+            self._link = link.install_on_master(environment, self._feed)
+        elif isinstance(runner, WorkerRunner):
+            link.install_on_worker(environment, self._feed, self._status, self._take_target)
+        self._metrics: Metrics | None = None
+        self._page: LivePage | None = None
+        self._progress: Progress | None = None
+        self._last_run: Run | None = None  # also when it has ended
+        self._examined: Examined | None = None  # by the check before a headless start
+        self._asked_users: int | None = None  # of Locust, when the level began
+
+    def current_run(self) -> Run:
+        """The run that is on. Raises RuntimeError when none is: the test could not be started."""
+        if self.run is None:
+            raise RuntimeError("no run is on: see the error above")
+        return self.run
+
+    def current_levels(self) -> Levels:
+        """Of the run that is on. Raises RuntimeError on a worker, and when none is on."""
+        if self.levels is None:
+            raise RuntimeError("no run is on: see the error above")
+        return self.levels
+
+    def prepare(self) -> None:
+        """Puts our page and checks beside Locust's. Leaves with exit code 2 where what was asked
+        for cannot be."""
+        environment, parsed = self._environment, self._environment.parsed_options
+        try:
+            if environment.web_ui is not None:
+                web_form.require_free_port(environment.web_ui.host, environment.web_ui.port)
+            self._metrics = Metrics(environment, self._feed, self._link)
+            web_form.install(environment, self._refuse_form)
+            if parsed is not None:
+                grafana_url = read_grafana_url(parsed)
+                self._page = live_page.install(environment, grafana_url, self._change_tpm)
+                if parsed.headless and not isinstance(self._runner, WorkerRunner):
+                    self._examine_headless(parsed)
+        except (ValueError, OSError, preflight.EndpointError) as error:
+            self._refuse(error)
+
+    def start(self) -> None:
+        environment = self._environment
+        try:
+            if isinstance(environment.runner, WorkerRunner):
+                self._start_worker(environment.runner)
+            else:
+                self._start_run()
+        except (ValueError, OSError, preflight.EndpointError) as error:
+            logger.error("the test cannot start: %s", error)
+            environment.process_exit_code = BAD_INPUT
+            if environment.runner is not None:
+                # Not at once: Locust is about to spawn, and a stop in between loses the workers.
+                gevent.spawn_later(1.0, environment.runner.stop)
+
+    def begin_level(self, user_count: int) -> None:
+        """Without a shape the number of users, or --tpm, is the level."""
+        if self.levels is None or self.run is None:
+            return  # a worker, or a test that could not start
+        if self.run.terms.open_mode:
+            # The first level only: the page may have asked for another rate since.
+            if self.run.options.tpm is not None and self.levels.current is None:
+                self.levels.begin(tpm=self.run.options.tpm, ramp_s=self.run.options.ramp_s)
+        else:
+            self._asked_users = user_count
+            self.levels.begin(developers=self._developer_count(user_count))
+
+    def rest(self) -> None:
+        """Nothing more is sent; turns under way may end."""
+        if self.run is not None:
+            self.run.stopping = True
+        if self.levels is not None:
+            self.levels.rest()
+        if self._link is not None and self.run is not None:
+            # The turns under way, then the last report.
+            self._link.stop_workers((self._environment.stop_timeout or 0) + _LAST_REPORT_S)
+
+    def stop(self) -> None:
+        self._finish()
+        if isinstance(self._environment.runner, WorkerRunner):
+            # A worker lets this time pass once more before it reports ready, and meanwhile no test
+            # can start. Its users have stopped by now, and the next start brings the value anew.
+            self._environment.stop_timeout = 0
+
+    def quit(self) -> None:
+        """On Ctrl-C and SIGTERM Locust comes here first, with turns under way."""
+        if self.run is not None and self._environment.runner is not None:
+            self._environment.runner.stop()
+        self._finish()
+        if self._metrics is not None:
+            self._metrics.close()
+
+    def _refuse_form(self, parsed: argparse.Namespace, host: str) -> None:
+        """Of a run that is on the form changes the users alone: what else it holds are the values
+        of the command line, not those that the run was started with."""
+        if self.run is None:
+            self._examined = admission.examine(*admission.checked(self._environment, parsed, host))
+
+    def _examine_headless(self, parsed: argparse.Namespace) -> None:
+        environment = self._environment
+        options, profile = admission.checked(environment, parsed, admission.host(environment))
+        self._examined = admission.examine(options, profile)
+        corpus = runs.load_corpus(options)
+        open_mode = admission.is_open(environment, options)
+        gate.require_comparable(options, profile, corpus, open_mode=open_mode)
+        runs.promised(profile)  # kept; --run-time counts from before test_start
+
+    def _refuse(self, error: Exception) -> NoReturn:
+        print(f"tokenswarm: {error}", file=sys.stderr)
+        if isinstance(self._runner, MasterRunner):
+            self._dismiss_workers(self._runner)
+        raise SystemExit(BAD_INPUT)
+
+    def _dismiss_workers(self, runner: MasterRunner) -> None:
+        """Forked workers would look for their master for another minute, and find the next one."""
+        parsed = self._environment.parsed_options
+        forked = (parsed and parsed.processes) or 0
+        with gevent.Timeout(_CONNECT_S, False):
+            while runner.worker_count < forked:
+                gevent.sleep(0.05)
+        runner.quit()
+
+    def _start_run(self) -> None:
+        environment, parsed = self._environment, self._environment.parsed_options
+        assert parsed is not None
+        parsed.tokenswarm_terms = None  # until they are settled
+        options, profile = admission.checked(environment, parsed, admission.host(environment))
+        examined = self._take_examined() or admission.examine(options, profile)
+        corpus = runs.load_corpus(options)
+        promised = runs.promised(profile)
+        open_mode = admission.is_open(environment, options)
+        gate.require_comparable(options, profile, corpus, open_mode=open_mode)
+        terms = _terms(options, profile, examined, open_mode=open_mode)
+        # Locust sends the options to its workers right after this.
+        parsed.tokenswarm_terms = terms.pack()
+        environment.process_exit_code = None  # of an earlier start that failed
+        run = runs.start(terms, options, profile, corpus, self._feed, worker=None)
+        run.writer.write_workload(promised)
+        self.run, self.levels, self._last_run = run, Levels(run, self._link), run
+        if self._link is not None:
+            self._link.expect(terms.name)
+        assert self._metrics is not None
+        self._metrics.start(run)
+        if not open_mode:
+            gevent.spawn(self._end_levels_at_ramps, run)
+        if self._page is not None:
+            load = run.load if self._link is None else self._link.load
+            self._page.begin(run, load, promised, rate_can_change=options.tpm is not None)
+        self._progress = Progress(
+            run.feed,
+            run.clock.now_s,
+            self.levels.in_flight,
+            unit="s" if terms.speed == 1 else "engine s",
+        )
+        _freeze()
+
+    def _take_examined(self) -> Examined | None:
+        """What the check before this start found, if there was one; a later start looks again."""
+        examined, self._examined = self._examined, None
+        return examined
+
+    def _start_worker(self, runner: WorkerRunner) -> None:
+        parsed = self._environment.parsed_options
+        assert parsed is not None
+        if parsed.tokenswarm_terms is None:
+            return  # the master could not start
+        terms = Terms.unpack(parsed.tokenswarm_terms)
+        parsed.profile = terms.profile
+        options = read_options(parsed, admission.host(self._environment))
+        self.run = self._last_run = runs.start(
+            terms,
+            options,
+            load_profile(options.profile),
+            runs.load_corpus(options),
+            self._feed,
+            worker=runner.worker_index,
+        )
+        assert self._metrics is not None
+        self._metrics.start(self.run)
+        _freeze()
+
+    def _status(self) -> Status:
+        last = self._last_run
+        return Status(
+            last.terms.name if last else None,
+            last.load() if last else IDLE,
+            ended=self.run is None,
+            page=self._metrics.address if self._metrics else None,
+        )
+
+    def _take_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
+        if self.run is not None:
+            self.run.set_target(tpm, level, ramp_s)
+
+    def _developer_count(self, user_count: int) -> int:
+        """Of so many users."""
+        assert self._environment.runner is not None
+        by_class = self._environment.runner.target_user_classes_count
+        names = {c.__name__ for c in admission.developers(self._environment)}
+        others = sum(count for name, count in by_class.items() if name not in names)
+        return user_count - others
+
+    def _change_tpm(self, text: str) -> str:
+        """A new level at this rate, of the page. Says what comes; raises OptionError."""
+        run, levels = self.run, self.levels
+        if run is None or levels is None or run.stopping:
+            raise OptionError("TPM: no run is on; accepted while one is")
+        if run.options.tpm is None:
+            raise OptionError(
+                "TPM: developers or a ladder set it; accepted in a run with a target TPM"
+            )
+        tpm = parse_rate("TPM", text)
+        levels.begin(tpm=tpm, ramp_s=run.options.ramp_s)
+        assert levels.current is not None
+        return f"Level {levels.current.index}: {tpm:,.0f} tokens per minute, after a ramp."
+
+    def _end_levels_at_ramps(self, run: Run) -> None:
+        """In closed mode a level ends when another number of users is asked for; the ramp is no
+        level, and `begin_level` begins the next one."""
+        while self.run is run and self.levels is not None:
+            level = self.levels.current
+            if level is not None and self._runner.target_user_count != self._asked_users:
+                self.levels.end()
+            gevent.sleep(0.5)
+
+    def _finish(self) -> None:
+        """Results of the run that was on, once."""
+        if self._metrics is not None:
+            self._metrics.stop()
+        run, self.run = self.run, None
+        progress, self._progress = self._progress, None
+        self.levels = None
+        if progress is not None:
+            progress.close()
+        if run is None:
+            return
+        run.close(results.ending(run, self._link) if run.worker is None else None)
+        if run.worker is None:
+            self._judge(run)
+
+    def _judge(self, run: Run) -> None:
+        """Shows what was found, and leaves with its exit code."""
+        found = results.show(run)
+        if self._page is not None:
+            self._page.end(found)
+        searches = admission.searches(self._environment)
+        judged = None if searches else gate.exit_code(run, found)
+        invalid = found.verdict.grade == INVALID
+        # None: Locust's own, by whether a turn failed.
+        self._environment.process_exit_code = INVALID_RUN if judged is None and invalid else judged
+
+
+def _terms(options: Options, profile: Profile, examined: Examined, *, open_mode: bool) -> Terms:
+    """What all processes of a run that begins now agree on."""
+    now = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    return Terms(
+        profile=options.profile,
+        name=options.run_name or f"{stamp}-{profile.name}-{'tpm' if open_mode else 'developers'}",
+        salt="" if options.warm else secrets.token_hex(8),
+        started_at=now,
+        speed=examined.speed,
+        open_mode=open_mode,
+        target=examined.target,
+    )
+
+
+def _freeze() -> None:
+    """What exists now is there to stay: a full collection would stop the hub for 50 ms and more
+    (docs/measuring.md 1.3)."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,24 @@
+"""Options of the command line, the environment and the web form, turned once into a value."""
+
+from tokenswarm.measure.amounts import OptionError
+from tokenswarm.shell.options.arguments import ALL, GROUPS, Group, add_arguments
+from tokenswarm.shell.options.key import API_KEY_VARIABLES, api_key
+from tokenswarm.shell.options.read import read_grafana_url, read_metrics_options, read_options
+from tokenswarm.shell.options.values import GateOptions, MetricsOptions, Options, SearchOptions
+
+__all__ = [
+    "ALL",
+    "API_KEY_VARIABLES",
+    "GROUPS",
+    "GateOptions",
+    "Group",
+    "MetricsOptions",
+    "OptionError",
+    "Options",
+    "SearchOptions",
+    "add_arguments",
+    "api_key",
+    "read_grafana_url",
+    "read_metrics_options",
+    "read_options",
+]

@@ -1,0 +1,294 @@
+"""Arguments: every option of ours, its default, its help, and who reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from workload.tokens import EMBEDDED
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Options that belong together, for help and docs. locustfiles: those that read them, by the
+    names of `tokenswarm run`."""
+
+    title: str
+    locustfiles: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+ALL = ("agents", "ladder", "capacity")
+GROUPS = (
+    Group("target", ALL, ("--host", "--api", "--model", "--gpus", "--insecure", "--ca-file")),
+    Group("rate", ("agents",), ("--tpm", "--ramp", "--arrival-cv")),
+    Group(
+        "ladder",
+        ("ladder",),
+        ("--levels", "--hold", "--ramp", "--drain", "--max-developers", "--arrival-cv"),
+    ),
+    Group(
+        "search",
+        ("capacity",),
+        (
+            *("--search-from", "--search-to", "--tolerance", "--hold", "--ramp", "--drain"),
+            *("--max-developers", "--arrival-cv"),
+        ),
+    ),
+    Group(
+        "workload",
+        ALL,
+        (
+            *("--profile", "--seed", "--corpus", "--tokenizer", "--trust-remote-code", "--warm"),
+            *("--extra-body", "--min-tokens", "--output-field"),
+        ),
+    ),
+    Group("patience", ALL, ("--connect-timeout", "--first-token-timeout", "--stall-timeout")),
+    Group("judgement", ALL, ("--slo", "--baseline", "--max-regress", "--junit")),
+    Group(
+        "results and metrics",
+        ALL,
+        (
+            *("--runs", "--run-name", "--grafana-url", "--metrics-port", "--metrics-host"),
+            *("--metrics-targets", "--pushgateway", "--pushgateway-delete"),
+        ),
+    ),
+)
+
+
+def add_arguments(parser: Any) -> None:
+    """Adds tokenswarm's options; each has an environment variable TOKENSWARM_<NAME>."""
+    # --profile is Locust's own option, a label for grouping runs: ours is that label's meaning.
+    profile = os.environ.get("TOKENSWARM_PROFILE", "seed")
+    # Who reaches the web UI may type in a host, and the key goes there. Locust would let everyone.
+    parser.set_defaults(profile=profile, stop_timeout="120", web_host="127.0.0.1")
+
+    def add(name: str, *, in_form: bool = True, **settings: Any) -> None:
+        """in_form: a start form of the web UI has it. Not what opens files or switches checks off,
+        nor what may hold a secret: who may start a run need not be who owns the machine."""
+        variable = "TOKENSWARM_" + name.strip("-").upper().replace("-", "_")
+        parser.add_argument(name, env_var=variable, include_in_web_ui=in_form, **settings)
+
+    add(
+        "--tpm",
+        default="",
+        metavar="RATE",
+        help="Open mode: input tokens per minute to offer, such as 2.5M; empty: closed mode",
+    )
+    add(
+        "--levels",
+        default="0.5M,1M,1.5M,2M,2.5M,3M",
+        metavar="RATES",
+        help="Rates to climb, comma-separated",
+    )
+    add("--hold", default="8m", metavar="TIME", help="How long each level lasts")
+    add(
+        "--ramp",
+        default="2m",
+        metavar="TIME",
+        help="Open mode: how long a new rate takes to be reached; within a ladder's level at most "
+        "its warm-up",
+    )
+    add(
+        "--drain",
+        default="10m",
+        metavar="TIME",
+        help="How long to wait at the end for turns in flight",
+    )
+    add(
+        "--max-developers",
+        type=int,
+        default=300,
+        metavar="N",
+        help="Most sessions open at once",
+    )
+    add(
+        "--arrival-cv",
+        type=float,
+        default=0.0,
+        metavar="CV",
+        help="Open mode: spread of the arrivals; 0 paced, 1 Poisson, more bursty",
+    )
+    _add_gate_arguments(add)
+    _add_search_arguments(add)
+    add(
+        "--api",
+        default="chat",
+        metavar="NAME",
+        help="What the endpoint speaks: chat (completions), messages (Anthropic) or responses",
+    )
+    add("--model", default="", metavar="NAME", help="Model; empty: the only one the server lists")
+    add("--seed", type=int, default=1, metavar="N", help="Same seed, same sessions and prompts")
+    add(
+        "--tokenizer",
+        in_form=False,
+        default=EMBEDDED,
+        metavar="NAME",
+        help="embedded, a tiktoken encoding, a Hugging Face name, or a folder",
+    )
+    add(
+        "--trust-remote-code",
+        in_form=False,
+        action="store_true",
+        default=False,
+        help="Let a Hugging Face tokenizer run its own code",
+    )
+    add(
+        "--corpus",
+        in_form=False,
+        default="",
+        metavar="FOLDER",
+        help="Source files the prompts are made of; empty: Python's standard library",
+    )
+    add(
+        "--warm",
+        action="store_true",
+        default=False,
+        help="No per-run salt: prompts may hit what an earlier run left in the cache",
+    )
+    add(
+        "--extra-body",
+        in_form=False,
+        default="",
+        metavar="JSON",
+        help='More request fields, such as {"ignore_eos": true}',
+    )
+    add(
+        "--min-tokens",
+        in_form=False,
+        action="store_true",
+        default=False,
+        help="Ask for min_tokens = max_tokens, where the server knows it",
+    )
+    add(
+        "--output-field",
+        in_form=False,
+        default="",
+        metavar="NAME",
+        help="Request field for the output tokens, with --api chat max_tokens or "
+        "max_completion_tokens; empty: the usual one",
+    )
+    add(
+        "--connect-timeout",
+        in_form=False,
+        default="10s",
+        metavar="TIME",
+        help="Wall time to connect",
+    )
+    add(
+        "--first-token-timeout",
+        in_form=False,
+        default="10m",
+        metavar="TIME",
+        help="Wall time to first token",
+    )
+    add(
+        "--stall-timeout",
+        in_form=False,
+        default="2m",
+        metavar="TIME",
+        help="Wall time between output chunks",
+    )
+    add(
+        "--insecure",
+        in_form=False,
+        action="store_true",
+        default=False,
+        help="Accept any TLS certificate",
+    )
+    add("--ca-file", in_form=False, default="", metavar="FILE", help="Certificates to trust")
+    add("--gpus", type=int, default=0, metavar="N", help="GPUs behind the endpoint, if known")
+    add("--runs", in_form=False, default="runs", metavar="FOLDER", help="Where results go")
+    add(
+        "--run-name", default="", metavar="NAME", help="Folder of this run; empty: time and profile"
+    )
+    add(
+        "--grafana-url",
+        default="",
+        metavar="URL",
+        in_form=False,
+        help="Grafana, for a link on the web UI's page of coding agents",
+    )
+    add(
+        "--metrics-port",
+        default="",
+        metavar="PORT",
+        in_form=False,
+        help="Serve /metrics for Prometheus: this port or the next that is free, in every process; "
+        "0: any; empty: not at all",
+    )
+    add(
+        "--metrics-host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        in_form=False,
+        help="Where /metrics listens; 0.0.0.0: on every interface",
+    )
+    add(
+        "--metrics-targets",
+        default="",
+        metavar="FILE",
+        in_form=False,
+        help="Keep the addresses of all pages in this file, for Prometheus' file discovery",
+    )
+    add(
+        "--pushgateway",
+        default="",
+        metavar="URL",
+        in_form=False,
+        help="Push the page there, every 10 s and at the end of a run",
+    )
+    add(
+        "--pushgateway-delete",
+        action="store_true",
+        default=False,
+        in_form=False,
+        help="Delete the run's group there at its end",
+    )
+
+
+def _add_gate_arguments(add: Callable[..., None]) -> None:
+    # Not in the web form, which knows no lists: a gate is for headless runs.
+    add(
+        "--slo",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        in_form=False,
+        help="Objective that every level must meet, such as ttft_p50<1s; repeatable",
+    )
+    add(
+        "--baseline",
+        default="",
+        metavar="RUN",
+        in_form=False,
+        help="Folder of an earlier run that this one is held against",
+    )
+    add(
+        "--max-regress",
+        action="append",
+        default=[],
+        metavar="METRIC=PERCENT",
+        in_form=False,
+        help="How much worse than the baseline it may be, such as ttft_p50=10%%; repeatable",
+    )
+    add(
+        "--junit",
+        default="",
+        metavar="FILE",
+        in_form=False,
+        help="Write the answers as JUnit XML",
+    )
+
+
+def _add_search_arguments(add: Callable[..., None]) -> None:
+    add("--search-from", default="0.5M", metavar="RATE", help="The first rate to try")
+    add("--search-to", default="40M", metavar="RATE", help="No rate above this")
+    add(
+        "--tolerance",
+        default="10%",
+        metavar="PERCENT",
+        help="How closely the capacity is to be known",
+    )

@@ -1,0 +1,78 @@
+"""Values: what the options of a run say, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.stream import Timeouts
+from tokenswarm.measure.slo import Slo
+from tokenswarm.report.analysis.regression import Limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsOptions:
+    """Where this process shows itself to Prometheus."""
+
+    port: int | None  # None: no page; 0: any free port
+    host: str
+    targets: Path | None
+    pushgateway: str | None
+    pushgateway_delete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a run is asked to do. Rates in input tokens per minute, times in seconds (engine
+    seconds against the embedded engine)."""
+
+    endpoint: Endpoint
+    api: str  # one of client.dialects.DIALECTS
+    model: str | None
+    profile: str
+    seed: int
+    tpm: float | None  # None: closed mode, or the ladder's levels
+    levels_tpm: tuple[float, ...]
+    hold_s: float
+    drain_s: float
+    ramp_s: float
+    max_developers: int
+    arrival_cv: float
+    tokenizer: str
+    trust_remote_code: bool
+    corpus: Path | None
+    warm: bool
+    extra_body: Mapping[str, Any]
+    min_tokens: bool
+    output_field: str
+    timeouts: Timeouts
+    verify_tls: bool
+    ca_file: str | None
+    gpus: int | None
+    runs_folder: Path
+    run_name: str | None
+    metrics: MetricsOptions
+    gate: GateOptions
+    search: SearchOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOptions:
+    """What a run is judged by at its end."""
+
+    slos: tuple[Slo, ...]
+    baseline: Path | None
+    limits: tuple[Limit, ...]
+    junit: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """Where capacity.py looks, in input tokens per minute."""
+
+    lowest_tpm: float
+    highest_tpm: float
+    tolerance: float  # share of the capacity
