@@ -20,6 +20,7 @@ from tokenswarm.client.delta import (
     later,
     mapping,
     named_error,
+    second,
     text,
 )
 from tokenswarm.client.sse import NamedEvent
@@ -152,6 +153,7 @@ def _delta(chunk: dict[str, Any]) -> Delta:
         finish_reason=finish_reason,
         usage=usage,
         chunk_tokens=_chunk_tokens(chunk, usage),
+        engine_at_s=second(chunk, "x_sim_at"),
         error=error,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,7 @@ class Delta:
     finish_reason: str | None = None
     usage: Usage | None = None
     chunk_tokens: int | None = None  # output tokens so far, this chunk included
+    engine_at_s: float | None = None  # when it left, by the embedded engine's clock
     opens_call: bool = False  # a tool call begins; output only where no arguments come
     error: str | None = None
     done: bool = False
@@ -137,6 +139,12 @@ def count(fields: dict[str, Any], name: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 <= value <= _MAX_COUNT else None
+
+
+def second(fields: dict[str, Any], name: str) -> float | None:
+    """A point in time; None where the value is none."""
+    value = fields.get(name)
+    return value if type(value) is float and 0 <= value < math.inf else None
 
 
 def detail(fields: dict[str, Any], place: str, name: str) -> int | None:

@@ -51,6 +51,7 @@ class Reply:
 
     parse: the wire format. cancel_after_chunks: the planned interrupt, in output chunks.
     max_tokens: what was asked for; far more than that is no answer any more.
+    engine_stamps: chunks came when the embedded engine says, in driven time.
     secret: the API key, struck from whatever the server says.
     After every `feed` look at `outcome`; when it is set, `settled` says whether the HTTP message
     is over too, and `reusable` whether the connection may carry the next turn.
@@ -63,6 +64,7 @@ class Reply:
         cancel_after_chunks: int | None = None,
         max_tokens: int | None = None,
         secret: str | None = None,
+        engine_stamps: bool = False,
     ) -> None:
         if cancel_after_chunks is not None and cancel_after_chunks < 1:
             raise ValueError(f"cancel_after_chunks {cancel_after_chunks} is not at least 1")
@@ -72,6 +74,7 @@ class Reply:
             None if max_tokens is None else ENDLESS_FACTOR * max_tokens + ENDLESS_SLACK
         )
         self._secret = secret
+        self._engine_stamps = engine_stamps
         self._http = HttpResponse()
         self._sse = SseDecoder()
         self._whole_body: list[bytes] = []  # of an answer that is no event stream
@@ -81,11 +84,12 @@ class Reply:
         self.outcome: str | None = None
         self.started = False  # a byte has arrived
         self.head_at: float | None = None
-        self.last_token_at: float | None = None
+        self.heard_at: float | None = None  # the last read with output, by the host's clock
         self.finished_at: float | None = None  # finish_reason is known: its last event
         self._detail = ""
         self._ended_at: float | None = None
         self._first_token_at: float | None = None
+        self._last_token_at: float | None = None
         self._first_visible_at: float | None = None
         self._usage = Usage()
         self._output_chunks = 0
@@ -153,7 +157,7 @@ class Reply:
             self._judge_refusal(at_s)
         elif self.finished_at is not None:
             self._finish(self.finished_at)
-        elif self.last_token_at is None:
+        elif self.heard_at is None:
             self.fail("first_token_timeout", "no output in time", at_s)
         else:
             self.fail("stall_timeout", f"nothing after {self._output_chunks} chunks", at_s)
@@ -175,7 +179,7 @@ class Reply:
             head_at=self.head_at,
             first_token_at=self._first_token_at,
             first_visible_at=self._first_visible_at,
-            last_token_at=self.last_token_at,
+            last_token_at=self._last_token_at,
             ended_at=now if self._ended_at is None else self._ended_at,
             prompt_tokens=self._usage.prompt_tokens,
             cached_tokens=self._usage.cached_tokens,
@@ -185,7 +189,7 @@ class Reply:
             output_chunks=self._output_chunks,
             first_chunk_tokens=self._first_chunk_tokens,
             chunk_gaps_s=tuple(self._chunk_gaps_s),
-            stamps="kernel" if kernel else "clock",
+            stamps=self._stamps(kernel),
             stamp_lag_s=self._stamp_lag_s if kernel else 0.0,
             coalesced_reads=self._coalesced_reads,
             coalesced_chunks=self._coalesced_chunks,
@@ -199,6 +203,11 @@ class Reply:
             sim_speed=positive_number(headers.get("x-sim-speed")) or None,
             new_connection=new_connection,
         )
+
+    def _stamps(self, kernel: bool) -> str:
+        if self._engine_stamps and self._output_chunks:
+            return "engine"
+        return "kernel" if kernel else "clock"
 
     def _quote(self, text: str) -> str:
         # Before it is cut short: half a key is still a secret.
@@ -262,28 +271,34 @@ class Reply:
 
     def _take_output(self, delta: Delta, stamp: Stamp) -> None:
         at_s, lag_s = stamp
-        if self.last_token_at is None:
+        self.heard_at = at_s
+        if self._engine_stamps:
+            if delta.engine_at_s is None:
+                self.fail("malformed", "a chunk without x_sim_at in driven time", at_s)
+                return
+            at_s = delta.engine_at_s
+        if self._last_token_at is None:
             self._first_token_at = at_s
             self._first_chunk_tokens = delta.chunk_tokens
         else:
-            self._chunk_gaps_s.append(round(at_s - self.last_token_at, 6))
-            if at_s == self.last_token_at:
+            self._chunk_gaps_s.append(round(at_s - self._last_token_at, 6))
+            if at_s == self._last_token_at:
                 self._coalesced_chunks += 1
         if at_s == self._first_token_at:
             self._first_stamp_chunks += 1
             self._first_stamp_tokens = delta.chunk_tokens
         if self._first_visible_at is None and (delta.has_content or delta.has_tool_call):
             self._first_visible_at = at_s
-        self.last_token_at = at_s
+        self._last_token_at = at_s
         self._output_chunks += 1
         if lag_s is None:
             self._all_kernel = False
         else:
             self._stamp_lag_s = max(self._stamp_lag_s, lag_s)
         if self._output_chunks == self._cancel_after_chunks:
-            self.fail("cancelled", "", at_s)
+            self.fail("cancelled", "", self.heard_at)
         elif self._max_chunks is not None and self._output_chunks > self._max_chunks:
-            self.fail("endless", f"more than {self._max_chunks} chunks of output", at_s)
+            self.fail("endless", f"more than {self._max_chunks} chunks of output", self.heard_at)
 
     def _end(self, at_s: float, *, clean: bool = True) -> None:
         """The HTTP message is over, without [DONE] so far."""

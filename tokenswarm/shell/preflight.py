@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -33,8 +33,16 @@ class EndpointError(RuntimeError):
     """The endpoint cannot be used for this run. Says what was asked and what came back."""
 
 
-def examine(client: ChatClient, options: Options, profile: Profile) -> tuple[Target, float]:
-    """The target and its speed (1 unless it is the embedded engine).
+class Examined(NamedTuple):
+    """What a look at the endpoint found."""
+
+    target: Target
+    speed: float  # engine seconds per wall second; 1 unless it is the embedded engine
+    driven: bool = False  # the embedded engine's clock goes on as the generator says
+
+
+def examine(client: ChatClient, options: Options, profile: Profile) -> Examined:
+    """What is to be known of the endpoint before traffic.
 
     Lists the models, compares the context length with the profile's prompts, then asks the chosen
     model for a single token, in a request like those of the traffic: what is refused is refused
@@ -59,7 +67,7 @@ def examine(client: ChatClient, options: Options, profile: Profile) -> tuple[Tar
         simulated=bool(info),
         gpus=options.gpus or info.get("gpus"),
     )
-    return target, float(info.get("speed", 1.0))
+    return Examined(target, float(info.get("speed", 1.0)), info.get("clock") == "driven")
 
 
 def simulation(client: ChatClient, options: Options, last_s: float | None = None) -> dict[str, Any]:
