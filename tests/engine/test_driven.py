@@ -192,13 +192,13 @@ def test_nothing_to_wait_for_is_said():
     run(scenario)
 
 
-def test_a_client_that_leaves_unasked_frees_its_blocks():
+def test_a_client_that_leaves_unasked_frees_its_blocks_and_ends_then():
     async def scenario(engine: DrivenEngine) -> None:
-        (task,) = await send(engine, 0)
-        await engine.advance(0.5, 1)
+        (task,) = await send(engine, 0, output=2_000)
+        assert await engine.advance(0.5, 1) == driven.Advanced(0.5, ())
         stream: Stream = await task
         engine.cancel(stream)
         assert engine.engine.scheduler.num_running == 0
-        assert await engine.advance(9.0, 1) == driven.Advanced(9.0, ())
+        assert await engine.advance(9.0, 1) == driven.Advanced(0.5, (0,))
 
     run(scenario)

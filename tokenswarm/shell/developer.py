@@ -124,6 +124,7 @@ class Developer:
             )
             sending.over()
         except gevent.GreenletExit:
+            sending.give_up()
             # One that was answered beyond the second at which time stopped is cut off as well.
             partial = self.client.partial if seen is None else replace(seen, outcome="unfinished")
             if partial is not None:

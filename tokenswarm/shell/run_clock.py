@@ -38,6 +38,9 @@ class Sending(Protocol):
     def over(self) -> None:
         """The client is through with it: waits until the run has come so far."""
 
+    def give_up(self) -> None:
+        """Its developer is stopped, and waits for it no longer."""
+
     def stamps(self, seen: Observation) -> Stamps:
         """When it happened."""
 
@@ -138,6 +141,9 @@ class _WallSending:
     def over(self) -> None:
         """It is now."""
 
+    def give_up(self) -> None:
+        """Nobody waited."""
+
     def stamps(self, seen: Observation) -> Stamps:
         def at_s(monotonic_s: float | None) -> float | None:
             return None if monotonic_s is None else self.clock.run_s(monotonic_s)
@@ -232,6 +238,9 @@ class _DrivenSending:
     def over(self) -> None:
         if self._on_wire:  # else it never got that far, and the caller has acted all the time
             self._keeper.wait(self._request.answered)
+
+    def give_up(self) -> None:
+        self._request.answered.given_up = True
 
     def stamps(self, seen: Observation) -> Stamps:
         sent_at_s = self._sent_at_s if self._on_wire else None

@@ -94,9 +94,10 @@ class DrivenEngine:
             self._ended.append(order)
 
     def cancel(self, stream: Stream) -> None:
-        """The client is gone. No effect once the sequence has ended."""
-        if self._clients.pop(stream.sequence.id, None) is not None:
+        """The client is gone: its request ends now. No effect once it has ended by itself."""
+        if (client := self._clients.pop(stream.sequence.id, None)) is not None:
             self.engine.cancel(stream.sequence)
+            self._ended.append(client.order)
         stream.cancel()
 
     async def advance(self, until_s: float | None, sent: int) -> Advanced:
