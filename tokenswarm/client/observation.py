@@ -24,6 +24,7 @@ class Observation:
     # how much
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    cache_written_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
     output_chunks: int = 0

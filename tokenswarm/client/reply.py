@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import orjson
 
 from tokenswarm.client import chat
-from tokenswarm.client.chat import Delta, MalformedEvent, Usage
 from tokenswarm.client.clock import Stamp
+from tokenswarm.client.delta import Delta, MalformedEvent, Usage, error_message
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.response import HttpResponse
 from tokenswarm.client.sse import EventTooLarge, SseDecoder
@@ -39,6 +40,8 @@ _CONTEXT_OVERFLOW = re.compile(
     r"|model token limit|maximum allowed length|maximum number of tokens allowed"
     r"|`inputs` tokens \+ `max_new_tokens` must be"
 )
+# Where an answer that is not streamed has its text: chat completions, Messages, Responses.
+_WHOLE = frozenset(("choices", "content", "output"))
 # 400 by all but TGI (422); 413 by some gateways.
 _OVERFLOW_STATUSES = (400, 413, 422)
 
@@ -99,6 +102,7 @@ class Reply:
         self._first_stamp_chunks = 0
         self._first_stamp_tokens: int | None = None
         self._finish_reason: str | None = None
+        self._open_call: tuple[Delta, Stamp] | None = None  # begun, without arguments so far
 
     @property
     def refused(self) -> bool:
@@ -179,6 +183,7 @@ class Reply:
             ended_at=now if self._ended_at is None else self._ended_at,
             prompt_tokens=self._usage.prompt_tokens,
             cached_tokens=self._usage.cached_tokens,
+            cache_written_tokens=self._usage.cache_written_tokens,
             output_tokens=self._usage.output_tokens,
             reasoning_tokens=self._usage.reasoning_tokens,
             output_chunks=self._output_chunks,
@@ -261,6 +266,8 @@ class Reply:
             self._finish(stamp.at_s)
         elif delta.has_output:
             self._take_output(delta, stamp)
+        elif delta.opens_call:
+            self._open_call = delta, stamp
 
     def _take_output(self, delta: Delta, stamp: Stamp) -> None:
         at_s, lag_s = stamp
@@ -329,6 +336,10 @@ class Reply:
         return whole or clean
 
     def _finish(self, at_s: float) -> None:
+        if not self._output_chunks and self._open_call is not None:
+            # A call without arguments: its name is all that the model wrote.
+            delta, stamp = self._open_call
+            self._take_output(replace(delta, has_tool_call=True), stamp)
         if self._output_chunks:
             self.fail("ok", "", at_s)
         elif (self._usage.output_tokens or 0) > 1:  # one is the token that ends an empty answer
@@ -341,17 +352,17 @@ class Reply:
         status = self._http.status or 0
         body = b"".join(self._whole_body)[:MAX_ERROR_BYTES]
         text = body.decode("utf-8", "replace")
-        said = chat.error_message(_json(body)) or text
+        said = error_message(_json(body)) or text
         if 300 <= status < 400:
             said = f"redirect to {self._http.headers.get('location', '?')} is not followed"
         self.fail(refusal_kind(status, text), f"{status}: {said}", at_s)
 
     def _judge_whole_body(self, at_s: float) -> None:
         body = _json(b"".join(self._whole_body))
-        error = chat.error_message(body)
+        error = error_message(body)
         if error is not None:
             self.fail("stream_error", error, at_s)
-        elif isinstance(body, dict) and "choices" in body:
+        elif isinstance(body, dict) and not _WHOLE.isdisjoint(body):
             self.fail("malformed", "a whole completion: the server ignored stream=true", at_s)
         else:
             self.fail("malformed", "application/json instead of an event stream", at_s)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import gevent
 
-from tokenswarm.client import chat
 from tokenswarm.client.clock import Clock
 from tokenswarm.client.connection import Buffer, ConnectFailed, Connection, Overdue, cause
+from tokenswarm.client.dialects import CHAT, Dialect
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.reply import FINISH_GRACE_S, Reply
@@ -89,6 +89,7 @@ class ChatClient:
         api_key: str | None,
         timeouts: Timeouts,
         tls: ssl.SSLContext | None,
+        dialect: Dialect = CHAT,
         kernel_stamps: bool = True,
         engine_stamps: bool = False,
     ) -> None:
@@ -101,6 +102,7 @@ class ChatClient:
         self._endpoint = endpoint
         self._api_key = api_key or None
         self._timeouts = timeouts
+        self._dialect = dialect
         self._tls = tls if endpoint.secure else None
         self._kernel_stamps = kernel_stamps
         self._engine_stamps = engine_stamps
@@ -117,7 +119,7 @@ class ChatClient:
         headers: bytes = b"",
         on_sent: Callable[[], None] | None = None,
     ) -> Observation:
-        """POST the segments as one chat completion and read the stream to its end.
+        """POST the segments as one request of the dialect and read the stream to its end.
 
         body_bytes: their length in all. cancel_after_chunks: hang up after that many output
         chunks, outcome "cancelled". max_tokens: as asked for; an answer far beyond it, which has
@@ -125,6 +127,7 @@ class ChatClient:
         on_sent: called once the server has, or has answered, the whole request.
         """
         reply = Reply(
+            parse=self._dialect.parse,
             cancel_after_chunks=cancel_after_chunks,
             max_tokens=max_tokens,
             secret=self._api_key,
@@ -307,7 +310,7 @@ class ChatClient:
         return self._connection, True
 
     def _post_head(self, body_bytes: int, headers: bytes) -> bytes:
-        head = self._head("POST", self._endpoint.path(chat.CALL), "text/event-stream")
+        head = self._head("POST", self._endpoint.path(self._dialect.call), "text/event-stream")
         return (
             head
             + headers
@@ -315,8 +318,15 @@ class ChatClient:
         )
 
     def _head(self, method: str, path: str, accept: str) -> bytes:
-        key = f"Authorization: Bearer {self._api_key}\r\n" if self._api_key else ""
-        return (
-            f"{method} {path} HTTP/1.1\r\nHost: {self._endpoint.authority}\r\n{key}"
-            f"User-Agent: tokenswarm\r\nAccept: {accept}\r\nAccept-Encoding: identity\r\n"
-        ).encode("ascii")
+        fields = [
+            ("Host", self._endpoint.authority),
+            ("User-Agent", "tokenswarm"),
+            ("Accept", accept),
+            ("Accept-Encoding", "identity"),
+            *self._dialect.headers,
+        ]
+        if self._api_key:
+            name, scheme = self._dialect.key_field
+            fields.append((name, scheme + self._api_key))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+        return f"{method} {path} HTTP/1.1\r\n{lines}".encode("ascii")

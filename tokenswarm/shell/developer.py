@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import gevent
 from gevent.pool import Group
 
-from tokenswarm.client import chat
 from tokenswarm.client.observation import Observation
 from tokenswarm.measure.record import MAX_RETRY_AFTER_S, TurnRecord
 from tokenswarm.shell import wiring
@@ -94,7 +93,7 @@ class Developer:
     def _write(self) -> None:
         session = self.life.session
         conversation = self.run.conversation(session, self._drift)
-        self._text = Text(session, conversation, self.run.opening(conversation))
+        self._text = Text(session, conversation, self.run.opening(conversation, session))
 
     def _send(self, turn: Turn, due: Due) -> TurnRecord:
         """One Locust request event per finished turn; a turn that the end of the run cuts off goes
@@ -105,7 +104,9 @@ class Developer:
         conversation.advance(turn)
         run.pacing.took(conversation.planned_prompt_tokens)
         least = turn.output_tokens if run.options.min_tokens else None
-        closing = chat.closing(turn.output_tokens, min_tokens=least, field=run.options.output_field)
+        closing = run.dialect.closing(
+            turn.output_tokens, min_tokens=least, field=run.options.output_field
+        )
         size = len(text.opening) + conversation.body_bytes + len(closing)
         level = run.level
         run.under_way.append(due.at_s)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tokenswarm.client import chat
+from tokenswarm.client.dialects import DIALECTS
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.stream import ChatClient, RequestFailed
 from tokenswarm.measure.ledger import Target
@@ -23,8 +23,8 @@ logger = logging.getLogger("tokenswarm")
 _MAX_SPEED = 1e6
 _KEY_REFUSED = (401, 403)
 _TOOL = (
-    b'[{"type":"function","function":{"name":"ping","description":"Ping",'
-    b'"parameters":{"type":"object","properties":{}}}}]'
+    b'{"type":"function","function":{"name":"ping","description":"Ping",'
+    b'"parameters":{"type":"object","properties":{}}}}'
 )
 _TOOL_CHOICE = re.compile(r"tool[ _-]?choice", re.IGNORECASE)
 
@@ -170,10 +170,13 @@ def _positive(value: Any) -> float | None:
 
 
 def _try_one_token(client: ChatClient, options: Options, model: str) -> Observation:
+    dialect = DIALECTS[options.api]
+    least = 1 if options.min_tokens else None
+    user = dialect.frames.user
     body = [
-        chat.opening(model, _TOOL, options.extra_body),
-        b'{"role":"user","content":"ping"}',
-        chat.closing(1, min_tokens=1 if options.min_tokens else None, field=options.output_field),
+        dialect.opening(model, (_TOOL,), b"", options.extra_body),
+        user.begin + b"ping" + user.end,
+        dialect.closing(1, min_tokens=least, field=options.output_field),
     ]
     seen = client.send(body, sum(map(len, body)))
     # One token may well be an empty one, or the end: an empty answer is an answer.

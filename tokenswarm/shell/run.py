@@ -17,7 +17,7 @@ import numpy as np
 
 from exporters import ledger
 from exporters.turns import Load, TurnFeed
-from tokenswarm.client import chat
+from tokenswarm.client.dialects import DIALECTS, Dialect
 from tokenswarm.client.stream import ChatClient
 from tokenswarm.client.tls import tls_context
 from tokenswarm.measure.ending import Ending
@@ -82,6 +82,7 @@ class Run:
         return Conversation(
             self.corpus,
             self._prefix(profile.shared_prefix_tokens),
+            self.dialect.frames,
             session.name,
             seed=self.options.seed,
             salt=self.terms.salt,
@@ -89,10 +90,19 @@ class Run:
             drift=drift,
         )
 
-    def opening(self, conversation: Conversation) -> bytes:
-        """The start of a body: model, options, tools."""
-        return chat.opening(
-            self.terms.target.model, conversation.shared.tools or None, self.options.extra_body
+    @property
+    def dialect(self) -> Dialect:
+        return DIALECTS[self.options.api]
+
+    def opening(self, conversation: Conversation, session: Session) -> bytes:
+        """The start of a body: model, options, tools, system text."""
+        shared = conversation.shared
+        return self.dialect.opening(
+            self.terms.target.model,
+            shared.tools,
+            shared.system,
+            self.options.extra_body,
+            session=session.name,
         )
 
     @property
@@ -138,6 +148,7 @@ def new_client(
         api_key=api_key(),
         timeouts=options.timeouts,
         tls=tls,
+        dialect=DIALECTS[options.api],
         engine_stamps=engine_stamps,
     )
 
