@@ -31,7 +31,7 @@ SLICE_CHARS = 16_384
 
 # Where no token goes on, in the patterns of tekken, o200k and cl100k: a run of white space is cut
 # behind its last line end, and punctuation takes line ends and slashes behind it along.
-_LINE_END = re.compile(r"\n(?=[^\W_]|[ \t]+\S)")
+_LINE_END = re.compile(r"\n(?=[^\s/]|[ \t]+\S)")
 
 EMBEDDED = "embedded"
 # tekken of mistral-common (Apache-2.0): 130k tiktoken-style entries. It stands in for models whose
