@@ -2,8 +2,8 @@
 
     python scripts/demo_pages.py
 
-In driven time the demo prints the same on every machine, as long as its prompts are made of the same
-sources: the corpus is Python's standard library, so a page names the corpus that it was made with.
+In driven time the demo prints the same on every machine, as long as its prompts are made of the
+same sources: the corpus is Python's standard library, so a page names the corpus that it has.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.demo_pages import README, READING, TABLE, cut_short, run_demo, shown
+from scripts.demo_pages import READING, README, TABLE, cut_short, run_demo, shown
 from tokenswarm.measure.ledger import read_header
 
 
