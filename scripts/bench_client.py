@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 
 from tabulate import tabulate
 
-from tokenswarm.client import chat
+from tokenswarm.client.dialects import CHAT
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.stream import ChatClient, Timeouts
 
@@ -80,7 +80,7 @@ def cpu_per_turn_s(segments: int, chunks: int, gap_s: float, turns: int) -> floa
     spent_s = []
     for _ in range(turns):
         before_s = time.process_time()
-        body = [chat.opening("m", None, {}), *history, chat.closing(450)]
+        body = [CHAT.opening("m", (), b"", {}), *history, CHAT.closing(450)]
         turn = client.send(body, sum(map(len, body)))
         spent_s.append(time.process_time() - before_s)
         if turn.outcome != "ok":

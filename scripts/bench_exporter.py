@@ -23,12 +23,13 @@ from exporters.prometheus.run_page import Origin, RunPage
 from exporters.prometheus.scrape import PageServer
 from exporters.turns import IDLE, TurnFeed
 from tokenswarm.measure.fingerprint import Fingerprint
+from tokenswarm.measure.health import Health
 from tokenswarm.measure.ledger import Header, Target
 from tokenswarm.measure.record import TurnRecord
 from tokenswarm.shell.health_sampler import PROBE_S, HealthSampler
 
 TURNS_PER_S = 200
-SCRAPE_EVERY_S = 2.0  # deploy/prometheus/prometheus.yml
+SCRAPE_EVERY_S = 2.0  # exporters/prometheus/provisioning/prometheus.yml
 MOST_SHARE = 0.02  # of a core: issue 4
 TURNS = 20_000
 SCRAPES = 40
@@ -131,7 +132,7 @@ def cpu_per_scrape_s(page: Page) -> float:
 def cpu_share_of_health() -> float:
     """Sampler and probe, of a core."""
     feed = TurnFeed()
-    seen = []
+    seen: list[Health] = []
     feed.subscribe(lambda turn: None, on_health=seen.append)
     sampler = HealthSampler(feed, "worker-0", lambda: 0.0)
     gevent.sleep(HEALTH_S)

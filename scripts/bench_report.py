@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -28,10 +29,11 @@ from tests.support.known_truth import known_run, queue_ttft_s  # noqa: E402
 from tests.support.records import header, turn_record  # noqa: E402
 from tests.support.runs import ladder_run  # noqa: E402
 from tokenswarm.engine.offline import run as offline  # noqa: E402
+from tokenswarm.engine.offline.traffic import SimulatedTurn  # noqa: E402
 from tokenswarm.engine.physics.presets import PRESETS  # noqa: E402
 from tokenswarm.measure.ledger import TURN_FIELDS, Header, Ledger, LedgerWriter  # noqa: E402
 from tokenswarm.measure.record import Level, TurnRecord  # noqa: E402
-from tokenswarm.report.analysis.compare import Run  # noqa: E402
+from tokenswarm.report.analysis.compare import StoredRun  # noqa: E402
 from tokenswarm.report.analysis.regression import UNSETTLED_BASELINE, Limit, regressions  # noqa: E402
 from tokenswarm.report.analysis.resample import Clusters, interval, quantiles  # noqa: E402
 from workload.profiles import load_profile  # noqa: E402
@@ -93,7 +95,8 @@ def _line(path: Path, first: Header, record: TurnRecord) -> tuple[bytes, bytes]:
     """What stands in a turn's line after its session, before and after its chunk gaps."""
     scratch = path.with_suffix(".scratch")
     with LedgerWriter(scratch, first) as writer:
-        writer.write(TurnRecord(**{name: _plain(getattr(record, name)) for name in TURN_FIELDS}))
+        plain: dict[str, Any] = {name: _plain(getattr(record, name)) for name in TURN_FIELDS}
+        writer.write(TurnRecord(**plain))
     line = scratch.read_bytes().splitlines(keepends=True)[1]
     scratch.unlink()
     turn = orjson.loads(line)["turn"]
@@ -149,7 +152,7 @@ def _fails(limit: Limit, turns: int, slower: float, pair: int) -> bool:
     """Two runs of other sessions, a third of whose variance is the session's."""
     base = known_run([1e6], turns=turns, seed=2 * pair)
     now = known_run([1e6], lambda tpm: slower * queue_ttft_s(tpm), turns=turns, seed=2 * pair + 1)
-    (found,) = regressions(Run(Path("now"), now), Run(Path("main"), base), [limit])
+    (found,) = regressions(StoredRun(Path("now"), now), StoredRun(Path("main"), base), [limit])
     return bool(found.fails)
 
 
@@ -159,7 +162,9 @@ def _gate_on_an_engine() -> Iterator[Row]:
     limits = [Limit.parse("ttft_p50=10%"), Limit.parse("tps_p50=10%")]
     for tpm in (1.5e6, 2.2e6):
         for hold_s in (480.0, 1500.0):
-            runs = [Run(Path(str(seed)), _simulated(tpm, hold_s, seed)) for seed in range(ENGINES)]
+            runs = [
+                StoredRun(Path(str(seed)), _simulated(tpm, hold_s, seed)) for seed in range(ENGINES)
+            ]
             pairs = [
                 (runs[at], runs[(at + apart) % ENGINES])
                 for apart in (1, 3, 5)
@@ -184,7 +189,7 @@ def _simulated(tpm: float, hold_s: float, seed: int) -> Ledger:
     return Ledger(header(), [_seen(turn) for turn in run.turns if turn.outcome == "ok"], [level])
 
 
-def _seen(turn: offline.SimulatedTurn) -> TurnRecord:
+def _seen(turn: SimulatedTurn) -> TurnRecord:
     stamps = ("scheduled_at_s", "sent_at_s", "first_token_at_s", "ended_at_s")
     counts = ("prompt_tokens", "cached_tokens", "output_tokens", "output_chunks")
     names = ("session", "turn", *stamps, *counts)

@@ -53,11 +53,13 @@ FREE = Preset(
     kv_tokens=1_000_000_000,
     ttft_fixed_s=0.0,
 )
+_COST = PRESETS["trtllm-like"].cost
+assert isinstance(_COST, Coefficients)
 # Decode as in trtllm-like; prefill at 200 times the speed and a pool for all: they start at once.
 STRESS = replace(
     PRESETS["trtllm-like"],
     name="stress",
-    cost=replace(PRESETS["trtllm-like"].cost, s_pf=200.0),
+    cost=replace(_COST, s_pf=200.0),
     policy=Policy(chunk_tokens=1_000_000, max_running=SESSIONS),
     kv_tokens=20_000_000,
 )
@@ -79,7 +81,7 @@ class Server:
 
     def cpu_s(self) -> float:
         times = self.process.cpu_times()
-        return times.user + times.system
+        return float(times.user + times.system)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Client]:

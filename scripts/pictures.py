@@ -51,9 +51,8 @@ def _start(stack: Stack) -> str:
 
 def _climb(browser: Browser, url: str) -> None:
     page = browser.new_page()
-    first = {"tpm": RATES[0], "ramp": "1m", "runName": "picture"}
-    start_run(page, url, userCount="200", spawnRate="100", **first)
-    page.get_by_role("link", name="Coding agents: live charts").click()
+    first = {"tpm": RATES[0], "ramp": "1m", "run_name": "picture"}
+    start_run(page, url, user_count="200", spawn_rate="100", **first)
     time.sleep(LEVEL_WALL_S)
     for rate in RATES[1:]:
         page.locator("#rate").fill(rate)

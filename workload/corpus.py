@@ -29,7 +29,7 @@ from workload.tokens import Tokenizer, count_call
 from workload.tools import tool_schemas
 
 # Raise it when documents, units or the stored form change: old caches are then left alone.
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 # Enough text that a 200k-token session need not repeat itself (tapes hold about 2.5M tokens).
 MAX_SOURCE_CHARS = 3_000_000
 _MAX_FILE_CHARS = 120_000
@@ -54,10 +54,11 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One pre-counted tool call: name, JSON-escaped arguments, tokens."""
+    """One pre-counted tool call. arguments: a JSON object; escaped: its text within a string."""
 
     name: str
     arguments: bytes
+    escaped: bytes
     tokens: int
 
 
@@ -255,9 +256,9 @@ def _tape(found: Sequence[Document], tokenizer: Tokenizer) -> Tape:
         starts.append(len(texts))
         texts.extend(cut)
         calls.append(
-            ToolCall(
+            _tool_call(
                 document.call_name,
-                escape(document.call_arguments),
+                document.call_arguments,
                 count_call(tokenizer, document.call_name, document.call_arguments),
             )
         )
@@ -269,6 +270,10 @@ def _tape(found: Sequence[Document], tokenizer: Tokenizer) -> Tape:
         document_starts=np.array(starts, dtype=np.int64),
         calls=tuple(calls),
     )
+
+
+def _tool_call(name: str, arguments: str, tokens: int) -> ToolCall:
+    return ToolCall(name, arguments.encode(), escape(arguments), tokens)
 
 
 def _ends(sizes: Sequence[int]) -> NDArray[np.int64]:
@@ -346,7 +351,7 @@ def _unpacked(path: Path) -> Corpus:
                 byte_ends=arrays[f"{kind}.byte_ends"],
                 token_ends=arrays[f"{kind}.token_ends"],
                 document_starts=arrays[f"{kind}.document_starts"],
-                calls=tuple(ToolCall(name, args.encode(), n) for name, args, n in calls),
+                calls=tuple(_tool_call(*call) for call in calls),
             )
             for kind, calls in front["calls"].items()
         }

@@ -23,7 +23,7 @@ class ProfileError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ProfileTarget:
     """A number the traffic must reproduce; `quantity` is a row of workload.fidelity.
 
     source: "published: …" for the study's own figures, "design: …" for computed ones.
@@ -93,7 +93,7 @@ class Profile:
     compaction: Compaction | None = None
     subagents: Subagents | None = None
     interrupt_share: float = 0.0  # of user turns; real: 0.05 (new users) to 0.09 (Anthropic, 2026)
-    targets: tuple[Target, ...] = field(default=())
+    targets: tuple[ProfileTarget, ...] = field(default=())
 
     def __post_init__(self) -> None:
         for key, value, accepted, holds in _constraints(self):
@@ -120,7 +120,7 @@ class Profile:
         """Turns per session, about: survival under the hazard along the mean growth."""
         return _expected_turns(self)
 
-    def target(self, quantity: str) -> Target | None:
+    def target(self, quantity: str) -> ProfileTarget | None:
         """The number stated for this quantity, if there is one."""
         return next((t for t in self.targets if t.quantity == quantity), None)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from workload.lengths import Lognormal, Mixture, ShiftedGamma
 from workload.overrides import derived
-from workload.profile import Compaction, Profile, ProfileError, Subagents, Target
+from workload.profile import Compaction, Profile, ProfileError, ProfileTarget, Subagents
 
 __all__ = [
     "PROFILES",
@@ -20,7 +20,7 @@ __all__ = [
     "Profile",
     "ProfileError",
     "Subagents",
-    "Target",
+    "ProfileTarget",
     "load_profile",
     "scaled",
 ]
@@ -70,14 +70,16 @@ def scaled(
 OUTPUT_TOKENS = Mixture((0.48, 0.52), (Lognormal(207.6, 0.40), Lognormal(510.4, 0.712)))
 MAX_OUTPUT_TOKENS = 8_192  # docs/workload.md 3.5: leaves 449.8 / 293 / 2,227
 OUTPUT_TARGETS = (
-    Target("output mean", 450, "published: study"),
-    Target("output p50", 293, "published: study"),
-    Target("output p99", 2_230, "published: study"),
+    ProfileTarget("output mean", 450, "published: study"),
+    ProfileTarget("output p50", 293, "published: study"),
+    ProfileTarget("output p99", 2_230, "published: study"),
 )
 
 
-def _targets(source: str, **values: float) -> tuple[Target, ...]:
-    return tuple(Target(key.replace("_", " "), value, source) for key, value in values.items())
+def _targets(source: str, **values: float) -> tuple[ProfileTarget, ...]:
+    return tuple(
+        ProfileTarget(key.replace("_", " "), value, source) for key, value in values.items()
+    )
 
 
 SEED = Profile(

@@ -1,23 +1,25 @@
-"""Prompts: a session's turns as the chat messages of a coding agent, in pre-encoded pieces.
+"""Prompts: a session's turns as the messages of a coding agent, in pre-encoded pieces.
 
 A conversation only ever appends, so the next prompt starts with the last one byte for byte, until a
 compaction begins a new life that keeps the shared prefix alone. Preparing a turn is a little
 arithmetic over the corpus' cumulative sums: no tokenising, no JSON encoding, no copy of history.
 
-    system (rules; shared by all) | user (salt, request, files) | assistant, tool, ... | user
+    tools, system (shared by all) | user (salt, request, files) | assistant, tool, ... | user
+
+What stands around the texts is the dialect's (`workload.frames`): one corpus serves all of them.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from workload.corpus import Corpus, Tape, ToolCall, salt_line
+from workload.frames import Frame, Frames, Piece
 from workload.session import Turn
 from workload.tokens import GENERATION_PROMPT_TOKENS, MESSAGE_OVERHEAD_TOKENS
-
-Piece = bytes | memoryview
 
 # What tools answer, by share of calls. Between TraceLab (shell 76%, edit 11%, read/search 9%) and
 # agents with a read tool of their own; guess.
@@ -34,19 +36,16 @@ _MIN_LEAD_TOKENS = 40
 # Reported / planned tokens beyond this factor is another tokenizer's bug, not a drift to follow.
 _MAX_DRIFT = 4.0
 
-_ASSISTANT = b',{"role":"assistant","content":"'
-_USER = b',{"role":"user","content":"'
-_END = b'"}'
-
 
 @dataclass(frozen=True, slots=True)
 class SharedPrefix:
     """What every session of every user begins with: tool schemas and the system message.
 
-    tools: JSON array, empty where no tool fits; system: JSON object; tokens: of both.
+    tools: schemas as chat completions have them, none where none fits; system: the text, escaped
+    for JSON; tokens: of both.
     """
 
-    tools: bytes
+    tools: tuple[bytes, ...]
     system: bytes
     tokens: int
 
@@ -65,10 +64,9 @@ def shared_prefix(corpus: Corpus, tokens: int) -> SharedPrefix:
         corpus.tapes["prose"],
         tokens - used - MESSAGE_OVERHEAD_TOKENS,
     )
-    system = b'{"role":"system","content":"' + b"".join(pieces) + _END
     return SharedPrefix(
-        tools=b"[" + b",".join(chosen) + b"]" if chosen else b"",
-        system=system,
+        tools=tuple(chosen),
+        system=b"".join(pieces),
         tokens=used + MESSAGE_OVERHEAD_TOKENS + system_tokens,
     )
 
@@ -85,8 +83,8 @@ def _joined(
 class Conversation:
     """The growing prompt of one session.
 
-    segments: pre-encoded pieces of the `messages` array, system message first; body_bytes: their
-    length; prompt_tokens: of the whole request (tools and opened reply included);
+    segments: pre-encoded pieces of the messages after tools and system text; body_bytes: their
+    length; prompt_tokens: of the whole request (shared prefix and opened reply included);
     ideal_cached_tokens: the part that an endless cache holds from this session's last turn (not
     the last reply: the scripted one in the history is not the one that the engine wrote).
     """
@@ -95,6 +93,7 @@ class Conversation:
         self,
         corpus: Corpus,
         shared: SharedPrefix,
+        frames: Frames,
         name: str,
         *,
         seed: int,
@@ -107,6 +106,8 @@ class Conversation:
         tokens."""
         self._corpus = corpus
         self.shared = shared
+        self._frames = frames
+        self._marked: deque[tuple[int, Frame]] = deque()  # segments that end with a cache mark
         self._salt = f"{salt}/{name}"
         self._rng = Random(f"{seed}/{name}")
         self._growth_tokens = growth_tokens
@@ -159,8 +160,9 @@ class Conversation:
 
     def _begin(self, target: int, phrase: str) -> None:
         """A new life: shared prefix, first request, and as much work as the target has room for."""
-        self.segments = [self.shared.system]
-        self.body_bytes = len(self.shared.system)
+        self.segments = []
+        self.body_bytes = 0
+        self._marked.clear()
         self._tokens = self.shared.tokens
         self.ideal_cached_tokens = self.shared.tokens
         salt = salt_line(f"{self._salt}/{self._lives}")[:-1].encode() + b"\\n"
@@ -191,12 +193,16 @@ class Conversation:
         wanted = target - self._tokens - MESSAGE_OVERHEAD_TOKENS - salt_tokens
         attachment, start = self._document(self._rng.choice(_ATTACHMENTS))
         pieces, tokens = _joined(sentence, attachment, wanted, start)
-        self._append((_USER + salt, *pieces, _END), MESSAGE_OVERHEAD_TOKENS + salt_tokens + tokens)
+        self._hear(self._frames.user, salt, pieces)
+        self._tokens += MESSAGE_OVERHEAD_TOKENS + salt_tokens + tokens
 
     def _answer(self, reply_tokens: int) -> None:
         """The agent's closing words of a piece of work."""
-        pieces, tokens = self._reply_text(reply_tokens - MESSAGE_OVERHEAD_TOKENS)
-        self._append((_ASSISTANT, *pieces, _END), MESSAGE_OVERHEAD_TOKENS + tokens)
+        text, taken = self._reply_text(reply_tokens - MESSAGE_OVERHEAD_TOKENS)
+        if not text:  # words all the same: Anthropic refuses an empty text
+            text, taken = self._lead()
+        self._say(text)
+        self._tokens += MESSAGE_OVERHEAD_TOKENS + taken
 
     def _call_tool(self, reply_tokens: int, target: int) -> None:
         """The agent's reply with a tool call, then the tool's result up to the target."""
@@ -207,19 +213,22 @@ class Conversation:
         reply = MESSAGE_OVERHEAD_TOKENS + call.tokens + taken
         room = target - self._tokens - reply - MESSAGE_OVERHEAD_TOKENS
         result, result_tokens = tape.take(start, room)
-        frame = _call_frame(f"{self._rng.getrandbits(36):09x}".encode(), call)
-        self._append(
-            (_ASSISTANT, *text, frame, *result, _END),
-            reply + MESSAGE_OVERHEAD_TOKENS + result_tokens,
-        )
+        # Nine letters and digits, as Mistral's models have it, who take no other.
+        call_id = f"{self._rng.getrandbits(36):09x}".encode()
+        self._say(text, self._frames.call(call_id, call))
+        self._hear(self._frames.result(call_id), b"", result)
+        self._tokens += reply + MESSAGE_OVERHEAD_TOKENS + result_tokens
 
     def _reply_text(self, tokens: int) -> tuple[list[memoryview], int]:
         if tokens < _MIN_LEAD_TOKENS:
             return [], 0
-        leads = self._corpus.tapes["lead"]
-        lead = leads.unit(self._rng.randrange(leads.n_units))
+        lead = self._lead()
         tape, start = self._document(self._rng.choice(_REPLY_TEXTS))
         return _joined(lead, tape, tokens, start)
+
+    def _lead(self) -> tuple[list[memoryview], int]:
+        leads = self._corpus.tapes["lead"]
+        return leads.unit(self._rng.randrange(leads.n_units))
 
     def _called(self, kind: str) -> tuple[Tape, int, ToolCall]:
         tape = self._corpus.tapes[kind]
@@ -230,25 +239,24 @@ class Conversation:
         tape, start, _ = self._called(kind)
         return tape, start
 
-    def _append(self, pieces: Sequence[Piece], tokens: int) -> None:
+    def _say(self, text: list[memoryview], call: bytes | None = None) -> None:
+        """The agent's message."""
+        self._append(tuple(self._frames.reply_pieces([], text, call)))
+
+    def _hear(self, frame: Frame, salt: bytes, text: list[memoryview]) -> None:
+        """A message to the agent. It carries a cache mark, and the oldest one goes."""
+        comma = b"," if self.segments else b""
+        marks = self._frames.marks
+        end = frame.marked_end if marks else frame.end
+        self._append((comma + frame.begin + salt, *text, end))
+        if not marks:
+            return
+        self._marked.append((len(self.segments) - 1, frame))
+        if len(self._marked) > marks:
+            place, unmarked = self._marked.popleft()
+            self.segments[place] = unmarked.end
+            self.body_bytes -= len(unmarked.marked_end) - len(unmarked.end)
+
+    def _append(self, pieces: Sequence[Piece]) -> None:
         self.segments.extend(pieces)
         self.body_bytes += sum(map(len, pieces))
-        self._tokens += tokens
-
-
-def _call_frame(call_id: bytes, call: ToolCall) -> bytes:
-    """From the end of the reply's text to the beginning of the tool's result. call_id: nine
-    letters and digits, as Mistral's models have it, who take no other."""
-    return b"".join(
-        (
-            b'","tool_calls":[{"id":"',
-            call_id,
-            b'","type":"function","function":{"name":"',
-            call.name.encode(),
-            b'","arguments":"',
-            call.arguments,
-            b'"}}]},{"role":"tool","tool_call_id":"',
-            call_id,
-            b'","content":"',
-        )
-    )

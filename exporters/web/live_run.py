@@ -36,6 +36,7 @@ class _Stretch:
     turns: list[TurnRecord] = field(default_factory=list)
     reports_cached: bool = False
     load: Load | None = None
+    users: int | None = None
     summary: Summary | None = None
     summed: tuple[int, tuple[float, float]] | None = None
 
@@ -47,9 +48,10 @@ class _Stretch:
     def joined(self, later: _Stretch | None, serial: int) -> _Stretch:
         """With the stretch that follows; a turn of both counts once."""
         both = [*self.turns, *(later.turns if later else ())]
-        load = later.load if later and later.load else self.load
+        last = later if later and later.load else self
         reports_cached = self.reports_cached or (later is not None and later.reports_cached)
-        return _Stretch(serial, list({id(t): t for t in both}.values()), reports_cached, load)
+        turns = list({id(t): t for t in both}.values())
+        return _Stretch(serial, turns, reports_cached, last.load, last.users)
 
 
 @dataclass(slots=True)
@@ -106,9 +108,11 @@ class LiveRun(Generic[T]):
         else:
             self._levels.append(_LevelStretch(level, _Stretch(self._serial)))
 
-    def sample(self, now_s: float, load: Load) -> None:
-        """What is under way now; a window keeps its last sample."""
-        self._window_at(now_s).load = load
+    def sample(self, now_s: float, load: Load, users: int | None = None) -> None:
+        """What is under way now, and how many developers there are; a window keeps its last
+        sample."""
+        window = self._window_at(now_s)
+        window.load, window.users = load, users
         self.settled_s = max(self.settled_s, load.settled_s)
 
     def end(self, now_s: float) -> None:
@@ -182,6 +186,7 @@ class LiveRun(Generic[T]):
             "ideal_hit_share": summary.ideal_hit_share,
             "failed": summary.failed,
             "in_flight": None if load is None else load.in_flight,
+            "users": stretch.users,
             "open_sessions": None if load is None else load.open_sessions,
             "waiting_tickets": None if load is None else load.waiting_tickets,
         }

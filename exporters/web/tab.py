@@ -14,18 +14,27 @@ download tab, and a link. Everything the page needs is served from `exporters/we
 from __future__ import annotations
 
 from locust.env import Environment
+from locust.runners import (
+    STATE_CLEANUP,
+    STATE_INIT,
+    STATE_MISSING,
+    STATE_RUNNING,
+    STATE_SPAWNING,
+    STATE_STOPPED,
+    STATE_STOPPING,
+)
 
 import csv
 import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gevent
 import orjson
-from flask import Blueprint, Flask, Response, request, send_from_directory
+from flask import Blueprint, Flask, Response, request, send_file, send_from_directory
 from gevent.lock import Semaphore
 
 from exporters.turns import Load
@@ -50,20 +59,58 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+_SCRIPTS = ("numbers.js", "charts.js", "form.js", "page.js", "uPlot.iife.min.js")
+_ASSETS = ",".join(repr(name) for name in (*_SCRIPTS, "page.css", "uPlot.min.css"))
+# The report brings its own style and no script.
+_REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+# Locust's word for what it does, and what that is to a person.
+STATES = {
+    STATE_INIT: "ready",
+    STATE_MISSING: "no worker",
+    STATE_SPAWNING: "starting developers",
+    STATE_RUNNING: "running",
+    STATE_CLEANUP: "stopping: turns under way may end",
+    STATE_STOPPING: "stopping: turns under way may end",
+    STATE_STOPPED: "stopped",
+}
+ON = (STATE_SPAWNING, STATE_RUNNING, STATE_CLEANUP, STATE_STOPPING)
+WRITING = "writing the report"
 _LINK = (
     '<a href="./coding-agents/" style="position:fixed;left:16px;bottom:16px;z-index:2000;'
     "padding:10px 16px;border-radius:999px;background:#15803d;color:#fff;text-decoration:none;"
     'font:600 14px system-ui,sans-serif;box-shadow:0 2px 8px rgb(0 0 0/.35)">'
-    "Coding agents: live charts</a>"
+    "Coding agents: start, stop, live charts</a>"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What the page says as text: the table by level, and the verdict so far."""
+    """What the page says as text: the table by level, the verdict so far, None before there is
+    something to judge, how the endpoint does, and what turns failed of. curve: a point a level,
+    JSON types, as `page.js` reads them."""
 
     rows: list[list[str]]
     verdict: Verdict | None
+    endpoint: Endpoint | None = None
+    failures: list[FailureWords] = field(default_factory=list)
+    curve: list[dict[str, float | None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How the endpoint does now, beside the verdict, which is on the generator. well: None before
+    that can be told."""
+
+    word: str
+    note: str
+    well: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureWords:
+    kind: str
+    turns: int
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +125,33 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One thing that a start may say. value: as it stands now; choices: all that is accepted, of
+    some; main: shown at once, the others behind a click."""
+
+    name: str
+    label: str
+    help: str
+    value: str
+    kind: str  # "text", "number" or "check"
+    choices: tuple[str, ...] = ()
+    main: bool = False
+    empty: tuple[str, str] | None = None  # what an empty field means: without and with a TPM
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """page: the file; hint: how to get the run's folder out of where it is, empty where it is in
+    the open."""
+
+    page: Path
+    hint: str = ""
+
+    def words(self) -> dict[str, str]:
+        return {"folder": str(self.page.parent), "hint": self.hint}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
     """A run on the page. heading: its facts, JSON types, as `page.js` reads them; with `run`, its
     name. rate_can_change: by `change_tpm`."""
@@ -89,28 +163,37 @@ class Shown:
     now_s: Callable[[], float]
     load: Callable[[], Load | None]
     words: Callable[[float], Words]  # by the time
+    users_can_change: bool = True  # by hand: not where a shape of load sets them
     level_lines: Callable[[float], Iterable[Sequence[object]]]  # of levels.csv, by the time
 
 
 class WebTab:
     """Holds the run that the page shows: the one that is on, or the last one."""
 
-    def __init__(self, environment: Environment, grafana_url: str | None) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        grafana_url: str | None,
+        form: Callable[[], Sequence[Field]] = tuple,
+    ) -> None:
         self._environment = environment
+        self._form = form
         self._grafana_url = grafana_url
         self._shown: Shown | None = None
         self._sampler: gevent.Greenlet | None = None
         self._one_at_a_time = Semaphore()
         self._words = Words([], None)
         self._worded = -1  # phase of the run
+        self._report: Report | None = None
         self._words_due_at = 0.0
 
     def begin(self, shown: Shown) -> None:
-        self._shown, self._worded = shown, -1
+        self._shown, self._worded, self._report = shown, -1, None
         self._sampler = gevent.spawn(self._sample, shown)
 
-    def end(self) -> None:
+    def end(self, report: Report | None = None) -> None:
         """The run is over; the page keeps it until the next one begins."""
+        self._report = report
         if self._sampler is None or self._shown is None:
             return
         self._sampler.kill()
@@ -120,13 +203,18 @@ class WebTab:
     def state(self, run: str | None, since: int, seen_s: float) -> dict[str, Any]:
         """Of the run that is shown what is new to a page that knows `run` up to `since`."""
         runner, shown = self._environment.runner, self._shown
+        locusts = runner.state if runner is not None else STATE_MISSING
         common = {
-            "state": runner.state if runner is not None else "missing",
+            "state": STATES.get(locusts, locusts),
+            "on": locusts in ON,
             "users": runner.user_count if runner is not None else None,
             "grafana_url": self._grafana_url,
+            "form": [asdict(each) for each in self._form()] if locusts not in ON else None,
         }
         if shown is None:
             return common | {"run": None}
+        if shown.live.ended_at_s is None and locusts not in ON:
+            common["state"] = WRITING
         if run != shown.heading["run"]:
             since, seen_s = -1, -1.0
         now_s = shown.now_s()
@@ -139,11 +227,16 @@ class WebTab:
             "run": shown.heading,
             "columns": shown.headings,
             "rate_can_change": shown.rate_can_change,
+            "users_can_change": shown.users_can_change,
+            "report": None if self._report is None else self._report.words(),
             "most_dots": DOTS,
             "needed": {percent: samples_needed(percent / 100) for percent in (50, 90, 99)},
             "live": live,
             "rows": words.rows,
             "verdict": words.verdict,
+            "endpoint": words.endpoint,
+            "failures": words.failures,
+            "curve": words.curve,
         }
 
     def rows(self) -> list[dict[str, str]]:
@@ -165,6 +258,11 @@ class WebTab:
         return "" if shown is None else _csv_lines(shown.level_lines(shown.now_s()))
 
     @property
+    def report(self) -> Path | None:
+        """Of the run that is shown, once it has ended."""
+        return None if self._report is None else self._report.page
+
+    @property
     def run(self) -> str | None:
         return None if self._shown is None else self._shown.heading["run"]
 
@@ -181,7 +279,9 @@ class WebTab:
     def _sample(self, shown: Shown) -> None:
         while True:
             if (load := shown.load()) is not None:
-                shown.live.sample(shown.now_s(), load)
+                runner = self._environment.runner
+                users = None if runner is None else runner.user_count
+                shown.live.sample(shown.now_s(), load, users)
             gevent.sleep(SAMPLE_EVERY_S)
 
 
@@ -191,16 +291,18 @@ def install(
     columns: Sequence[str],
     grafana_url: str | None,
     change_tpm: Callable[[str], str],
+    form: Callable[[], Sequence[Field]] = tuple,
 ) -> WebTab | None:
     """Adds the page to the environment's web UI; None where there is none (headless, a worker).
 
     columns: of the table on Locust's page; change_tpm: begins a level at the rate that the text
-    says and answers what it did, or raises ValueError or RuntimeError.
+    says and answers what it did, or raises ValueError or RuntimeError; form: what a start may say,
+    with the values that stand now.
     """
     web_ui = environment.web_ui
     if web_ui is None or web_ui.app is None:
         return None
-    tab = WebTab(environment, grafana_url)
+    tab = WebTab(environment, grafana_url, form)
     options = environment.parsed_options
     base = (options.web_base_path if options is not None else None) or ""
     web_ui.app.register_blueprint(
@@ -217,7 +319,8 @@ def _blueprint(
 
     @pages.after_request
     def add_headers(response: Response) -> Response:
-        response.headers.update(_HEADERS)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
         return response
 
     @pages.route("/")
@@ -225,7 +328,7 @@ def _blueprint(
     def page() -> Response:
         return send_from_directory(ASSETS, "page.html")
 
-    @pages.route("/<any('page.js','page.css','uPlot.iife.min.js','uPlot.min.css'):name>")
+    @pages.route(f"/<any({_ASSETS}):name>")
     @login
     def asset(name: str) -> Response:
         return send_from_directory(ASSETS, name)
@@ -246,6 +349,15 @@ def _blueprint(
     @login
     def turns() -> Response:
         return _download(tab.turns_csv(), tab.run, "turns")
+
+    @pages.route("/report.html")
+    @login
+    def report() -> Response:
+        if tab.report is None or not tab.report.is_file():
+            return Response("no run has ended", 404, mimetype="text/plain")
+        response = send_file(tab.report.resolve())
+        response.headers["Content-Security-Policy"] = _REPORT_POLICY
+        return response
 
     @pages.route("/levels.csv")
     @login

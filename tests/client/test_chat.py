@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tests.support.scripted_server import delta
 from tokenswarm.client import chat
-from tokenswarm.client.chat import Delta, MalformedEvent, Usage
+from tokenswarm.client.delta import Delta, MalformedEvent, Usage
+from tokenswarm.client.dialects import CHAT
 
 
 def parsed(payload: object) -> Delta:
@@ -140,30 +141,34 @@ def test_no_bytes_make_parse_raise_anything_but_malformed(payload):
         assert isinstance(chat.parse(payload), Delta)
 
 
-@pytest.mark.parametrize("tools", [None, b'[{"type":"function"}]'])
+@pytest.mark.parametrize("tools", [(), (b'{"type":"function"}',)])
 def test_opening_messages_and_closing_make_one_request(tools):
     extra = {"temperature": 0, "stream_options": {"continuous_usage_stats": True}}
     body = json.loads(
-        chat.opening("kimi", tools, extra)
+        chat.opening("kimi", tools, b"be brief", extra)
         + b'{"role":"user","content":"hi"}'
-        + chat.closing(450, min_tokens=450)
+        + CHAT.closing(450, min_tokens=450)
     )
     assert body == {
         "model": "kimi",
         "stream": True,
         "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         "temperature": 0,
-        **({} if tools is None else {"tools": [{"type": "function"}]}),
-        "messages": [{"role": "user", "content": "hi"}],
+        **({"tools": [{"type": "function"}]} if tools else {}),
+        "messages": [
+            {"role": "system", "content": "be brief"},
+            {"role": "user", "content": "hi"},
+        ],
         "max_tokens": 450,
         "min_tokens": 450,
     }
-    assert json.loads(chat.opening("m", None, {}) + chat.closing(1))["max_tokens"] == 1
+    assert json.loads(chat.opening("m", (), b"", {}) + CHAT.closing(1))["max_tokens"] == 1
 
 
 def test_the_output_tokens_can_be_asked_for_under_the_newer_name():
     body = json.loads(
-        chat.opening("m", None, {}) + chat.closing(9, min_tokens=9, field="max_completion_tokens")
+        chat.opening("m", (), b"", {})
+        + CHAT.closing(9, min_tokens=9, field="max_completion_tokens")
     )
     assert (body["max_completion_tokens"], body["min_tokens"]) == (9, 9)
     assert "max_tokens" not in body
@@ -175,4 +180,4 @@ def test_the_output_tokens_can_be_asked_for_under_the_newer_name():
 )
 def test_extra_fields_that_cannot_be_sent_are_refused(extra):
     with pytest.raises(ValueError):
-        chat.opening("m", None, extra)
+        chat.opening("m", (), b"", extra)

@@ -1,28 +1,27 @@
 """The truth test: what the client measures against what the server stamped as it sent.
 
-The five cases of the conformance table every peer was run through (docs/measuring.md 3.1): role
-chunk first, output from FIRST_OUTPUT_S on, 100 tokens at 20 ms, then a finish chunk and, late, the
-usage.
+The conformance table (docs/measuring.md 3.1) in every dialect: what holds no output first, output
+from FIRST_OUTPUT_S on, 100 tokens at 20 ms, then the end and the usage, at once or late.
 Server and client share CLOCK_MONOTONIC, so a busy machine moves both sides alike.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import gevent
 import pytest
 
+from tests.support.dialect_streams import STREAMS
 from tests.support.scripted_server import (
     LAST_CHUNK,
     STREAM_HEAD,
     ScriptedServer,
     chunk,
-    delta,
-    event,
     read,
     send,
     until,
-    usage,
 )
+from tokenswarm.client.dialects import DIALECTS
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.stream import ChatClient, Timeouts
@@ -33,77 +32,85 @@ FIRST_OUTPUT_S = 0.30  # 1.00 s in the table
 TOKENS = 100
 TOKEN_S = 0.020
 USAGE_DELAY_S = 0.30
+PROMPT_TOKENS, CACHED_TOKENS = 200, 150
 
 TTFT_TOLERANCE_S = 0.002
 TPS_TOLERANCE = 0.01
 
 
-def call(arguments: str) -> dict[str, object]:
-    return delta(tool_calls=[{"index": 0, "function": {"arguments": arguments}}])
-
-
-def reasoning_then_content(i: int) -> dict[str, object]:
-    return delta(reasoning_content="hm") if i < 50 else delta(content="x")
-
-
 @dataclass(frozen=True)
 class Case:
-    """chunk_of(i) is the i-th output chunk; it carries tokens_per_chunk tokens."""
+    """kind_of(i): of the i-th output chunk; it carries tokens_per_chunk tokens. usage_delay_s: how
+    long after the last output the usage comes."""
 
-    chunk_of: object
+    kind_of: Callable[[int], str]
     tokens_per_chunk: int = 1
     visible_from: int = 0  # the first chunk a person sees
     says_tokens: bool = False
+    usage_delay_s: float = 0.0
 
-    def payloads(self) -> list[dict[str, object]]:
+    def script(self, api: str) -> list[list]:
+        """Head, what comes before output, the output, its end, the usage: a send each."""
+        stream = STREAMS[api]()
         n = self.tokens_per_chunk
-        chunks = [self.chunk_of(i) for i in range(TOKENS // n)]
-        if self.says_tokens:
-            chunks = [c | {"x_sim_tokens": n * (i + 1)} for i, c in enumerate(chunks)]
-        return chunks
-
-    def script(self) -> list[list]:
-        payloads = self.payloads()
-        role = event(delta(role="assistant", content=""))
-        steps = [read(), send(STREAM_HEAD), until(ROLE_S), send(chunk(role))]
-        for i, payload in enumerate(payloads):
-            steps.append(until(FIRST_OUTPUT_S + i * TOKEN_S * self.tokens_per_chunk))
-            steps.append(send(chunk(event(payload))))
-        end_s = FIRST_OUTPUT_S + (len(payloads) - 1) * TOKEN_S * self.tokens_per_chunk
-        steps.append(send(chunk(event(delta("stop")))))
-        steps.append(until(end_s + USAGE_DELAY_S))
-        last = event(usage(200, TOKENS, cached=0)) + event(b"[DONE]")
-        return [*steps, send(chunk(last) + LAST_CHUNK)]
+        begin = stream.begin(self.kind_of(0))
+        steps = [read(), send(STREAM_HEAD), until(ROLE_S), send(chunk(begin))]
+        chunks = TOKENS // n
+        for i in range(chunks):
+            said = n * (i + 1) if self.says_tokens else None
+            steps.append(until(FIRST_OUTPUT_S + i * TOKEN_S * n))
+            steps.append(send(chunk(stream.chunk(self.kind_of(i), "x" * n, said))))
+        end_s = FIRST_OUTPUT_S + (chunks - 1) * TOKEN_S * n
+        steps.append(send(chunk(stream.end())))
+        steps.append(until(end_s + self.usage_delay_s))
+        usage = stream.usage(PROMPT_TOKENS, CACHED_TOKENS, TOKENS)
+        return [*steps, send(chunk(usage) + LAST_CHUNK)]
 
 
 CASES = {
-    "plain": Case(lambda i: delta(content="x")),
-    "four tokens per chunk": Case(lambda i: delta(content="xxxx"), tokens_per_chunk=4),
+    "plain": Case(lambda i: "content"),
+    "four tokens per chunk": Case(lambda i: "content", tokens_per_chunk=4),
     "four tokens per chunk, counted": Case(
-        lambda i: delta(content="xxxx"), tokens_per_chunk=4, says_tokens=True
+        lambda i: "content", tokens_per_chunk=4, says_tokens=True
     ),
-    "tool calls only": Case(lambda i: call('{"a')),
-    "reasoning, then content": Case(reasoning_then_content, visible_from=50),
+    "tool calls only": Case(lambda i: "call"),
+    "reasoning, then content": Case(
+        lambda i: "reasoning" if i < 50 else "content", visible_from=50
+    ),
+    "late usage": Case(lambda i: "content", usage_delay_s=USAGE_DELAY_S),
+    "interleaved thinking": Case(
+        lambda i: ("reasoning", "content", "reasoning", "call")[i // 10 % 4], visible_from=10
+    ),
 }
+TABLE = [(api, name) for api in STREAMS for name in CASES]
 
 
 @pytest.fixture(scope="module")
-def seen() -> dict[str, tuple[Observation, list[dict]]]:
-    """Every case's observation and the stamps of its output chunks, all run at once."""
-    with ScriptedServer({name: case.script() for name, case in CASES.items()}) as server:
+def seen() -> dict[tuple[str, str], tuple[Observation, list[dict]]]:
+    """Every case's observation and the stamps of its output chunks, all of one dialect at once."""
+    found = {}
+    for api in STREAMS:
+        scripts = {name: case.script(api) for name, case in CASES.items()}
+        with ScriptedServer(scripts) as server:
 
-        def turn(name: str) -> Observation:
-            client = ChatClient(
-                Endpoint.parse(server.url(name)), api_key=None, timeouts=Timeouts(), tls=None
-            )
-            observation = client.send([b"{}"], 2)
-            client.close()
-            return observation
+            def turn(name: str, server: ScriptedServer = server, api: str = api) -> Observation:
+                client = ChatClient(
+                    Endpoint.parse(server.url(name)),
+                    api_key=None,
+                    timeouts=Timeouts(),
+                    tls=None,
+                    dialect=DIALECTS[api],
+                )
+                observation = client.send([b"{}"], 2)
+                client.close()
+                return observation
 
-        turns = {name: gevent.spawn(turn, name) for name in CASES}
-        gevent.joinall(turns.values(), raise_error=True)
-        output = slice(2, -2)  # after head and role chunk, before finish and usage
-        return {name: (turns[name].value, server.sends(name)[output]) for name in CASES}
+            turns = {name: gevent.spawn(turn, name) for name in CASES}
+            gevent.joinall(turns.values(), raise_error=True)
+            output = slice(2, -2)  # after head and beginning, before end and usage
+            for name in CASES:
+                found[api, name] = turns[name].value, server.sends(name)[output]
+    return found
 
 
 def decode_tps(observation: Observation) -> float:
@@ -148,17 +155,17 @@ def off_s(measured_at: float | None, sent: dict) -> float:
     return max(sent["before"] - measured_at, measured_at - sent["after"], 0.0)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_first_token_and_first_visible_token_are_when_the_server_sent_them(name, seen):
-    observation, sends = seen[name]
+@pytest.mark.parametrize(("api", "name"), TABLE)
+def test_first_token_and_first_visible_token_are_when_the_server_sent_them(api, name, seen):
+    observation, sends = seen[api, name]
     assert off_s(observation.first_token_at, sends[0]) < TTFT_TOLERANCE_S
     assert off_s(observation.first_visible_at, sends[CASES[name].visible_from]) < TTFT_TOLERANCE_S
     assert observation.first_token_at - observation.sent_at >= FIRST_OUTPUT_S - TTFT_TOLERANCE_S
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_decode_speed_is_the_servers(name, seen):
-    observation, sends = seen[name]
+@pytest.mark.parametrize(("api", "name"), TABLE)
+def test_decode_speed_is_the_servers(api, name, seen):
+    observation, sends = seen[api, name]
     case = CASES[name]
     # A first chunk that nobody counted is taken for the one token that a prefill yields.
     first = case.tokens_per_chunk if case.says_tokens else 1
@@ -166,12 +173,17 @@ def test_decode_speed_is_the_servers(name, seen):
     assert decode_tps(observation) == pytest.approx(true_tps, rel=TPS_TOLERANCE)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_every_output_chunk_is_counted_and_nothing_else(name, seen):
-    observation, sends = seen[name]
+@pytest.mark.parametrize(("api", "name"), TABLE)
+def test_every_output_chunk_is_counted_and_nothing_else(api, name, seen):
+    observation, sends = seen[api, name]
     case = CASES[name]
     assert observation.outcome == "ok"
     assert observation.output_chunks == len(sends) == TOKENS // case.tokens_per_chunk
     assert observation.first_chunk_tokens == (case.tokens_per_chunk if case.says_tokens else None)
-    assert (observation.output_tokens, observation.cached_tokens) == (TOKENS, 0)
-    assert observation.ended_at - observation.last_token_at >= USAGE_DELAY_S - TTFT_TOLERANCE_S
+    assert (observation.prompt_tokens, observation.cached_tokens) == (PROMPT_TOKENS, CACHED_TOKENS)
+    assert observation.output_tokens == TOKENS
+    assert observation.cache_written_tokens == (None if api == "chat" else 10)
+    waited_s = observation.ended_at - observation.last_token_at
+    assert (
+        waited_s >= case.usage_delay_s / 2
+    )  # the usage was not waited for in vain; a read may lag

@@ -7,7 +7,7 @@ import gevent
 import pytest
 
 from tests.support.llama import MODEL_NAME, running_llama
-from tokenswarm.client import chat
+from tokenswarm.client.dialects import CHAT
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.stream import ChatClient, Timeouts
 
@@ -25,7 +25,7 @@ def client() -> Iterator[ChatClient]:
 
 def turn(client: ChatClient, *messages: dict[str, str], max_tokens: int = OUTPUT_TOKENS):
     encoded = b",".join(json.dumps(message).encode() for message in messages)
-    segments = [chat.opening(MODEL_NAME, None, {}), encoded, chat.closing(max_tokens)]
+    segments = [CHAT.opening(MODEL_NAME, (), b"", {}), encoded, CHAT.closing(max_tokens)]
     return client.send(segments, sum(map(len, segments)))
 
 

@@ -1,9 +1,11 @@
 """Answers that real servers gave, each with what is right (one row of a review each)."""
 
+import ssl
 import time
 
 import gevent
 import pytest
+import trustme
 
 from tests.support.records import turn_record
 from tests.support.scripted_server import (
@@ -21,7 +23,8 @@ from tests.support.scripted_server import (
     wait_close,
 )
 from tokenswarm.client import chat
-from tokenswarm.client.clock import Stamp
+from tokenswarm.client.clock import Clock, Stamp
+from tokenswarm.client.connection import Connection
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.reply import FINISH_GRACE_S, Reply
@@ -264,6 +267,57 @@ def test_22_a_connection_on_which_a_second_answer_came_unasked_is_not_reused():
             turn = client.send([b"{}"], 2)
             client.close()
             assert (turn.new_connection, turn.output_chunks) == (True, 1), name
+
+
+def test_22_a_late_second_answer_is_not_taken_for_that_to_a_request_under_way():
+    """It comes while the next turn is being sent, after the look at the kept connection."""
+    other = answer(delta(content="not yours"), HI, HI, STOP)
+    late = [read(), send(answer(HI, STOP)), sleep(0.4), send(other), wait_close()]
+    body = b'"' + b"x" * 30_000_000 + b'"'  # more than the kernel takes while nobody reads
+    with ScriptedServer({"late": late}) as server:
+        client = chat_client(server.url("late"))
+        assert client.send([b"{}"], 2).outcome == "ok"
+        turn = client.send([body, b" "], len(body) + 1)
+        client.close()
+    assert (turn.outcome, turn.new_connection, turn.output_chunks) == ("ok", True, 1)
+
+
+def test_22_a_refusal_of_a_request_under_way_is_its_answer():
+    """A server may refuse by the head alone, and must not be asked twice."""
+    early = [read(), send(answer(HI, STOP)), sleep(0.4), send(refusal(413, b"too large")), read()]
+    body = b'"' + b"x" * 30_000_000 + b'"'
+    with ScriptedServer({"early": early}) as server:
+        client = chat_client(server.url("early"))
+        assert client.send([b"{}"], 2).outcome == "ok"
+        turn = client.send([body, b" "], len(body) + 1)
+        client.close()
+    assert (turn.status, turn.new_connection) == (413, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "unasked"),
+    [(answer(HI, STOP), True), (refusal(429, b"later"), False), (b"", False)],
+)
+@pytest.mark.parametrize("secure", [False, True])
+def test_22_what_a_server_says_unasked_is_seen_and_kept(said, unasked, secure, tmp_path):
+    authority = trustme.CA()
+    file = tmp_path / "server.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(file)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    certificate, tls = (file, context) if secure else (None, None)
+    script = [send(said), wait_close()]
+    with ScriptedServer({"s": script}, certificate=certificate) as server:
+        clock, endpoint = Clock(), Endpoint.parse(server.url("s"))
+        connection = Connection.open(endpoint, tls, clock, timeout_s=5.0, kernel_stamps=True)
+        gevent.sleep(0.2)
+        assert connection.unasked() is unasked
+        assert connection.unasked() is unasked
+        heard = b""
+        while len(heard) < len(said):
+            heard += connection.receive(clock.now() + 5.0, clock.now())[0]
+        assert heard == said
+        connection.close()
 
 
 def test_23_a_server_that_floods_does_not_keep_the_hub():

@@ -19,7 +19,8 @@ import pytest
 import yaml
 
 from tests.support.deployed_commands import locust_variables, parsed_locust
-from tokenswarm.shell.options import API_KEY_VARIABLES
+from tokenswarm.commands.live import CONFIGURATION
+from tokenswarm.shell.options import API_KEY_VARIABLES, COMPOSE_SERVICE_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = Path(sys.executable).with_name("docker-compose")
@@ -78,7 +79,8 @@ def test_the_example_sets_every_variable_that_the_file_reads():
 def test_variables_of_our_services_are_read_by_locust_or_tokenswarm(services):
     for name in OWN:
         for variable in services[name].get("environment") or {}:
-            assert variable in {*locust_variables(), *API_KEY_VARIABLES}, variable
+            known = {*locust_variables(), *API_KEY_VARIABLES, COMPOSE_SERVICE_VARIABLE}
+            assert variable in known, variable
 
 
 def test_only_master_and_workers_get_the_key_and_only_by_environment(services):
@@ -153,7 +155,7 @@ def test_mounted_paths_exist_and_are_read_only(services):
 def test_prometheus_finds_its_configuration(services):
     service = services["prometheus"]
     (path,) = (w.split("=")[1] for w in service["command"] if w.startswith("--config.file"))
-    assert in_repository(service, path) == ROOT / "deploy" / "prometheus" / "prometheus.yml"
+    assert in_repository(service, path) == CONFIGURATION / "prometheus.yml"
 
 
 def test_grafana_finds_data_source_dashboards_and_home(services):
@@ -173,7 +175,7 @@ def test_grafana_finds_data_source_dashboards_and_home(services):
 
 
 def test_prometheus_scrapes_services_on_the_ports_that_they_listen_on(services):
-    folder = ROOT / "deploy" / "prometheus"
+    folder = CONFIGURATION
     jobs = yaml.safe_load((folder / "prometheus.yml").read_text())["scrape_configs"]
     (found,) = (job for job in jobs if job["job_name"] == "tokenswarm")
     host, port = re.match(r"http://(\w+):(\d+)/", found["http_sd_configs"][0]["url"]).groups()

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from tests.support.promql import series
+from tokenswarm.commands.live import CONFIGURATION
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "deploy" / "prometheus"
+FOLDER = CONFIGURATION
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 RULES = [
     rule

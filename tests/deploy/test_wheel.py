@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,6 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = (
     "exporters/grafana/json/tokenswarm-live.json",
+    "exporters/prometheus/provisioning/prometheus.yml",
+    "exporters/prometheus/provisioning/rules.yml",
+    "exporters/prometheus/provisioning/engines.yml",
     "exporters/web/page.html",
     "exporters/web/uPlot.iife.min.js",
     "locustfiles/tpm_ladder.py",
@@ -67,3 +71,30 @@ def test_its_commands_run_where_files_have_our_old_names(wheel, tmp_path, words)
     )
     assert shown.returncode == 0, shown.stderr
     assert "usage: tokenswarm" in shown.stdout
+
+
+NATIVE_CONFIGURATION = """
+import sys
+from pathlib import Path
+from tokenswarm.commands.live import ENGINE, native_configuration
+native_configuration(Path(sys.argv[1]), {ENGINE: "127.0.0.1:1234"})
+"""
+
+
+def test_live_finds_its_prometheus_configuration_where_only_the_wheel_is(wheel, tmp_path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    subprocess.run(
+        (sys.executable, "-c", NATIVE_CONFIGURATION, folder),
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        check=True,
+    )
+    written = {path.name for path in folder.iterdir()}
+    assert {"prometheus.yml", "rules.yml", "engines.yml"} <= written
+    assert "127.0.0.1:1234" in (folder / "engines.yml").read_text()
+    if shutil.which("promtool"):
+        checked = subprocess.run(("promtool", "check", "config", "prometheus.yml"), cwd=folder)
+        assert checked.returncode == 0

@@ -29,7 +29,8 @@ import yaml
 from exporters.grafana.dashboards import DASHBOARDS
 from tests.support.prometheus_server import Prometheus, compared
 from tests.support.promql import executable
-from tests.support.stack import ROOT, RUN_TIMEOUT_S, START_TIMEOUT_S, Stack, Started, until
+from tests.support.stack import RUN_TIMEOUT_S, START_TIMEOUT_S, Stack, Started, until
+from tokenswarm.commands.live import CONFIGURATION
 from tokenswarm.measure.ledger import Ledger, read
 from tokenswarm.measure.quantiles import quantile
 from tokenswarm.report.analysis.steps import steps
@@ -47,9 +48,7 @@ TRAFFIC_S = 22.0
 WINDOW = "15s"
 RULES = [
     rule
-    for group in yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text())[
-        "groups"
-    ]
+    for group in yaml.safe_load((CONFIGURATION / "rules.yml").read_text())["groups"]
     for rule in group["rules"]
 ]
 QUERIES = [

@@ -68,7 +68,8 @@ def ledger(visit: Path, stack: Stack) -> Ledger:
 
 
 def test_the_page_fills_while_the_run_goes_on(seen: dict[str, Any]) -> None:
-    assert seen["charts"] == 6
+    assert seen["charts"] == 8
+    assert seen["verdict_at_start"] == "nothing to judge yet: no level is over"
     assert seen["simulated"].startswith("SIMULATED by sim:")
     assert re.search(r"p50 \d.*, p90 \d.*, p99 \d", seen["ttft"])
 
@@ -90,6 +91,16 @@ def test_after_the_stop_the_page_shows_the_table_of_the_report(
 ) -> None:
     assert seen["rows"] == [row(step, open_mode=True) for step in steps(ledger)]
     assert seen["verdict"] in ("VALID", "SUSPECT", "INVALID")
+
+
+def test_the_page_starts_a_run_with_the_options_of_its_locustfile_tpm_first(
+    seen: dict[str, Any], ledger: Ledger
+) -> None:
+    fields = seen["fields"]
+    assert fields[0] == "tpm" and {"user_count", "objectives", "seed", "gpus"} <= set(fields)
+    assert not {"levels", "hold", "search_from", "runs", "insecure"} & set(fields)
+    assert {"seed", "agentic", "wild", "small"} <= set(seen["profiles"])
+    assert "TTFT p50 &lt; 9 s" in seen["report"] and "visited" in seen["report"]
 
 
 def test_the_downloads_hold_every_turn_and_level(visit: Path, ledger: Ledger) -> None:
@@ -125,7 +136,7 @@ def test_the_api_key_is_on_no_page_and_in_no_file(
     seen: dict[str, Any], visit: Path, web_ui: str, stack: Stack
 ) -> None:
     pages = ("", "stats/requests", "logs", "exceptions", "tasks", "stats/report")
-    ours = ("", "data", "page.js", "turns.csv", "levels.csv")
+    ours = ("", "data", "page.js", "form.js", "report.html", "turns.csv", "levels.csv")
     for page in (*pages, *(f"coding-agents/{name}" for name in ours)):
         with urllib.request.urlopen(f"{web_ui}/{page}", timeout=10) as response:
             assert KEY.encode() not in response.read(), page

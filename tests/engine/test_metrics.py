@@ -69,7 +69,7 @@ def served() -> tuple[EngineMetrics, Sequence, Sequence]:
     async def serve() -> tuple[EngineMetrics, Sequence, Sequence]:
         metrics = EngineMetrics("m", "sim:trtllm-like")
         live = LiveEngine(PRESETS["trtllm-like"].engine(0), VirtualClock(100), metrics)
-        metrics.attach(live)
+        metrics.attach(live, lambda: live.engine)
         running = asyncio.create_task(live.run())
         whole = Sequence(id=1, prompt_tokens=PROMPT_TOKENS, output_tokens=OUTPUT_TOKENS)
         stream = live.submit(whole, live.clock.now_s(), "length")
@@ -150,7 +150,7 @@ def test_the_host_tier_shows_what_it_holds_and_what_came_back():
     preset = replace(PRESETS["trtllm-like"], kv_tokens=2_048)
     engine = preset.with_host_tier(64_000).engine(0)
     metrics = EngineMetrics("m", "e")
-    metrics.attach(LiveEngine(engine, VirtualClock(1), metrics))
+    metrics.attach(LiveEngine(engine, VirtualClock(1), metrics), lambda: engine)
     assert value(metrics, "sim:host_kv_usage_perc") == 0
     now_s = 0.0
     for i, name in enumerate("aba"):
@@ -190,7 +190,7 @@ def test_every_step_with_output_has_a_lateness(served):
 def test_reset_zeroes_what_was_counted():
     metrics = EngineMetrics("m", "e")
     live = LiveEngine(PRESETS["trtllm-like"].engine(0), VirtualClock(1), metrics)
-    metrics.attach(live)
+    metrics.attach(live, lambda: live.engine)
     metrics.first_token(1.0)
     metrics.step_late(1.0)
     metrics.reset()

@@ -15,7 +15,7 @@ from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
 from tokenswarm.engine.core.step_time import Coefficients
 from tokenswarm.engine.offline import run as offline_run
 from tokenswarm.engine.offline.estimate import over_seeds
-from tokenswarm.engine.offline.run import Figures, Load, Run
+from tokenswarm.engine.offline.run import Figures, Load, SimulatedRun
 from tokenswarm.engine.offline.sweep import Case, sweep
 from tokenswarm.engine.offline.traffic import SimulatedTurn
 from tokenswarm.engine.physics.presets import PRESETS, Preset
@@ -68,7 +68,7 @@ def record_of(turn: SimulatedTurn, cut_s: float) -> TurnRecord:
     )
 
 
-def simulate(preset: Preset, load: Load, seed: int = 1, profile=SEED) -> Run:
+def simulate(preset: Preset, load: Load, seed: int = 1, profile=SEED) -> SimulatedRun:
     return offline_run.run(preset, profile, load, seed)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hasty_server import HEAD_TIMEOUT_S
+from tests.support.hasty_server import BODY_TIMEOUT_S, HEAD_TIMEOUT_S
 from tokenswarm.engine.server.protocol import MAX_HEAD_BYTES
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +86,39 @@ def test_a_head_without_end_is_cut_off_by_its_size(port):
             while sent < 500 * MAX_HEAD_BYTES:
                 sent += connection.send(b"x" * 16_384)
         assert sent < 300 * MAX_HEAD_BYTES  # what fits the kernel's buffers
+
+
+HALF_A_BODY = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    + b"x" * 50_000
+)
+
+
+def test_900_bodies_that_stay_half_are_dropped_in_time(port):
+    """Each with an answer, and its connection with it: none waits for the rest."""
+    halves = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(900)]
+    try:
+        for connection in halves:
+            connection.sendall(HALF_A_BODY)
+        started_at = time.monotonic()
+        for connection in halves:
+            assert error_of(all_of(connection)) == (408, "request_timeout")
+        assert time.monotonic() - started_at < 30 * BODY_TIMEOUT_S
+    finally:
+        for connection in halves:
+            connection.close()
+
+
+def test_a_body_that_drips_is_dropped_in_time(port):
+    with connected(port) as connection:
+        connection.sendall(HALF_A_BODY)
+        dripped = 0
+        with pytest.raises(OSError):  # it writes to a connection that is closed
+            while dripped < 200:
+                connection.send(b"x")
+                dripped += 1
+                time.sleep(BODY_TIMEOUT_S / 20)
+        assert dripped > 10
 
 
 def test_other_clients_are_served_meanwhile(port):

@@ -291,6 +291,16 @@ def test_unknown_paths_and_wrong_methods(small):
     assert call(small, "GET", "/sim/reset").status == 405
 
 
+def test_a_page_of_another_site_cannot_reset_it(small):
+    """A browser sends such a POST without asking first; its own pages and tools may."""
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
+        response = call(small, "POST", "/sim/reset", Origin=origin)
+        assert response.status == 403
+        assert json.loads(response.read())["error"]["code"] == "cross_site"
+    own = f"http://127.0.0.1:{small}"
+    assert call(small, "POST", "/sim/reset", Origin=own).status == 200
+
+
 def test_a_body_of_100_mb_is_413_and_the_engine_lives(small):
     response = call(small, "POST", "/v1/chat/completions", b" " * 100_000_000)
     assert response.status == 413

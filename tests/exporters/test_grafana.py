@@ -23,6 +23,7 @@ from exporters.grafana.__main__ import FOLDER, text
 from exporters.grafana.dashboards import DASHBOARDS
 from exporters.grafana.panels import Dashboard, Panel, Query, Row, dashboard_json
 from tests.support.promql import executable, selectors, series
+from tokenswarm.commands.live import CONFIGURATION
 
 ROOT = Path(__file__).parents[2]
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
@@ -220,7 +221,7 @@ def test_grafana_steps_as_prometheus_scrapes():
     (source,) = yaml.safe_load(
         (GRAFANA / "provisioning" / "datasources" / "prometheus.yaml").read_text()
     )["datasources"]
-    shipped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    shipped = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
     assert source["jsonData"]["timeInterval"] == shipped["global"]["scrape_interval"]
 
 
@@ -246,7 +247,7 @@ def test_docs_explain_every_panel_and_alert():
         for panel in dashboard.panels:
             parts = {part.strip() for part in panel.title.split(",")}
             assert parts <= cells, panel.title
-    rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text())
+    rules = yaml.safe_load((CONFIGURATION / "rules.yml").read_text())
     for group in rules["groups"]:
         for rule in group["rules"]:
             assert "alert" not in rule or f"`{rule['alert']}`" in cells, rule

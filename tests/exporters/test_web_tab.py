@@ -20,11 +20,12 @@ from flask.testing import FlaskClient
 from exporters.turns import IDLE
 from exporters.web import tab as web_tab
 from exporters.web.live_run import LiveRun
-from exporters.web.tab import Shown, Verdict, WebTab, Words
+from exporters.web.tab import ON, STATES, Report, Shown, Verdict, WebTab, Words
 from tests.support.records import failed_record, turn_record
 from tokenswarm.measure.record import Level
 
-ROUTES = ("", "page.js", "page.css", "uPlot.iife.min.js", "data", "turns.csv", "levels.csv")
+SCRIPTS = ("numbers.js", "charts.js", "form.js", "page.js", "uPlot.iife.min.js")
+ROUTES = ("", *SCRIPTS, "page.css", "data", "turns.csv", "levels.csv")
 
 
 @pytest.fixture(autouse=True)
@@ -192,6 +193,30 @@ def test_nothing_may_come_from_elsewhere_and_no_other_file_is_served():
     assert policy.startswith("default-src 'self'")
     for name in ("uPlot.LICENSE", "..%2fweb_tab.py", "%2e%2e/web_tab.py"):
         assert client.get(f"/coding-agents/{name}").status_code == 404
+
+
+def test_the_report_is_served_once_the_run_has_ended_and_without_scripts(tmp_path):
+    tab, client = site()
+    _, run = shown()
+    tab.begin(run)
+    assert client.get("/coding-agents/report.html").status_code == 404
+    (tmp_path / "report.html").write_text("<!doctype html>it")
+    tab.end(Report(tmp_path / "report.html", "cp it"))
+    said = client.get("/coding-agents/data").json["report"]
+    assert said == {"folder": str(tmp_path), "hint": "cp it"}
+    answer = client.get("/coding-agents/report.html")
+    assert answer.text == "<!doctype html>it"
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src")
+    tab.begin(shown("second")[1])
+    assert client.get("/coding-agents/report.html").status_code == 404
+    tab.end()
+
+
+def test_states_are_in_words_of_ours_and_a_start_form_is_offered_where_nothing_is_on():
+    tab, client = site()
+    said = client.get("/coding-agents/data").json
+    assert (said["state"], said["on"], said["form"]) == ("ready", False, [])
+    assert "cleanup" not in STATES.values() and set(ON) <= STATES.keys()
 
 
 def test_locusts_own_page_has_a_tab_a_link_and_the_files():

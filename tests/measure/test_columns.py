@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.records import failed_record, turn_record, turn_records, unfinished_record
@@ -7,6 +7,7 @@ from tokenswarm.measure.columns import Columns
 from tokenswarm.measure.tally import Tally
 
 
+@settings(deadline=None)  # a busy machine is slow at times
 @given(st.lists(turn_records(), max_size=12))
 def test_columns_hold_what_the_records_say(records):
     columns = Columns.of(records)
@@ -18,6 +19,7 @@ def test_columns_hold_what_the_records_say(records):
         assert _known(columns.decode_tps[row]) == (None if record.failed else record.decode_tps)
 
 
+@settings(deadline=None)  # a busy machine is slow at times
 @given(st.lists(turn_records(), max_size=12))
 def test_a_window_of_columns_adds_up_as_the_tally_does(records):
     window = (1e3, 5e4)

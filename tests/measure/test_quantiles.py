@@ -22,7 +22,9 @@ def test_a_quantile_interpolates_linearly_between_order_statistics():
 
 def test_the_quantile_of_nothing_is_unknown():
     assert quantile([], 0.5) is None
-    assert Spread.of([None]) == Spread(count=0, mean=None, p10=None, p50=None, p90=None, p99=None)
+    assert Spread.of([None]) == Spread(
+        count=0, mean=None, p10=None, p50=None, p90=None, p95=None, p99=None
+    )
 
 
 def test_a_spread_leaves_unknown_samples_out():
@@ -36,6 +38,11 @@ def test_a_spread_leaves_unknown_samples_out():
 def test_a_quantile_lies_between_the_extremes(samples, q):
     value = quantile(samples, q)
     assert min(samples) <= value <= max(samples)
+
+
+def test_a_spread_holds_the_percentiles_that_objectives_are_on():
+    spread = Spread.of(range(1, 102))
+    assert [spread.at(percent) for percent in (10, 50, 90, 95, 99)] == [11, 51, 91, 96, 100]
 
 
 def test_a_p99_needs_662_samples_a_p90_64_and_a_median_11():

@@ -52,7 +52,7 @@ def test_an_slo_is_read_as_typed(text, metric, percent, threshold):
         ("ttft_p50<1s and more", "is not METRIC"),
         ("latency_p50<1s", "unknown metric 'latency'"),
         ("ttft<1s", "needs a percentile"),
-        ("ttft_p95<1s", "needs a percentile"),
+        ("ttft_p75<1s", "needs a percentile"),
         ("failures_p50<1%", "has none"),
         ("ttft_p50<0s", "has a threshold of 0"),
         ("ttft_p50>1s", "asks for a worse ttft: use <"),

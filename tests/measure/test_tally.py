@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.records import failed_record, turn_record, turn_records, unfinished_record
+from tokenswarm.measure.record import TurnRecord
 from tokenswarm.measure.tally import Tally
 
 MINUTE = (0.0, 60.0)
@@ -239,3 +240,11 @@ def test_every_turn_due_ends_in_exactly_one_way(records):
     summary = Tally(records).summary((0.0, 5e4))
     ended = summary.ok + summary.cancelled + summary.withheld + summary.unfinished + summary.failed
     assert summary.requests == ended
+
+
+def test_a_turn_that_was_never_sent_was_offered_and_is_censored():
+    unsent = TurnRecord.unsent("w0.ticket0", 5.0, 9.0, 700)
+    found = Tally([unsent]).summary((0.0, 60.0))
+    assert (found.offered_tpm, found.achieved_tpm) == (700.0, 0.0)
+    assert (found.requests, found.unfinished, found.without_first_token) == (1, 1, 1)
+    assert found.lateness_s.count == 0  # it was never sent

@@ -62,10 +62,11 @@ def verdict(
     rows=(ROW,),
     promised=True,
     torn_lines=0,
+    driven=False,
 ) -> Verdict:
     target = header().target if simulated else REAL
     ledger = Ledger(
-        header(target=target, speed=speed),
+        header(target=target, speed=speed, driven=driven),
         turns() if records is None else records,
         [LEVEL],
         torn_lines,
@@ -103,6 +104,26 @@ def test_the_verdict_is_the_worst_of_its_checks_and_names_the_worst_first():
         (INVALID, "hub stalls"),
         (SUSPECT, "generator lateness"),
     ]
+
+
+def test_in_driven_time_a_busy_machine_changes_no_figure():
+    busy = [health(hub_lag_max_s=5.0, cpu_share=1.0)]
+    stamped = turns(stamps="engine", stamp_lag_s=0.0)
+    found = verdict(stamped, intervals=busy, simulated=True, driven=True)
+    assert found.grade == VALID
+    assert {c.name: c.finding for c in found.unchecked} == {
+        name: "in driven time a busy machine only makes the run longer, and no figure depends on it"
+        for name in ("read lag", "hub stalls", "CPU")
+    }
+    (late,) = (c for c in found.passed if c.name == "engine lateness")
+    assert (late.figure, late.finding[:17]) == (0.0, "0 by construction")
+
+
+def test_a_lost_clock_is_invalid_and_says_why():
+    lost = replace(ENDING, clock_lost="the engine is gone")
+    found = check("engine lateness", ending=lost, simulated=True, driven=True)
+    assert found.grade == INVALID and "the engine is gone" in found.finding
+    assert check("engine lateness", ending=None, simulated=True, driven=True).grade is None
 
 
 @pytest.mark.parametrize(("lateness_s", "grade"), [(0.2, VALID), (0.3, SUSPECT), (1.1, INVALID)])
@@ -273,6 +294,17 @@ def test_a_level_that_drifts_is_suspect_only_if_the_endpoint_kept_up():
     assert check("steadiness", steady=[None]).grade is None
 
 
+def test_a_run_that_was_killed_is_invalid_and_says_so():
+    found = check("end", ending=None)
+    assert found.grade == INVALID and "killed" in found.finding
+    assert check("end").grade == VALID
+
+
+def test_a_run_of_an_earlier_version_may_have_ended():
+    found = check("end", ending=None, promised=False)
+    assert found.grade is None and "earlier version" in found.finding
+
+
 def test_a_torn_line_is_suspect():
     assert check("torn ledgers", torn_lines=1).grade == SUSPECT
 
@@ -314,6 +346,7 @@ def test_what_is_not_known_is_never_passed():
         "workload",
         "cache contamination",
         "steadiness",
+        "end",
     }
     assert all(c.finding for c in found.unchecked)
 

@@ -97,9 +97,26 @@ def _without_usage(record):
     return replace(record, cached_tokens=None, prompt_tokens=None, output_tokens=None)
 
 
-def test_an_slo_met_even_in_overload_has_the_most_that_a_level_carried():
-    ledger = ladder_run(targets_tpm=(1e6, 2.5e6, 4e6))  # the last carries less than the one before
+def test_refusals_are_no_capacity():
+    """The last level refuses a quarter of its turns, so the others are quick enough."""
+    ledger = ladder_run(targets_tpm=(1e6, 2.5e6, 4e6))
     (answer,) = found(ledger, Slo.parse("ttft_p50<1000s"))
     carried = [LevelSample(RunSample(ledger), step).achieved_tpm.value for step in steps(ledger)]
-    assert carried[2] < carried[1]
-    assert (answer.bound, answer.met_at_tpm) == ("above", pytest.approx(max(carried), rel=0.05))
+    assert (answer.bound, answer.claimed) == ("within", True)
+    assert answer.tpm.value == answer.met_at_tpm == pytest.approx(carried[1], rel=0.05)
+    assert answer.missed_at_tpm == pytest.approx(4e6, rel=0.2)
+    assert answer.spoiled.startswith("level 2 is no result: ")
+    assert answer.spoiled.endswith("% of its turns failed")
+
+
+def test_a_level_far_behind_what_was_offered_is_no_capacity():
+    ledger = ladder_run(targets_tpm=(1e6, 2.5e6, 4e6))
+    calm = [r for r in ledger.records if not r.failed]
+    slow = [
+        replace(r, ended_at_s=r.ended_at_s + 1e4) if r.level == 2 and n % 2 else r
+        for n, r in enumerate(calm)
+    ]
+    (answer,) = found(replace(ledger, records=slow), Slo.parse("ttft_p50<1000s"))
+    assert answer.bound == "within"
+    assert answer.spoiled.startswith("level 2 is no result: ")
+    assert answer.spoiled.endswith("% of what was offered came")

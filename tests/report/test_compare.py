@@ -10,7 +10,7 @@ from tokenswarm.__main__ import main
 from tokenswarm.commands.compare import text
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.report.analysis.change import change
-from tokenswarm.report.analysis.compare import ComparisonError, Run, compare
+from tokenswarm.report.analysis.compare import ComparisonError, StoredRun, compare
 from tokenswarm.report.analysis.sample import LevelSample, drawn_together
 from tokenswarm.report.analysis.steps import steps
 from tokenswarm.report.text.costs import Rates
@@ -28,7 +28,7 @@ def slower(factor):
 
 
 def runs(*ledgers):
-    return [Run(Path(f"runs/{ledger.header.target.engine}"), ledger) for ledger in ledgers]
+    return [StoredRun(Path(f"runs/{ledger.header.target.engine}"), ledger) for ledger in ledgers]
 
 
 FAST = named(known_run(LADDER), "fast")
@@ -134,5 +134,5 @@ def test_bad_input_exits_2(tmp_path, capsys, more, message):
 
 
 def test_two_runs_of_one_engine_are_told_apart_by_their_folders():
-    runs = [Run(Path("runs") / name, known_run([1e6], seed=n)) for n, name in enumerate("ab")]
+    runs = [StoredRun(Path("runs") / name, known_run([1e6], seed=n)) for n, name in enumerate("ab")]
     assert compare(runs).names == ("sim:trtllm-like (a)", "sim:trtllm-like (b)")

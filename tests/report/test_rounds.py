@@ -15,7 +15,7 @@ from tests.support.stored_runs import stored
 from tokenswarm.__main__ import main
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.report.analysis.change import Change, change
-from tokenswarm.report.analysis.compare import ComparisonError, Run, compare
+from tokenswarm.report.analysis.compare import ComparisonError, StoredRun, compare
 from tokenswarm.report.analysis.rounds import open_runs, pooled
 from tokenswarm.report.analysis.sample import LevelSample, drawn_together
 from tokenswarm.report.analysis.steps import steps
@@ -82,7 +82,7 @@ def test_pooled_rounds_hold_every_turn_once_and_every_level_apart() -> None:
     assert len({r.session for r in both.records}) == 2 * len({r.session for r in first.records})
     assert [level.index for level in both.levels] == [0, 1, 2, 3]
     assert both.levels[2].started_at_s > max(r.ended_at_s for r in first.records)
-    found = compare([Run(Path("a"), both), Run(Path("b"), both)])
+    found = compare([StoredRun(Path("a"), both), StoredRun(Path("b"), both)])
     assert [rung.asked for rung in found.rungs] == [1e6, 2e6]
     for rung in found.rungs:
         point = rung.points[0]
@@ -99,7 +99,9 @@ def test_rounds_of_one_seed_share_their_sessions() -> None:
 
 
 def test_two_rounds_know_more_than_one() -> None:
-    one = compare([Run(Path(name), leg(1, noise=seed)) for name, seed in (("a", 1), ("b", 2))])
+    one = compare(
+        [StoredRun(Path(name), leg(1, noise=seed)) for name, seed in (("a", 1), ("b", 2))]
+    )
     two = ttft_change(
         {"a": pooled([leg(1), leg(2)]), "b": pooled([leg(1, noise=3), leg(2, noise=4)])}
     )

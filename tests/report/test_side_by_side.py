@@ -15,7 +15,7 @@ from tests.support.stored_runs import stored
 from tokenswarm.__main__ import main
 from tokenswarm.measure.slo import Slo
 from tokenswarm.measure.verdict import INVALID, VALID, Check, Limits, Verdict
-from tokenswarm.report.analysis.compare import Run, compare
+from tokenswarm.report.analysis.compare import StoredRun, compare
 from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.prices import read_prices
 from tokenswarm.report.analysis.rounds import open_runs
@@ -43,7 +43,7 @@ def run(name, factor=1.0, grade=VALID, **target):
     values = {"engine": f"engine-{name}", "simulated": False, "gpus": 4} | target
     of = replace(header().target, **values)
     ledger = replace(ledger, header=replace(ledger.header, target=of, speed=1.0))
-    return Run(Path(f"runs/{name}"), ledger, verdict=verdict(grade), called=name)
+    return StoredRun(Path(f"runs/{name}"), ledger, verdict=verdict(grade), called=name)
 
 
 FAST, SLOW = run("fast"), run("slow", 1.5, gpus=8)

@@ -14,9 +14,9 @@ from tests.support.records import turn_record
 from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
 from tokenswarm.measure.ledger import Target, read_run
 from tokenswarm.shell import admission
-from tokenswarm.shell.admission import Examined
 from tokenswarm.shell.conductor import Conductor
 from tokenswarm.shell.options import OptionError, add_arguments
+from tokenswarm.shell.preflight import Examined
 
 HOST = "http://127.0.0.1:9"
 SOURCE = 'def greet(name):\n    """Says hello."""\n    return f"hello {name}"\n'
@@ -58,7 +58,7 @@ class Runner:
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Headless, with a small corpus; the endpoint was looked at by somebody else."""
     target = Target(url=HOST, model="m", simulated=False)
-    monkeypatch.setattr(admission, "examine", lambda options, profile: Examined(target, 1.0))
+    monkeypatch.setattr(admission, "examine", lambda *_: Examined(target, 1.0))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "sources").mkdir()
     (tmp_path / "sources" / "greet.py").write_text(SOURCE * 1000)

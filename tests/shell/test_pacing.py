@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tokenswarm.shell.pacing import OwnPauses, Tickets
-from tokenswarm.shell.run_clock import RunClock
+from tokenswarm.shell.run_clock import WallClock
 from workload.arrivals import Arrivals, TargetLine
 from workload.tickets import Due, Place
 
@@ -21,8 +21,8 @@ LIMIT_S = 10.0  # wall; nothing here takes a tenth of it
 
 
 @pytest.fixture
-def clock() -> RunClock:
-    return RunClock(time.monotonic(), SPEED)
+def clock() -> WallClock:
+    return WallClock(time.monotonic(), SPEED)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def unsent() -> list[float]:
 
 
 @pytest.fixture
-def tickets(clock: RunClock, unsent: list[float]) -> Iterator[Tickets]:
+def tickets(clock: WallClock, unsent: list[float]) -> Iterator[Tickets]:
     line = TargetLine()
     arrivals = Arrivals(line, MEAN_TOKENS, cv=0, rng=np.random.default_rng(1))
     pacing = Tickets(clock, line, arrivals, TPM / 2, unsent.append)

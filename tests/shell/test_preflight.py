@@ -58,7 +58,7 @@ def examined(*answers: bytes, options: tuple[str, ...] = ()) -> tuple[Target, fl
         asked = options_for(server.url("s"), *options)
         client = ChatClient(asked.endpoint, api_key=None, timeouts=asked.timeouts, tls=None)
         with closing(client):
-            target, speed = examine(client, asked, SEED)
+            target, speed, _ = examine(client, asked, SEED)
         requests = [entry for entry in server.log("s") if entry["what"] == "read"]
     return target, speed, requests
 

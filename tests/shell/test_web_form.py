@@ -65,6 +65,15 @@ def test_the_forms_own_fields_are_looked_at():
     assert looked_at and answer["message"] == "tokenswarm: far enough"
 
 
+def test_objectives_are_taken_as_a_list_and_kept_only_by_a_start_that_is_not_refused():
+    accepted: list[argparse.Namespace] = []
+    client = form(accepted)
+    client.post("/swarm", data=START | {"objectives": "ttft_p50<1s, failures<1%"})
+    assert accepted[0].slo == ["ttft_p50<1s", "failures<1%"]
+    client.post("/swarm", data=START)
+    assert accepted[1].slo == []  # the first was refused
+
+
 @pytest.mark.parametrize("name", ["pushgateway", "runs", "insecure", "web_port", "no_such_option"])
 def test_a_forged_field_is_refused_before_it_sets_anything(name: str):
     answer, looked_at = answered(START | {name: "x"})

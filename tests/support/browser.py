@@ -45,11 +45,12 @@ def launch(playwright: Playwright) -> Browser:
 
 
 def start_run(page: Page, url: str, **fields: str) -> None:
-    """By the start form: userCount, spawnRate, and the names of our options in camel case."""
-    page.goto(url)
-    page.get_by_text("Custom parameters").click()
+    """By the start form of our page: user_count, spawn_rate, and the names of our options."""
+    page.goto(f"{url}/coding-agents/")
+    page.locator("#start-main label").first.wait_for()
+    page.get_by_text("More options").click()
     for name, text in fields.items():
-        page.locator(f'input[name="{name}"]').fill(text)
+        page.locator(f'#start [name="{name}"]').fill(text)
     page.get_by_role("button", name="Start").click()
 
 
@@ -94,13 +95,20 @@ class Visit:
 
     def open_before_any_run(self) -> None:
         self.page.goto(self.url)
-        self.page.get_by_role("link", name="Coding agents: live charts").click()
+        self.page.get_by_role("link", name="Coding agents: start, stop, live charts").click()
         self.page.get_by_role("heading", name="No run yet").wait_for()
+        expect(self.page.locator("#start-main label")).not_to_have_count(0)
+        fields = self.page.locator("#start [name]")
+        self.seen["fields"] = [field.get_attribute("name") for field in fields.all()]
+        self.seen["profiles"] = self.page.locator(
+            '#start [name="profile"] option'
+        ).all_inner_texts()
 
     def start(self) -> None:
-        fields = {"userCount": "40", "spawnRate": "40", "tpm": "1M", "ramp": "10s"}
-        start_run(self.page, self.url, **fields, runName="visited")
-        self.page.get_by_role("link", name="Coding agents: live charts").click()
+        fields = {"user_count": "40", "spawn_rate": "40", "tpm": "1M", "ramp": "10s"}
+        start_run(self.page, self.url, **fields, run_name="visited", objectives="ttft_p50<9s")
+        expect(self.page.locator("#state")).to_have_text("running")
+        self.seen["verdict_at_start"] = self.page.locator("#verdict-note").inner_text()
         expect(rows(self.page)).to_have_count(1)
         expect(ttft(self.page)).to_have_attribute("aria-label", re.compile(r"p50 \d"))
         self.seen["charts"] = self.page.locator("canvas").count()
@@ -119,10 +127,10 @@ class Visit:
         self.seen["changed"] = self.page.locator(note).inner_text()
 
     def change_developers(self) -> None:
+        self.page.locator("#user-count").fill("50")
+        self.page.get_by_role("button", name="Set users").click()
+        expect(self.page.locator("#users-note")).to_contain_text("50 developers")
         self.page.goto(self.url)
-        self.page.get_by_role("button", name="Edit").click()
-        self.page.locator('input[name="userCount"]').fill("50")
-        self.page.get_by_role("button", name="Update").click()
         self.page.get_by_role("tab", name="Coding agents").click()
         self.page.get_by_role("cell", name="1.50M", exact=True).wait_for()
         self.page.goto(f"{self.url}/coding-agents/")
@@ -130,11 +138,13 @@ class Visit:
         self.seen["levels_after_edit"] = rows(self.page).count()
 
     def stop(self) -> None:
-        self.page.goto(self.url)
+        self.page.once("dialog", lambda dialog: dialog.accept())
         self.page.get_by_role("button", name="Stop").click()
-        self.page.goto(f"{self.url}/coding-agents/")
         expect(self.page.locator("#heading")).to_contain_text("ended")
         self.seen["rows"] = [row.locator("td").all_inner_texts() for row in rows(self.page).all()]
+        self.page.locator("#report").wait_for()
+        report = self.page.request.get(f"{self.url}/coding-agents/report.html")
+        self.seen["report"] = report.text()
         self.seen["verdict"] = self.page.locator("#verdict-grade").inner_text()
 
     def download(self) -> None:

@@ -127,7 +127,7 @@ def fingerprint(**changes: Any) -> Fingerprint:
 
 COUNTS = st.integers(0, 300_000)
 STAMPS = st.floats(0, 1e5, allow_nan=False)
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 def turn_records(**changes: st.SearchStrategy[Any]) -> st.SearchStrategy[TurnRecord]:

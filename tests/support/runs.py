@@ -20,7 +20,9 @@ def ladder_run(
 ) -> Ledger:
     """Turns of about 88k tokens from a queue of one server; the numbers mean nothing."""
     rng = np.random.default_rng(seed)
-    levels, records, free_at_s = [], [], 0.0
+    levels: list[Level] = []
+    records: list[TurnRecord] = []
+    free_at_s = 0.0
     for index, target_tpm in enumerate(targets_tpm):
         start_s, end_s = index * level_s, (index + 1) * level_s
         levels.append(

@@ -155,7 +155,8 @@ def test_calls_are_json_objects_and_counted(awkward_corpus, tokenizer):
     for tape in awkward_corpus.tapes.values():
         assert len(tape.calls) == len(tape.document_starts)
         for call in tape.calls[:20]:
-            arguments = text_of(call.arguments)
+            arguments = text_of(call.escaped)
+            assert arguments.encode() == call.arguments
             assert isinstance(orjson.loads(arguments), dict)
             assert call.tokens == count_call(tokenizer, call.name, arguments)
 

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 import workload
-from tokenswarm.client import chat
+from tokenswarm.client.dialects import CHAT, DIALECTS, MESSAGES, RESPONSES, Dialect
 from workload.corpus import Corpus
 from workload.profile import Profile
 from workload.profiles import AGENTIC, PROFILES, SEED, WILD
@@ -29,9 +29,9 @@ from workload.tokens import (
 SHARE_OFF, TOKENS_OFF = 0.01, 60
 # After the shared prefix: the user message's frame, the salt line's first word, and at most two of
 # its five groups, before the digits differ.
-SALT_BEGUN_BYTES = len(b',{"role":"user","content":"Workspace 123-456-')
+SALT_BEGUN_BYTES = len(b'{"role":"user","content":"Workspace 123-456-')
 # The bytes of a conversation that are its own: around texts, with the salt or a call's arguments.
-FRAME = re.compile(rb',\{"role":"(user|assistant)","content":"|"\}$|","tool_calls":\[')
+MAX_FRAME_BYTES = 2_000
 
 
 def conversation(
@@ -39,6 +39,7 @@ def conversation(
     profile: Profile = SEED,
     name: str = "w0.u0.s0",
     *,
+    dialect: Dialect = CHAT,
     seed: int = 1,
     salt: str = "run",
     drift: float = 1.0,
@@ -46,6 +47,7 @@ def conversation(
     return Conversation(
         corpus,
         shared_prefix(corpus, profile.shared_prefix_tokens),
+        dialect.frames,
         name,
         seed=seed,
         salt=salt,
@@ -70,9 +72,9 @@ def messages_bytes(said: Conversation) -> bytes:
     return b"".join(said.segments)
 
 
-def request(said: Conversation) -> dict[str, Any]:
-    head = chat.opening("m", said.shared.tools, {})
-    return orjson.loads(b"".join((head, *said.segments, chat.closing(450))))
+def request(said: Conversation, dialect: Dialect = CHAT) -> dict[str, Any]:
+    head = dialect.opening("m", said.shared.tools, said.shared.system, {}, session="s")
+    return orjson.loads(b"".join((head, *said.segments, dialect.closing(450))))
 
 
 def common_prefix(one: bytes, other: bytes) -> int:
@@ -210,29 +212,25 @@ def test_a_compaction_keeps_only_the_shared_prefix(corpus):
             said.advance(step)
             now = messages_bytes(said)
             if step.kind == "compaction":
-                lives.append((last, now, len(said.shared.system)))
+                lives.append((last, now))
             last = now
         if len(lives) >= 3:
             break
-    for before, after, shared_bytes in lives:
-        assert shared_bytes <= common_prefix(before, after) < shared_bytes + SALT_BEGUN_BYTES
+    system = {"role": "system", "content": ""}
+    for before, after in lives:
+        assert common_prefix(before, after) < SALT_BEGUN_BYTES
         assert len(after) < len(before)
-        assert_is_a_valid_chat(orjson.loads(b"[" + after + b"]"))
+        assert_is_a_valid_chat([system, *orjson.loads(b"[" + after + b"]")])
 
 
 def test_the_shared_prefix_is_the_same_for_all_and_as_long_as_asked(corpus, tokenizer):
     shared = shared_prefix(corpus, 20_000)
     assert shared == shared_prefix(corpus, 20_000)
     assert shared.tokens == pytest.approx(20_000, rel=0.01)
-    system = orjson.loads(shared.system)
-    tools = count_tools(tokenizer, orjson.loads(shared.tools))
+    system = {"role": "system", "content": orjson.loads(b'"%b"' % shared.system)}
+    tools = count_tools(tokenizer, map(orjson.loads, shared.tools))
     assert tools == pytest.approx(0.6 * 20_000, rel=0.1)
     assert tools + count_message(tokenizer, system) == shared.tokens
-    for user in range(3):
-        session = next(developer(SEED, user))
-        said = conversation(corpus, SEED, session.name)
-        said.advance(next(turns(session)))
-        assert said.segments[0] == shared.system
 
 
 @pytest.mark.parametrize("tokens", [300, 400, 1_000, 15_000, 25_000, 40_000])
@@ -274,10 +272,9 @@ def test_sessions_share_no_more_than_the_shared_prefix(corpus):
             said = conversation(corpus, SEED, session.name)
             said.advance(next(turns(session)))
             bodies.append(messages_bytes(said))
-    shared_bytes = len(said.shared.system)
     for n, body in enumerate(bodies):
         for other in bodies[:n]:
-            assert shared_bytes <= common_prefix(body, other) < shared_bytes + SALT_BEGUN_BYTES
+            assert common_prefix(body, other) < SALT_BEGUN_BYTES
 
 
 def served(said: Conversation, factor: float) -> None:
@@ -333,13 +330,13 @@ def test_all_segments_are_immutable_and_texts_are_views_into_the_corpus(profile,
     said = conversation(corpus, profile)
     for step in islice(turns(next(developer(profile))), 5):
         said.advance(step)
-    for piece in said.segments[1:]:
+    for piece in said.segments:
         if isinstance(piece, memoryview):
             assert piece.readonly
             assert any(piece.obj is text for text in tapes)
         else:
             assert isinstance(piece, bytes)
-            assert FRAME.match(piece)
+            assert len(piece) < MAX_FRAME_BYTES
 
 
 def test_a_reply_shorter_than_a_lead_is_a_bare_tool_call(corpus):
@@ -363,3 +360,129 @@ def test_growth_smaller_than_a_message_still_appends_a_valid_one(corpus):
 def test_no_file_of_workload_imports_gevent():
     for path in Path(workload.__file__).parent.glob("*.py"):
         assert not re.search(r"^\s*(import|from)\s+(gevent|locust)\b", path.read_text(), re.M), path
+
+
+# The same conversation in every dialect.
+
+
+def plain_text(content: Any) -> str:
+    """The text of a content, of blocks or parts as of a string."""
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+def from_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a server makes of it for the chat template."""
+    chat = [{"role": "system", "content": plain_text(body["system"])}]
+    for message in body["messages"]:
+        if message["role"] == "user":
+            (block,) = message["content"]
+            if block["type"] == "tool_result":
+                result = {"role": "tool", "tool_call_id": block["tool_use_id"]}
+                chat.append({**result, "content": block["content"]})
+            else:
+                chat.append({"role": "user", "content": block["text"]})
+            continue
+        texts = [block for block in message["content"] if block["type"] == "text"]
+        assert all(block["text"] for block in texts)  # Anthropic refuses an empty one
+        uses = [block for block in message["content"] if block["type"] == "tool_use"]
+        said: dict[str, Any] = {"role": "assistant", "content": plain_text(texts)}
+        if uses:
+            said["tool_calls"] = [call(u["id"], u["name"], orjson.dumps(u["input"])) for u in uses]
+        chat.append(said)
+    return chat
+
+
+def from_responses(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same; an agent's text and the call after it are items of their own."""
+    chat = [{"role": "system", "content": body["instructions"]}]
+    for item in body["input"]:
+        if item["type"] == "function_call_output":
+            result = {"role": "tool", "tool_call_id": item["call_id"]}
+            chat.append({**result, "content": item["output"]})
+        elif item["type"] == "function_call":
+            if chat[-1]["role"] != "assistant":
+                chat.append({"role": "assistant", "content": ""})
+            made = call(item["call_id"], item["name"], item["arguments"].encode())
+            chat[-1]["tool_calls"] = [made]
+        else:
+            chat.append({"role": item["role"], "content": plain_text(item["content"])})
+    return chat
+
+
+def call(call_id: str, name: str, arguments: bytes) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments.decode()}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+TO_CHAT = {"messages": from_messages, "responses": from_responses}
+
+
+@pytest.mark.parametrize("dialect", [MESSAGES, RESPONSES], ids=lambda dialect: dialect.name)
+def test_every_dialect_tells_the_same_conversation(dialect, profile, corpus):
+    session = next(developer(profile))
+    chat = conversation(corpus, profile, session.name)
+    other = conversation(corpus, profile, session.name, dialect=dialect)
+    for step in islice(turns(session), 12):
+        chat.advance(step)
+        other.advance(step)
+        assert TO_CHAT[dialect.name](request(other, dialect)) == request(chat)["messages"]
+        assert other.prompt_tokens == chat.prompt_tokens
+        assert other.ideal_cached_tokens == chat.ideal_cached_tokens
+        assert other.body_bytes == len(messages_bytes(other))
+
+
+def test_tools_have_the_shape_of_their_dialect(corpus):
+    said = conversation(corpus)
+    schemas = [orjson.loads(schema)["function"] for schema in said.shared.tools]
+    body = {name: request(said_in(corpus, d), d)["tools"] for name, d in DIALECTS.items()}
+    for n, schema in enumerate(schemas):
+        assert body["chat"][n] == {"type": "function", "function": schema}
+        assert body["responses"][n] == {"type": "function", **schema}
+        tool = dict(body["messages"][n])
+        marked = tool.pop("cache_control", None)
+        assert marked == ({"type": "ephemeral"} if n == len(schemas) - 1 else None)
+        schema = dict(schema)
+        assert tool == {"input_schema": schema.pop("parameters"), **schema}
+
+
+def said_in(corpus: Corpus, dialect: Dialect) -> Conversation:
+    said = conversation(corpus, dialect=dialect)
+    said.advance(turn("start", 50_000))
+    return said
+
+
+def marks(body: dict[str, Any]) -> list[int]:
+    """Which messages carry a cache mark."""
+    blocks = [(n, block) for n, m in enumerate(body["messages"]) for block in m["content"]]
+    return [n for n, block in blocks if block.get("cache_control") == {"type": "ephemeral"}]
+
+
+def test_cache_marks_stand_on_tools_system_and_the_last_two_turns_and_move(corpus):
+    said = said_in(corpus, MESSAGES)
+    for kind, tokens in (("tool", 52_000), ("user", 54_000), ("compaction", 45_000)):
+        said.advance(turn(kind, tokens))
+        body = request(said, MESSAGES)
+        users = [n for n, message in enumerate(body["messages"]) if message["role"] == "user"]
+        assert marks(body) == users[-2:]
+        assert users[-1] == len(body["messages"]) - 1
+        assert body["system"][-1]["cache_control"] == {"type": "ephemeral"}
+        assert orjson.dumps(body).count(b'"cache_control"') == 4  # the most that Anthropic takes
+        assert said.body_bytes == len(messages_bytes(said))
+
+
+def test_but_for_cache_marks_a_prompt_starts_with_the_last_one(corpus):
+    mark = b',"cache_control":{"type":"ephemeral"}'
+    said = said_in(corpus, MESSAGES)
+    for kind, tokens in (("tool", 52_000), ("tool", 54_000), ("user", 56_000)):
+        before = messages_bytes(said)
+        last = said.prompt_tokens - GENERATION_PROMPT_TOKENS
+        said.advance(turn(kind, tokens))
+        assert not messages_bytes(said).startswith(before)
+        assert messages_bytes(said).replace(mark, b"").startswith(before.replace(mark, b""))
+        assert said.ideal_cached_tokens == last
+
+
+def test_responses_name_their_session_and_store_nothing(corpus):
+    body = request(said_in(corpus, RESPONSES), RESPONSES)
+    assert (body["store"], body["prompt_cache_key"], body["stream"]) == (False, "s", True)
+    assert body["max_output_tokens"] == 450

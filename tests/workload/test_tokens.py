@@ -16,11 +16,14 @@ from transformers import PreTrainedTokenizerFast
 
 from workload.tokens import (
     MESSAGE_OVERHEAD_TOKENS,
+    SLICE_CHARS,
     TOOL_CALL_OVERHEAD_TOKENS,
     Tokenizer,
+    _embedded_encoding,
     count_call,
     count_message,
     count_tools,
+    in_slices,
     load_tokenizer,
 )
 
@@ -74,6 +77,27 @@ def test_the_embedded_tokenizer_counts_without_special_tokens(tokenizer):
     assert tokenizer.count_many(["", "a", "def", "return self", "\n"]) == [0, 1, 1, 2, 1]
     assert tokenizer.count("</s>") > 1
     assert tokenizer.count_many([]) == []
+
+
+@pytest.mark.parametrize("unit", ["a", " ", "\n", "!", "7", "好", "abcdefghij", "x y\n  z\n"])
+def test_a_megabyte_of_anything_is_counted(tokenizer, unit):
+    """A megabyte of spaces overflowed the tokenizer's stack, one word of it took half a second."""
+    few, many = (unit * (chars // len(unit)) for chars in (10_000, 1_000_000))
+    assert tokenizer.count(many) == pytest.approx(100 * tokenizer.count(few), rel=0.02)
+
+
+def test_slices_of_ordinary_text_have_the_tokens_of_the_whole(tokenizer):
+    whole = "".join(path.read_text() for path in sorted(Path(__file__).parent.glob("*.py")))
+    slices = list(in_slices(whole))
+    assert "".join(slices) == whole and len(slices) > 4
+    assert max(map(len, slices)) <= SLICE_CHARS
+    # Not sliced again: each is short. Together they are what the whole is, tokenised in one go.
+    assert tokenizer.count(whole) == len(_embedded_encoding().encode_ordinary(whole))
+
+
+def test_a_text_that_is_not_long_is_not_cut():
+    assert list(in_slices("")) == [""]
+    assert list(in_slices("a" * SLICE_CHARS)) == ["a" * SLICE_CHARS]
 
 
 def test_the_embedded_tokenizer_counts_source_at_two_to_five_characters_a_token(tokenizer):

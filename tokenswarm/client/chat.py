@@ -2,114 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
-
+from tokenswarm.client.body import encoded_fields
+from tokenswarm.client.delta import (
+    DONE,
+    Delta,
+    MalformedEvent,
+    Usage,
+    array,
+    count,
+    detail,
+    error_message,
+    finish,
+    json_object,
+    later,
+    mapping,
+    named_error,
+    second,
+    text,
+)
 from tokenswarm.client.sse import NamedEvent
+from workload.corpus import ToolCall
+from workload.frames import Frame, Frames, frame
 
 CALL = "/chat/completions"
 
 # How servers call the output tokens that are asked for; OpenAI's newer models know only the last.
 OUTPUT_FIELDS = ("max_tokens", "max_completion_tokens")
 
-# Finish reasons that mean an answer was given up: vLLM, SGLang, OpenRouter; the last is DeepSeek's.
-_GIVEN_UP = frozenset(("abort", "aborted", "error", "insufficient_system_resource"))
 # Cached prompt tokens outside prompt_tokens_details: Moonshot and SGLang; DeepSeek; Anthropic.
 _CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
-_MAX_COUNT = 2**53  # what every reader of JSON can hold; beyond it nobody has counted
+# Prompt tokens that the cache keeps from now on, in the details: vLLM; OpenRouter.
+_WRITTEN = ("created_cache_tokens", "cache_write_tokens")
 # What counts as text in a part of content or reasoning: OpenAI, Mistral, OpenRouter.
 _PART_TEXTS = ("text", "thinking", "reasoning", "summary")
 
 _OWN_KEYS = frozenset(("model", "stream", "tools", "messages", "min_tokens", *OUTPUT_FIELDS))
 
 
-UNNAMED_ERROR = "an error without a message"
+def opening(
+    model: str,
+    tools: Sequence[bytes],
+    system: bytes,
+    extra: Mapping[str, object],
+    *,
+    session: str | None = None,
+) -> bytes:
+    """The body up to the first message of the user, which follows, and then `closing`.
 
-
-class MalformedEvent(ValueError):
-    """The payload is not JSON, or not a chat completion chunk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the server counted, in tokens; None where it does not say."""
-
-    prompt_tokens: int | None = None
-    cached_tokens: int | None = None
-    output_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-    def updated(self, later: Usage) -> Usage:
-        """What both say: the later count holds, but unknown and 0 replace no count."""
-        return Usage(
-            _later(self.prompt_tokens, later.prompt_tokens),
-            _later(self.cached_tokens, later.cached_tokens),
-            _later(self.output_tokens, later.output_tokens),
-            _later(self.reasoning_tokens, later.reasoning_tokens),
-        )
-
-
-def _later(known: int | None, later: int | None) -> int | None:
-    return later if later or known is None else known
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """What one event of the stream says. Empty strings are no output."""
-
-    has_content: bool = False
-    has_reasoning: bool = False
-    has_tool_call: bool = False
-    finish_reason: str | None = None
-    usage: Usage | None = None
-    chunk_tokens: int | None = None  # output tokens so far, this chunk included
-    error: str | None = None
-    done: bool = False
-
-    @property
-    def has_output(self) -> bool:
-        return self.has_content or self.has_reasoning or self.has_tool_call
-
-
-DONE = Delta(done=True)
-
-
-def opening(model: str, tools: bytes | None, extra: Mapping[str, object]) -> bytes:
-    """The body up to and including `"messages":[`; the encoded messages and `closing` follow.
-
-    tools: an encoded JSON array. extra: further request fields; its `stream_options` are joined
-    with ours (vLLM: {"continuous_usage_stats": True}). Raises ValueError for a field that is
-    set elsewhere or has no JSON form.
+    tools: encoded schemas; system: JSON-escaped text. extra: further request fields; its
+    `stream_options` are joined with ours (vLLM: {"continuous_usage_stats": True}). session: this
+    dialect's body does not name it. Raises ValueError for a field that is set elsewhere or has no
+    JSON form.
     """
-    taken = sorted(_OWN_KEYS.intersection(extra))
-    if taken:
-        raise ValueError(f"extra request fields {', '.join(taken)} are set by tokenswarm itself")
     options = extra.get("stream_options", {})
     if not isinstance(options, Mapping):
         raise ValueError(f"stream_options {options!r} is not a mapping")
-    fields = {
-        "model": model,
-        "stream": True,
-        **extra,
-        "stream_options": {"include_usage": True, **options},
-    }
-    try:
-        head = orjson.dumps(fields)
-    except orjson.JSONEncodeError as error:
-        raise ValueError(f"extra request fields {dict(extra)!r}: {error}") from error
-    between = b"" if tools is None else b',"tools":' + tools
-    return head[:-1] + between + b',"messages":['
+    options = {"include_usage": True, **options}
+    ours = {"model": model, "stream": True}
+    head = encoded_fields(ours, {**extra, "stream_options": options}, _OWN_KEYS)
+    if tools:
+        head += b',"tools":[%b]' % b",".join(tools)
+    head += b',"messages":['
+    return head + b'{"role":"system","content":"%b"},' % system if system else head
 
 
-def closing(
-    max_tokens: int, *, min_tokens: int | None = None, field: str = OUTPUT_FIELDS[0]
-) -> bytes:
-    """The body after the messages. field: one of OUTPUT_FIELDS, which carries max_tokens."""
-    least = "" if min_tokens is None else f',"min_tokens":{min_tokens}'
-    return f'],"{field}":{max_tokens}{least}}}'.encode()
+def _call(call_id: bytes, call: ToolCall) -> bytes:
+    return (
+        b'"tool_calls":[{"id":"%b","type":"function","function":{"name":"%b","arguments":"%b"}}]'
+        % (call_id, call.name.encode(), call.escaped)
+    )
+
+
+def _result(call_id: bytes) -> Frame:
+    return frame(b'{"role":"tool","tool_call_id":"%b","content":"' % call_id, b'"}')
+
+
+FRAMES = Frames(
+    user=frame(b'{"role":"user","content":"', b'"}'),
+    reply=(b',{"role":"assistant",', b"}"),
+    reasoning=frame(b'"reasoning_content":"', b'"'),
+    text=frame(b'"content":"', b'"'),
+    always_text=True,
+    call=_call,
+    result=_result,
+)
 
 
 def parse(payload: bytes) -> Delta:
@@ -118,11 +97,7 @@ def parse(payload: bytes) -> Delta:
         return _named(payload.name, bytes(payload))
     if payload.strip() == b"[DONE]":
         return DONE
-    try:
-        chunk = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise MalformedEvent(f"not JSON: {error}") from None
-    chunk = _mapping(chunk, "chunk")
+    chunk = json_object(payload)
     message = error_message(chunk)
     if message is not None:
         return Delta(error=message)
@@ -137,23 +112,7 @@ def _named(name: str, payload: bytes) -> Delta:
         delta = Delta()
     if name != "error" or delta.error is not None:
         return delta
-    try:
-        said = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        said = payload.decode("utf-8", "replace")
-    return Delta(error=error_message({"error": said}) or UNNAMED_ERROR)
-
-
-def error_message(body: Any) -> str | None:
-    """The message of an error object as servers write them, None where it is none:
-    {"error": {"message": …}}, {"error": "…"} and {"object": "error", "message": …}."""
-    if not isinstance(body, dict):
-        return None
-    error = body if body.get("object") == "error" else body.get("error")
-    if not error:
-        return None
-    message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) and message else UNNAMED_ERROR
+    return Delta(error=named_error(payload))
 
 
 def _delta(chunk: dict[str, Any]) -> Delta:
@@ -164,20 +123,20 @@ def _delta(chunk: dict[str, Any]) -> Delta:
     content = reasoning = tool_call = False
     finish_reason: str | None = None
     error: str | None = None
-    for choice in _list(choices, "choices"):
-        choice = _mapping(choice, "choice")
-        delta = _mapping(choice.get("delta"), "delta")
+    for choice in array(choices, "choices"):
+        choice = mapping(choice, "choice")
+        delta = mapping(choice.get("delta"), "delta")
         parts = delta.get("content")
         if isinstance(parts, list):
             visible, thought = _parts(parts)
             content |= visible
             reasoning |= thought
         else:
-            content |= _text(delta, "content")
-        content |= _text(delta, "refusal")
+            content |= text(delta, "content")
+        content |= text(delta, "refusal")
         reasoning |= (
-            _text(delta, "reasoning_content")
-            or _text(delta, "reasoning")
+            text(delta, "reasoning_content")
+            or text(delta, "reasoning")
             or ("reasoning_details" in delta and _reasons(delta["reasoning_details"]))
         )
         tool_call |= _calls_tool(delta)
@@ -194,6 +153,7 @@ def _delta(chunk: dict[str, Any]) -> Delta:
         finish_reason=finish_reason,
         usage=usage,
         chunk_tokens=_chunk_tokens(chunk, usage),
+        engine_at_s=second(chunk, "x_sim_at"),
         error=error,
     )
 
@@ -207,9 +167,7 @@ def _finish(choice: dict[str, Any]) -> tuple[str, str | None]:
         reason = reason.get("type")
     if not isinstance(reason, str):
         raise MalformedEvent("finish_reason is not a string")
-    if said is None and reason not in _GIVEN_UP:
-        return reason, None
-    return reason, f"finish_reason {reason}" + (f": {said}" if said else "")
+    return reason, finish(reason, said)
 
 
 def _parts(parts: list[Any]) -> tuple[bool, bool]:
@@ -237,7 +195,7 @@ def _texts(parts: list[Any]) -> Iterator[dict[str, Any]]:
 def _chunk_tokens(chunk: dict[str, Any], usage: Usage | None) -> int | None:
     """Our engine says it in every chunk; others do where usage comes with every chunk. A server
     that writes 0 beside output has not counted."""
-    said = _count(chunk, "x_sim_tokens")
+    said = count(chunk, "x_sim_tokens")
     if said is None and usage is not None:
         said = usage.output_tokens
     return said or None
@@ -245,12 +203,12 @@ def _chunk_tokens(chunk: dict[str, Any], usage: Usage | None) -> int | None:
 
 def _calls_tool(delta: dict[str, Any]) -> bool:
     functions = [
-        _mapping(_mapping(call, "tool call").get("function"), "function")
-        for call in _list(delta.get("tool_calls"), "tool_calls")
+        mapping(mapping(call, "tool call").get("function"), "function")
+        for call in array(delta.get("tool_calls"), "tool_calls")
     ]
-    functions.append(_mapping(delta.get("function_call"), "function_call"))
+    functions.append(mapping(delta.get("function_call"), "function_call"))
     # Every one is looked at: the shapes are checked, not only the first that holds output.
-    found = [_text(function, "name") | _text(function, "arguments") for function in functions]
+    found = [text(function, "name") | text(function, "arguments") for function in functions]
     return any(found)
 
 
@@ -259,54 +217,19 @@ def _usage(said: Any) -> Usage | None:
     if not isinstance(said, dict) or not said:
         return None
     usage: dict[str, Any] = said
-    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
+    cached = detail(usage, "prompt_tokens_details", "cached_tokens")
     for name in _CACHED:
-        cached = cached or _later(cached, _count(usage, name))
-    prompt, output = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+        cached = cached or later(cached, count(usage, name))
+    written = count(usage, "cache_creation_input_tokens")
+    for name in _WRITTEN:
+        written = later(written, detail(usage, "prompt_tokens_details", name))
+    prompt, output = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
+    reasoning = detail(usage, "completion_tokens_details", "reasoning_tokens")
     if reasoning is None:
-        reasoning = _count(usage, "reasoning_tokens")
-    total = _count(usage, "total_tokens")
+        reasoning = count(usage, "reasoning_tokens")
+    total = count(usage, "total_tokens")
     # Some count the reasoning beside the completion, not in it; the total tells.
     if reasoning and None not in (prompt, output, total):
         beside = (total or 0) - (prompt or 0) - (output or 0) == reasoning
         output = (output or 0) + reasoning if beside else output
-    return Usage(prompt, cached, output, reasoning)
-
-
-def _detail(usage: dict[str, Any], place: str, name: str) -> int | None:
-    details = usage.get(place)
-    return _count(details, name) if isinstance(details, dict) else None
-
-
-def _mapping(value: Any, name: str) -> dict[str, Any]:
-    if value is None and name != "chunk":
-        return {}
-    if not isinstance(value, dict):
-        raise MalformedEvent(f"{name} is not an object")
-    return value
-
-
-def _list(value: Any, name: str) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise MalformedEvent(f"{name} is not an array")
-    return value
-
-
-def _text(fields: dict[str, Any], name: str) -> bool:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, str):
-        raise MalformedEvent(f"{name} is not a string")
-    return bool(value)
-
-
-def _count(fields: dict[str, Any], name: str) -> int | None:
-    """None where the value is no whole number of 0 or more; 7.0 is 7."""
-    value = fields.get(name)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value <= _MAX_COUNT else None
+    return Usage(prompt, cached, output, reasoning, written)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import gevent
 import gevent.select
@@ -18,6 +20,8 @@ Buffer = bytes | memoryview
 # sendmsg takes this many buffers at once on Linux and macOS (limits.h, UIO_MAXIOV).
 IOV_MAX = 1024
 _READ_BYTES = 64 * 1024
+_SUCCESS = re.compile(rb"HTTP/1\.\d 2")
+_STATUS_BYTES = 16
 # Plaintext encrypted at once: four full TLS records.
 _ENCRYPT_BYTES = 64 * 1024
 
@@ -42,6 +46,7 @@ class Connection:
         self._sock = sock
         self._tls = tls
         self._clock = clock
+        self._early = b""  # decrypted by `unasked`, for `receive`
 
     @classmethod
     def open(
@@ -93,6 +98,19 @@ class Connection:
         except OSError:
             return False
 
+    def unasked(self) -> bool:
+        """Whether a success is being answered already: to whatever, it cannot be to a request that
+        is not complete. A refusal can, by its head alone. What came stays for `receive`."""
+        self._sock.settimeout(0.0)
+        begun = b""
+        with suppress(BlockingIOError, ConnectionError):
+            if self._tls is None:
+                begun = self._sock.recv(_STATUS_BYTES, socket.MSG_PEEK)
+            else:
+                self._tls.receive(self._sock.recv(_READ_BYTES))
+                self._early += self._tls.decrypt()
+        return _SUCCESS.match(begun or self._early) is not None
+
     def send(
         self,
         segments: Sequence[Buffer],
@@ -120,6 +138,9 @@ class Connection:
 
         What arrived in time counts, however late this greenlet gets to read it.
         """
+        if self._early:
+            early, self._early = self._early, b""
+            return early, self._clock.stamp(None, not_before=not_before)
         while True:
             if self._tls is not None and self._tls.ended:
                 return b"", Stamp(self._clock.now(), None)

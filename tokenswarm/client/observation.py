@@ -10,7 +10,8 @@ from tokenswarm.measure.record import OUTCOMES
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What was seen of one request. Times are seconds of `time.monotonic()`; sizes are tokens;
-    None is unknown. The fields mean what `measure.record.TurnRecord` says of them."""
+    None is unknown. The fields mean what `measure.record.TurnRecord` says of them. Where `stamps`
+    is "engine", first_token_at, first_visible_at and last_token_at are seconds of its clock."""
 
     # when
     sent_at: float | None = None
@@ -23,13 +24,14 @@ class Observation:
     # how much
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    cache_written_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
     output_chunks: int = 0
     first_chunk_tokens: int | None = None
     chunk_gaps_s: tuple[float, ...] = ()
     # how well it was seen
-    stamps: str = "clock"  # "kernel" where every output chunk has a kernel stamp
+    stamps: str = "clock"  # "kernel", "engine": where every output chunk has such a stamp
     stamp_lag_s: float = 0.0
     coalesced_reads: int = 0
     coalesced_chunks: int = 0

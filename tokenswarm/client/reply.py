@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import orjson
 
 from tokenswarm.client import chat
-from tokenswarm.client.chat import Delta, MalformedEvent, Usage
 from tokenswarm.client.clock import Stamp
+from tokenswarm.client.delta import Delta, MalformedEvent, Usage, error_message
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.response import HttpResponse
 from tokenswarm.client.sse import EventTooLarge, SseDecoder
@@ -39,6 +40,8 @@ _CONTEXT_OVERFLOW = re.compile(
     r"|model token limit|maximum allowed length|maximum number of tokens allowed"
     r"|`inputs` tokens \+ `max_new_tokens` must be"
 )
+# Where an answer that is not streamed has its text: chat completions, Messages, Responses.
+_WHOLE = frozenset(("choices", "content", "output"))
 # 400 by all but TGI (422); 413 by some gateways.
 _OVERFLOW_STATUSES = (400, 413, 422)
 
@@ -48,6 +51,7 @@ class Reply:
 
     parse: the wire format. cancel_after_chunks: the planned interrupt, in output chunks.
     max_tokens: what was asked for; far more than that is no answer any more.
+    engine_stamps: chunks came when the embedded engine says, in driven time.
     secret: the API key, struck from whatever the server says.
     After every `feed` look at `outcome`; when it is set, `settled` says whether the HTTP message
     is over too, and `reusable` whether the connection may carry the next turn.
@@ -60,6 +64,7 @@ class Reply:
         cancel_after_chunks: int | None = None,
         max_tokens: int | None = None,
         secret: str | None = None,
+        engine_stamps: bool = False,
     ) -> None:
         if cancel_after_chunks is not None and cancel_after_chunks < 1:
             raise ValueError(f"cancel_after_chunks {cancel_after_chunks} is not at least 1")
@@ -69,6 +74,7 @@ class Reply:
             None if max_tokens is None else ENDLESS_FACTOR * max_tokens + ENDLESS_SLACK
         )
         self._secret = secret
+        self._engine_stamps = engine_stamps
         self._http = HttpResponse()
         self._sse = SseDecoder()
         self._whole_body: list[bytes] = []  # of an answer that is no event stream
@@ -78,11 +84,12 @@ class Reply:
         self.outcome: str | None = None
         self.started = False  # a byte has arrived
         self.head_at: float | None = None
-        self.last_token_at: float | None = None
+        self.heard_at: float | None = None  # the last read with output, by the host's clock
         self.finished_at: float | None = None  # finish_reason is known: its last event
         self._detail = ""
         self._ended_at: float | None = None
         self._first_token_at: float | None = None
+        self._last_token_at: float | None = None
         self._first_visible_at: float | None = None
         self._usage = Usage()
         self._output_chunks = 0
@@ -95,6 +102,7 @@ class Reply:
         self._first_stamp_chunks = 0
         self._first_stamp_tokens: int | None = None
         self._finish_reason: str | None = None
+        self._open_call: tuple[Delta, Stamp] | None = None  # begun, without arguments so far
 
     @property
     def refused(self) -> bool:
@@ -149,7 +157,7 @@ class Reply:
             self._judge_refusal(at_s)
         elif self.finished_at is not None:
             self._finish(self.finished_at)
-        elif self.last_token_at is None:
+        elif self.heard_at is None:
             self.fail("first_token_timeout", "no output in time", at_s)
         else:
             self.fail("stall_timeout", f"nothing after {self._output_chunks} chunks", at_s)
@@ -171,16 +179,17 @@ class Reply:
             head_at=self.head_at,
             first_token_at=self._first_token_at,
             first_visible_at=self._first_visible_at,
-            last_token_at=self.last_token_at,
+            last_token_at=self._last_token_at,
             ended_at=now if self._ended_at is None else self._ended_at,
             prompt_tokens=self._usage.prompt_tokens,
             cached_tokens=self._usage.cached_tokens,
+            cache_written_tokens=self._usage.cache_written_tokens,
             output_tokens=self._usage.output_tokens,
             reasoning_tokens=self._usage.reasoning_tokens,
             output_chunks=self._output_chunks,
             first_chunk_tokens=self._first_chunk_tokens,
             chunk_gaps_s=tuple(self._chunk_gaps_s),
-            stamps="kernel" if kernel else "clock",
+            stamps=self._stamps(kernel),
             stamp_lag_s=self._stamp_lag_s if kernel else 0.0,
             coalesced_reads=self._coalesced_reads,
             coalesced_chunks=self._coalesced_chunks,
@@ -194,6 +203,11 @@ class Reply:
             sim_speed=positive_number(headers.get("x-sim-speed")) or None,
             new_connection=new_connection,
         )
+
+    def _stamps(self, kernel: bool) -> str:
+        if self._engine_stamps and self._output_chunks:
+            return "engine"
+        return "kernel" if kernel else "clock"
 
     def _quote(self, text: str) -> str:
         # Before it is cut short: half a key is still a secret.
@@ -252,31 +266,39 @@ class Reply:
             self._finish(stamp.at_s)
         elif delta.has_output:
             self._take_output(delta, stamp)
+        elif delta.opens_call:
+            self._open_call = delta, stamp
 
     def _take_output(self, delta: Delta, stamp: Stamp) -> None:
         at_s, lag_s = stamp
-        if self.last_token_at is None:
+        self.heard_at = at_s
+        if self._engine_stamps:
+            if delta.engine_at_s is None:
+                self.fail("malformed", "a chunk without x_sim_at in driven time", at_s)
+                return
+            at_s = delta.engine_at_s
+        if self._last_token_at is None:
             self._first_token_at = at_s
             self._first_chunk_tokens = delta.chunk_tokens
         else:
-            self._chunk_gaps_s.append(round(at_s - self.last_token_at, 6))
-            if at_s == self.last_token_at:
+            self._chunk_gaps_s.append(round(at_s - self._last_token_at, 6))
+            if at_s == self._last_token_at:
                 self._coalesced_chunks += 1
         if at_s == self._first_token_at:
             self._first_stamp_chunks += 1
             self._first_stamp_tokens = delta.chunk_tokens
         if self._first_visible_at is None and (delta.has_content or delta.has_tool_call):
             self._first_visible_at = at_s
-        self.last_token_at = at_s
+        self._last_token_at = at_s
         self._output_chunks += 1
         if lag_s is None:
             self._all_kernel = False
         else:
             self._stamp_lag_s = max(self._stamp_lag_s, lag_s)
         if self._output_chunks == self._cancel_after_chunks:
-            self.fail("cancelled", "", at_s)
+            self.fail("cancelled", "", self.heard_at)
         elif self._max_chunks is not None and self._output_chunks > self._max_chunks:
-            self.fail("endless", f"more than {self._max_chunks} chunks of output", at_s)
+            self.fail("endless", f"more than {self._max_chunks} chunks of output", self.heard_at)
 
     def _end(self, at_s: float, *, clean: bool = True) -> None:
         """The HTTP message is over, without [DONE] so far."""
@@ -314,6 +336,10 @@ class Reply:
         return whole or clean
 
     def _finish(self, at_s: float) -> None:
+        if not self._output_chunks and self._open_call is not None:
+            # A call without arguments: its name is all that the model wrote.
+            delta, stamp = self._open_call
+            self._take_output(replace(delta, has_tool_call=True), stamp)
         if self._output_chunks:
             self.fail("ok", "", at_s)
         elif (self._usage.output_tokens or 0) > 1:  # one is the token that ends an empty answer
@@ -326,17 +352,17 @@ class Reply:
         status = self._http.status or 0
         body = b"".join(self._whole_body)[:MAX_ERROR_BYTES]
         text = body.decode("utf-8", "replace")
-        said = chat.error_message(_json(body)) or text
+        said = error_message(_json(body)) or text
         if 300 <= status < 400:
             said = f"redirect to {self._http.headers.get('location', '?')} is not followed"
         self.fail(refusal_kind(status, text), f"{status}: {said}", at_s)
 
     def _judge_whole_body(self, at_s: float) -> None:
         body = _json(b"".join(self._whole_body))
-        error = chat.error_message(body)
+        error = error_message(body)
         if error is not None:
             self.fail("stream_error", error, at_s)
-        elif isinstance(body, dict) and "choices" in body:
+        elif isinstance(body, dict) and not _WHOLE.isdisjoint(body):
             self.fail("malformed", "a whole completion: the server ignored stream=true", at_s)
         else:
             self.fail("malformed", "application/json instead of an event stream", at_s)

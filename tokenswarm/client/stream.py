@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import gevent
 
-from tokenswarm.client import chat
 from tokenswarm.client.clock import Clock
 from tokenswarm.client.connection import Buffer, ConnectFailed, Connection, Overdue, cause
+from tokenswarm.client.dialects import CHAT, Dialect
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.reply import FINISH_GRACE_S, Reply
@@ -52,6 +52,10 @@ class RequestFailed(Exception):
         self.detail = detail
 
 
+class _Unasked(Exception):
+    """An answer came on a kept connection before the request was complete."""
+
+
 @dataclass(slots=True)
 class _Turn:
     reply: Reply
@@ -73,8 +77,9 @@ class ChatClient:
     """Sends turns one after the other; not to be shared by greenlets.
 
     Whatever a server does ends as an Observation. There are no retries: a kept connection that
-    the server has closed is noticed before sending and replaced, and that is all. A killed
-    `send` leaves what it saw in `partial`. Raises ValueError for settings that cannot work.
+    the server has closed, or on which it has answered before the request was complete, is noticed
+    and replaced, and that is all. A killed `send` leaves what it saw in `partial`. Raises
+    ValueError for settings that cannot work.
     """
 
     def __init__(
@@ -84,8 +89,11 @@ class ChatClient:
         api_key: str | None,
         timeouts: Timeouts,
         tls: ssl.SSLContext | None,
+        dialect: Dialect = CHAT,
         kernel_stamps: bool = True,
+        engine_stamps: bool = False,
     ) -> None:
+        """engine_stamps: when chunks came is what the embedded engine says, in driven time."""
         if endpoint.secure and tls is None:
             raise ValueError(f"{endpoint} needs a TLS context")
         if api_key and not (api_key.isascii() and api_key.isprintable()):
@@ -94,8 +102,10 @@ class ChatClient:
         self._endpoint = endpoint
         self._api_key = api_key or None
         self._timeouts = timeouts
+        self._dialect = dialect
         self._tls = tls if endpoint.secure else None
         self._kernel_stamps = kernel_stamps
+        self._engine_stamps = engine_stamps
         self._clock = Clock()
         self._connection: Connection | None = None
 
@@ -106,20 +116,28 @@ class ChatClient:
         *,
         cancel_after_chunks: int | None = None,
         max_tokens: int | None = None,
+        headers: bytes = b"",
+        on_sent: Callable[[], None] | None = None,
     ) -> Observation:
-        """POST the segments as one chat completion and read the stream to its end.
+        """POST the segments as one request of the dialect and read the stream to its end.
 
         body_bytes: their length in all. cancel_after_chunks: hang up after that many output
         chunks, outcome "cancelled". max_tokens: as asked for; an answer far beyond it, which has
-        no end, is left, outcome "endless".
+        no end, is left, outcome "endless". headers: more of them, each line with its CRLF.
+        on_sent: called once the server has, or has answered, the whole request.
         """
         reply = Reply(
-            cancel_after_chunks=cancel_after_chunks, max_tokens=max_tokens, secret=self._api_key
+            parse=self._dialect.parse,
+            cancel_after_chunks=cancel_after_chunks,
+            max_tokens=max_tokens,
+            secret=self._api_key,
+            engine_stamps=self._engine_stamps,
         )
         turn = _Turn(reply)
         self.partial = None
         try:
-            self._exchange(turn, [self._post_head(body_bytes), *segments])
+            head = self._post_head(body_bytes, headers)
+            self._exchange(turn, [head, *segments], on_sent)
         except ConnectFailed as failure:
             reply.fail(failure.kind, failure.detail, self._clock.now())
         except Overdue:
@@ -139,40 +157,31 @@ class ChatClient:
     def get(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """Status, header fields (names in lower case) and body of a small GET, such as
         "/v1/models". Raises RequestFailed."""
-        try:
-            return self._get(path)
-        except BaseException as error:
-            self.close()
-            if isinstance(error, ConnectFailed):
-                raise RequestFailed(error.kind, error.detail) from error
-            if isinstance(error, Overdue):
-                detail = f"no answer to GET {path} within {GET_S:g} s"
-                raise RequestFailed("first_token_timeout", detail) from None
-            if isinstance(error, OSError):
-                kind = "tls" if isinstance(error, ssl.SSLError) else "connect"
-                raise RequestFailed(kind, cause(error)) from error
-            raise
+        return self._small("GET", path, b"", GET_S)
+
+    def post(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """As `get`, with JSON; waits for an answer as long as for a first token."""
+        return self._small("POST", path, body, self._timeouts.first_token_s)
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _exchange(self, turn: _Turn, segments: Sequence[Buffer]) -> None:
+    def _exchange(
+        self, turn: _Turn, segments: Sequence[Buffer], on_sent: Callable[[], None] | None
+    ) -> None:
         reply = turn.reply
         connection, turn.new_connection = self._connected()
-        self._clock.resample()
-        turn.sent_at = turn.seen_at = self._clock.now()
-
-        def answered() -> bool:
-            self._read(connection, turn)
-            return reply.outcome is not None
-
         try:
-            if connection.send(segments, lambda: self._due_at(turn), answered):
-                turn.body_sent_at = self._clock.now()
-        except ConnectionError:
-            pass  # it hung up on us; what it said before that is still to be read
+            self._hand_over(connection, turn, segments)
+        except _Unasked:
+            # The server has not seen a whole request, so none is sent twice.
+            self.close()
+            connection, turn.new_connection = self._connected()
+            self._hand_over(connection, turn, segments)
+        if on_sent is not None and (turn.body_sent_at is not None or reply.head_at is not None):
+            on_sent()
         unrested_bytes = 0
         while reply.outcome is None:
             unrested_bytes += self._read(connection, turn)
@@ -181,6 +190,35 @@ class ChatClient:
                 gevent.sleep(_REST_S)
         if reply.outcome in ("ok", "empty", "withheld"):
             self._linger(connection, turn)
+
+    def _hand_over(self, connection: Connection, turn: _Turn, segments: Sequence[Buffer]) -> None:
+        """Raises _Unasked. What arrives later than the last segment is taken as the answer: nothing
+        tells a late second one from it."""
+        reused = not turn.new_connection
+        self._clock.resample()
+        turn.sent_at = turn.seen_at = self._clock.now()
+
+        def answered() -> bool:
+            if reused and connection.unasked():
+                raise _Unasked
+            self._read(connection, turn)
+            return turn.reply.outcome is not None
+
+        def due_at() -> float:
+            return self._due_at(turn)
+
+        try:
+            if reused:
+                segments, last = segments[:-1], segments[-1:]
+                if not connection.send(segments, due_at, answered):
+                    return
+                if connection.unasked():
+                    raise _Unasked
+                segments = last
+            if connection.send(segments, due_at, answered):
+                turn.body_sent_at = self._clock.now()
+        except ConnectionError:
+            pass  # it hung up on us; what it said before that is still to be read
 
     def _read(self, connection: Connection, turn: _Turn) -> int:
         """How many bytes of the answer this read brought."""
@@ -210,31 +248,52 @@ class ChatClient:
             return reply.head_at + ERROR_BODY_S
         if reply.finished_at is not None:
             return reply.finished_at + FINISH_GRACE_S
-        if reply.last_token_at is not None:
-            return reply.last_token_at + self._timeouts.stall_s
+        if reply.heard_at is not None:
+            return reply.heard_at + self._timeouts.stall_s
         return (turn.sent_at or 0.0) + self._timeouts.first_token_s
 
-    def _get(self, path: str) -> tuple[int, dict[str, str], bytes]:
+    def _small(
+        self, method: str, path: str, body: bytes, limit_s: float
+    ) -> tuple[int, dict[str, str], bytes]:
+        try:
+            return self._ask(method, path, body, limit_s)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, ConnectFailed):
+                raise RequestFailed(error.kind, error.detail) from error
+            if isinstance(error, Overdue):
+                detail = f"no answer to {method} {path} within {limit_s:g} s"
+                raise RequestFailed("first_token_timeout", detail) from None
+            if isinstance(error, OSError):
+                kind = "tls" if isinstance(error, ssl.SSLError) else "connect"
+                raise RequestFailed(kind, cause(error)) from error
+            raise
+
+    def _ask(
+        self, method: str, path: str, body: bytes, limit_s: float
+    ) -> tuple[int, dict[str, str], bytes]:
         connection, _ = self._connected()
         response = HttpResponse()
-        body = bytearray()
+        answer = bytearray()
         sent_at = self._clock.now()
-        due_at = sent_at + GET_S
-        connection.send([self._head("GET", path, "*/*") + b"\r\n"], lambda: due_at, lambda: True)
+        due_at = sent_at + limit_s
+        more = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+        head = self._head(method, path, "*/*") + f"{more}\r\n".encode()
+        connection.send([head, body], lambda: due_at, lambda: True)
         while not response.complete:
             received, _ = connection.receive(due_at, sent_at)
             if not received:
                 break
-            body += response.feed(received)
-            if len(body) > MAX_GET_BYTES:
-                response.flaw = f"more than {MAX_GET_BYTES} bytes in answer to GET {path}"
+            answer += response.feed(received)
+            if len(answer) > MAX_GET_BYTES:
+                response.flaw = f"more than {MAX_GET_BYTES} bytes in answer to {method} {path}"
             if response.flaw is not None:
                 raise RequestFailed("malformed", response.flaw)
         if response.status is None or (response.framed and not response.complete):
-            raise RequestFailed("truncated", f"closed in the answer to GET {path}")
+            raise RequestFailed("truncated", f"closed in the answer to {method} {path}")
         if not (response.complete and response.keep_alive):
             self.close()
-        return response.status, response.headers, bytes(body)
+        return response.status, response.headers, bytes(answer)
 
     def _connected(self) -> tuple[Connection, bool]:
         """The kept connection, or a new one and True. Raises ConnectFailed."""
@@ -250,16 +309,24 @@ class ChatClient:
         )
         return self._connection, True
 
-    def _post_head(self, body_bytes: int) -> bytes:
-        head = self._head("POST", self._endpoint.path(chat.CALL), "text/event-stream")
+    def _post_head(self, body_bytes: int, headers: bytes) -> bytes:
+        head = self._head("POST", self._endpoint.path(self._dialect.call), "text/event-stream")
         return (
             head
+            + headers
             + f"Content-Type: application/json\r\nContent-Length: {body_bytes}\r\n\r\n".encode()
         )
 
     def _head(self, method: str, path: str, accept: str) -> bytes:
-        key = f"Authorization: Bearer {self._api_key}\r\n" if self._api_key else ""
-        return (
-            f"{method} {path} HTTP/1.1\r\nHost: {self._endpoint.authority}\r\n{key}"
-            f"User-Agent: tokenswarm\r\nAccept: {accept}\r\nAccept-Encoding: identity\r\n"
-        ).encode("ascii")
+        fields = [
+            ("Host", self._endpoint.authority),
+            ("User-Agent", "tokenswarm"),
+            ("Accept", accept),
+            ("Accept-Encoding", "identity"),
+            *self._dialect.headers,
+        ]
+        if self._api_key:
+            name, scheme = self._dialect.key_field
+            fields.append((name, scheme + self._api_key))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+        return f"{method} {path} HTTP/1.1\r\n{lines}".encode("ascii")

@@ -1,6 +1,7 @@
 """tokenswarm demo: the embedded engine, a ladder of six TPM levels, table, verdict and page.
 
-Everything is simulated and says so. Under four minutes, at twenty engine seconds a second.
+Everything is simulated and says so. Engine and generator keep one virtual clock over real HTTP, so
+the numbers are the same on every machine; a fast one is through in half a minute.
 """
 
 from __future__ import annotations
@@ -14,18 +15,16 @@ from pathlib import Path
 
 from tokenswarm.commands.embedded_engine import engine
 from tokenswarm.commands.run import command_of
-from tokenswarm.exit_codes import INVALID_RUN
 
-SPEED = 20
 LEVELS = "0.5M,1M,1.5M,2M,2.5M,3M"
-HOLD = "10m"  # engine time: 30 s each
+HOLD = "10m"  # engine time
 
 
 def main(arguments: Sequence[str] = ()) -> int:
     argparse.ArgumentParser(prog="tokenswarm demo", description=__doc__).parse_args(arguments)
     name = time.strftime("demo-%Y%m%d-%H%M%S")
     folder = Path("runs", name)
-    with engine(SPEED) as address:
+    with engine("--clock", "driven") as address:
         asked = ("--host", address, "--levels", LEVELS, "--hold", HOLD, "--run-name", name)
         print("running: tokenswarm run ladder", *asked, flush=True)
         # --skip-log-setup: Locust's own tables would follow ours, in milliseconds of engine time
@@ -35,8 +34,4 @@ def main(arguments: Sequence[str] = ()) -> int:
     if not page.exists():
         return code or 1
     print(f"\nThe answer in one page: {page}")
-    if code == INVALID_RUN:
-        print("Its verdict is INVALID, for the reasons above: a demo shows that and is no error.")
-        print("Mostly it is a machine too busy for this clock; try again when it is quiet.")
-        return 0
     return code

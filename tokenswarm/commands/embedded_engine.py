@@ -9,19 +9,9 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def engine(speed: float, *options: str) -> Iterator[str]:
-    """Its address, on a free port. speed: engine seconds per wall second."""
-    command = [
-        sys.executable,
-        "-m",
-        "tokenswarm",
-        "engine",
-        "--port",
-        "0",
-        "--speed",
-        f"{speed:g}",
-        *options,
-    ]
+def engine(*options: str) -> Iterator[str]:
+    """Its address, on a free port. options: as `tokenswarm engine` takes them."""
+    command = [sys.executable, "-m", "tokenswarm", "engine", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         ready = process.stdout.readline()

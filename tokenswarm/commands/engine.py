@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -33,6 +34,9 @@ from workload.tokens import (
 API_KEY_VARIABLE = "TOKENSWARM_ENGINE_API_KEY"
 # uvicorn's 5 s would close connections within a developer's median gap of 6 s; nginx's default.
 _KEEP_ALIVE_S = 75
+# Streams under way at a signal may end for so long: the time that Kubernetes gives a pod.
+_LAST_STREAMS_S = 30
+_FAILED_STREAMS_S = 1  # of an engine that has died: they will not end
 _GC_THRESHOLD = 100_000  # new objects between two collections, 700 by default; guess
 _MAX_SPEED = 100  # guess: beyond x40 lateness shows in the results
 
@@ -50,24 +54,31 @@ def main(arguments: Sequence[str]) -> int:
         preset=_preset(options),
         model=options.model,
         speed=options.speed,
+        driven=options.clock == "driven",
         seed=options.seed,
         context_tokens=options.context_tokens,
         api_key=options.api_key or os.environ.get(API_KEY_VARIABLE) or None,
         reasoning_effort=options.reasoning_effort,
     )
+    if settings.driven and settings.speed != 1:
+        said = f"--speed {settings.speed:g}: a driven clock goes as fast as the machine does"
+        print(f"engine: {said}; accepted: one of --clock driven and --speed", file=sys.stderr)
+        return BAD_INPUT
     return serve(EngineApp(settings, counter), listener, settings)
 
 
 def serve(app: EngineApp, listener: socket.socket, settings: Settings) -> int:
-    """Until a signal. Says on stdout when it is ready. Raises what killed the engine loop."""
+    """Until a signal, and the end of the streams under way. Says on stdout when it is ready. Raises
+    what killed the engine loop."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    ready = (
-        f"engine {settings.preset.engine_name} (simulated) at http://{shown}:{port} "
-        f"speed {settings.speed:g}"
+    ready = f"engine {settings.preset.engine_name} (simulated) at http://{shown}:{port} " + (
+        "in driven time" if settings.driven else f"speed {settings.speed:g}"
     )
     server = _Server(app, ready)
-    app.on_failure = server.stop
+    app.on_failure = server.fail
+    # uvicorn raises the signal again when the last stream has ended: as Ctrl-C, that is no failure.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -92,7 +103,7 @@ class _Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=_LAST_STREAMS_S,
         )
         super().__init__(config)
         self._ready = ready
@@ -105,7 +116,9 @@ class _Server(uvicorn.Server):
         gc.set_threshold(_GC_THRESHOLD)
         print(self._ready, flush=True)
 
-    def stop(self) -> None:
+    def fail(self) -> None:
+        """The engine's loop has died."""
+        self.config.timeout_graceful_shutdown = _FAILED_STREAMS_S
         self.should_exit = True
 
 
@@ -202,6 +215,13 @@ def parser() -> argparse.ArgumentParser:
     add("--port", type=_whole(0, 65_535), default=8000, help="0: any free port, printed")
     add("--host", default="127.0.0.1", help="where it listens")
     add("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET, help="engine and GPUs")
+    add(
+        "--clock",
+        choices=["wall", "driven"],
+        default="wall",
+        help="driven: engine time goes on as the generator says, so that numbers do not depend on "
+        "the machine; one generator process, headless",
+    )
     add("--speed", type=_speed, default=1.0, help="engine seconds per wall second")
     add("--seed", type=_whole(0), default=0, help="of answers and speculation")
     add("--model", default="sim-model", help="the name under which it serves")

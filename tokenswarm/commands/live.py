@@ -23,7 +23,7 @@ from pathlib import Path
 from tokenswarm.commands.run import FOLDER, LOCUSTFILES
 
 ROOT = Path(__file__).parents[2]
-CONFIGURATION = ROOT / "deploy" / "prometheus"
+CONFIGURATION = ROOT / "exporters" / "prometheus" / "provisioning"
 LOCUSTFILE = str(FOLDER / LOCUSTFILES["agents"][0])
 START_LIMIT_S = 60.0  # guess: everything is ready within 5 s on two idle cores
 STOP_LIMIT_S = 10.0  # then it is killed
@@ -161,7 +161,7 @@ def _start_prometheus(stack: Stack, folder: Path, addresses: dict[str, str], own
 
 def native_configuration(folder: Path, addresses: dict[str, str]) -> None:
     """The shipped configuration with addresses of this machine instead of container names."""
-    for path in CONFIGURATION.glob("*.yml"):
+    for path in sorted(CONFIGURATION.glob("*.yml")):
         text = path.read_text()
         for name, address in addresses.items():
             text = text.replace(name, address)

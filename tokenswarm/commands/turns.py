@@ -54,13 +54,13 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class NamedTarget:
     name: str
     url: str
     options: tuple[str, ...]  # of this target alone
 
     @classmethod
-    def parse(cls, text: str) -> Target:
+    def parse(cls, text: str) -> NamedTarget:
         """Raises OptionError."""
         name, _, rest = text.partition("=")
         try:
@@ -83,7 +83,7 @@ class Target:
 class Leg:
     """One run: of one target, in one round, counted from 1."""
 
-    target: Target
+    target: NamedTarget
     round: int
 
     @property
@@ -98,7 +98,7 @@ class Leg:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    targets: tuple[Target, ...]
+    targets: tuple[NamedTarget, ...]
     rounds: int
     seed: int  # of the first round
     locustfile: Path
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(options: argparse.Namespace, rest: Sequence[str]) -> Plan:
     """Raises OptionError."""
-    targets = tuple(map(Target.parse, options.target))
+    targets = tuple(map(NamedTarget.parse, options.target))
     names = [target.name for target in targets]
     if len(targets) < 2 or len(set(names)) < len(names):
         raise OptionError(f"--target {', '.join(names)}: accepted are two or more, each named once")

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenswarm.measure.record import OUTCOMES, UNSENT, TurnRecord
+from tokenswarm.measure.decode import decode_tps
+from tokenswarm.measure.record import DECODED_FROM, OUTCOMES, UNSENT, TurnRecord
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -170,24 +171,7 @@ class Columns:
     @cached_property
     def decode_tps(self) -> Floats:
         """NaN for failed turns too."""
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            hidden = np.where(
-                self.first_chunk_is_estimated & (self.first_visible_at_s == self.first_token_at_s),
-                np.nan_to_num(self.reasoning_tokens),
-                0.0,
-            )
-            streamed = self.output_tokens - hidden
-            beside = np.where(np.isnan(self.first_stamp_chunks), 0.0, self.first_stamp_chunks - 1)
-            told = np.where(self.first_chunk_tokens > 0, self.first_chunk_tokens, 1.0)
-            first = np.where(
-                np.isnan(self.first_stamp_tokens),
-                told + np.maximum(beside, 0.0) * ((streamed - 1) / (self.output_chunks - 1)),
-                self.first_stamp_tokens,
-            )
-            decoded = streamed - first
-            window_s = self.last_token_at_s - self.first_token_at_s
-            known = (window_s != 0) & (self.output_chunks >= 2) & (decoded > 0)
-            return self._alive(np.where(known, decoded / window_s, np.nan))
+        return self._alive(decode_tps(**{name: getattr(self, name) for name in DECODED_FROM}))
 
     @cached_property
     def lateness_s(self) -> Floats:

@@ -98,6 +98,7 @@ class Spread:
     p10: float | None
     p50: float | None
     p90: float | None
+    p95: float | None
     p99: float | None
     cut_off_at: float | None = None  # the longest sample or wait; None: nothing was cut off
 
@@ -111,14 +112,15 @@ class Spread:
         """`of`, with NaN for unknown."""
         known = samples[~np.isnan(samples)]
         if not len(known):
-            return cls(count=0, mean=None, p10=None, p50=None, p90=None, p99=None)
-        p10, p50, p90, p99 = np.quantile(known, (0.1, 0.5, 0.9, 0.99))
+            return cls(count=0, mean=None, p10=None, p50=None, p90=None, p95=None, p99=None)
+        p10, p50, p90, p95, p99 = np.quantile(known, (0.1, 0.5, 0.9, 0.95, 0.99))
         return cls(
             count=len(known),
             mean=math.fsum(known.tolist()) / len(known),
             p10=float(p10),
             p50=float(p50),
             p90=float(p90),
+            p95=float(p95),
             p99=float(p99),
         )
 
@@ -130,18 +132,21 @@ class Spread:
             return cls.of_known(samples)
         values = np.where(cut_off, waits, samples)
         known = ~np.isnan(values)
-        found = censored_quantiles(values[known], cut_off[known], (0.1, 0.5, 0.9, 0.99))
-        p10, p50, p90, p99 = (float(value) if math.isfinite(value) else None for value in found)
+        found = censored_quantiles(values[known], cut_off[known], (0.1, 0.5, 0.9, 0.95, 0.99))
+        p10, p50, p90, p95, p99 = (
+            float(value) if math.isfinite(value) else None for value in found
+        )
         return cls(
             count=int(np.sum(known & ~cut_off)),
             mean=None,
             p10=p10,
             p50=p50,
             p90=p90,
+            p95=p95,
             p99=p99,
             cut_off_at=float(values[known].max()),
         )
 
     def at(self, percent: int) -> float | None:
-        """The stored percentile: percent is 10, 50, 90 or 99."""
-        return {10: self.p10, 50: self.p50, 90: self.p90, 99: self.p99}[percent]
+        """The stored percentile: percent is 10, 50, 90, 95 or 99."""
+        return {10: self.p10, 50: self.p50, 90: self.p90, 95: self.p95, 99: self.p99}[percent]

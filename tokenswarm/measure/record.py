@@ -8,7 +8,12 @@ None means unknown, never 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
+
+from tokenswarm.measure.decode import decode_tps
 
 # How a turn can end. `ok` and `cancelled` (a planned user interrupt) are not failures, nor is
 # `withheld`: a complete answer whose tokens the server counted and did not send, as vLLM's tool
@@ -37,6 +42,12 @@ FAILURE_KINDS = (
 MAX_RETRY_AFTER_S = 120.0
 # The kind of a ticket that no session took: due, never sent, its size the mean of the workload.
 UNSENT = "unsent"
+# What the speed of a turn is worked out from.
+DECODED_FROM = (
+    *("output_tokens", "output_chunks", "first_token_at_s", "last_token_at_s"),
+    *("first_visible_at_s", "reasoning_tokens"),
+    *("first_chunk_tokens", "first_stamp_chunks", "first_stamp_tokens"),
+)
 OUTCOMES = ("ok", "cancelled", "withheld", "unfinished", *FAILURE_KINDS)
 
 
@@ -175,30 +186,13 @@ class TurnRecord:
 
     @property
     def decode_tps(self) -> float | None:
-        """Decode speed of one user, tokens per second:
+        """Decode speed of one user, tokens per second (measure.decode); None where unknown."""
+        told = {name: np.nan if value is None else value for name, value in self._decoding()}
+        tps = float(decode_tps(**told))
+        return None if np.isnan(tps) else tps
 
-            (output_tokens - tokens with the first stamp) / (last_token_at - first_token_at)
-
-        Where the server does not report these tokens (`first_chunk_is_estimated`), the first
-        chunk is taken for the one token that the prefill yields, and the k - 1 others with its
-        stamp for the mean of the rest: 1 + (k - 1) (output_tokens - 1) / (output_chunks - 1).
-        Reasoning tokens that were not streamed (nothing came before the first visible chunk)
-        are then no part of it either. None with fewer than two output chunks, without usage, or
-        when all chunks share one stamp.
-        """
-        window = _span(self.first_token_at_s, self.last_token_at_s)
-        if not window or self.output_tokens is None or self.output_chunks < 2:
-            return None
-        streamed = self.output_tokens
-        if self.first_chunk_is_estimated and self.first_visible_at_s == self.first_token_at_s:
-            streamed -= self.reasoning_tokens or 0
-        first: float | None = self.first_stamp_tokens
-        if first is None:
-            beside = (self.first_stamp_chunks or 1) - 1
-            mean = (streamed - 1) / (self.output_chunks - 1)
-            first = (self.first_chunk_tokens or 1) + beside * mean
-        decoded = streamed - first
-        return decoded / window if decoded > 0 else None
+    def _decoding(self) -> Iterator[tuple[str, float | None]]:
+        return ((name, getattr(self, name)) for name in DECODED_FROM)
 
     @property
     def tpot_s(self) -> float | None:

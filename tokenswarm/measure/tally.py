@@ -3,7 +3,7 @@
 Two sets of turns are summed, because demand and supply fall apart once an engine saturates:
 
 * the turns *scheduled* in the window: what was asked, how it ended, how long it took;
-* the turns *answered* in it (ok, cancelled or withheld; stream ended in it): what was carried.
+* the turns *answered* in it (ok, cancelled or withheld; stream ended in it): what was achieved.
 
 A window is half open, start <= t < end, in seconds since the start of the run. Everything here is
 independent of the order of the records, so tallies merge exactly.

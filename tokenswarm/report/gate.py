@@ -17,7 +17,7 @@ from tokenswarm.exit_codes import FAILED, INVALID_RUN, NOT_JUDGED, PASSED
 from tokenswarm.measure.ledger import open_run
 from tokenswarm.measure.slo import Judgement
 from tokenswarm.measure.verdict import INVALID
-from tokenswarm.report.analysis.compare import Run
+from tokenswarm.report.analysis.compare import StoredRun
 from tokenswarm.report.analysis.regression import Limit, Regression, regression_text, regressions
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.analysis.result import result as result_of
@@ -63,8 +63,8 @@ def gate(
     require_baseline(baseline, limits)
     found: list[Regression] = []
     if baseline is not None:
-        before = Run(baseline, open_run(baseline))
-        found = regressions(Run(path, result.ledger), before, limits, at)
+        before = StoredRun(baseline, open_run(baseline))
+        found = regressions(StoredRun(path, result.ledger), before, limits, at)
         if result_of(before.ledger).verdict.grade == INVALID:
             found = [replace(each, fails=None, reason=INVALID_BASELINE) for each in found]
     return Gate(

@@ -60,7 +60,7 @@ def percentile_text(spread: Spread, percent: int) -> str:
 
 def second_name(header: Header) -> str:
     """What a second of the run is: of the wall clock, or of the embedded engine's."""
-    return "seconds" if header.speed == 1 else "engine seconds"
+    return "engine seconds" if header.engine_seconds else "seconds"
 
 
 NAMES = {"ttft": "TTFT", "e2e": "end to end", "tps": "TPS", "tpot": "TPOT", "tpm": "TPM"}
@@ -101,7 +101,8 @@ def target_text(header: Header) -> str:
     target = header.target
     if target.simulated:
         name = target.engine or target.model
-        return f"SIMULATED by {name} (embedded engine, speed {header.speed:g}, engine seconds)"
+        clock = "driven time" if header.driven else f"speed {header.speed:g}"
+        return f"SIMULATED by {name} (embedded engine, {clock}, engine seconds)"
     known = [target.engine, None if target.gpus is None else f"{target.gpus} GPUs"]
     details = ", ".join(text for text in known if text)
     return f"{target.model} at {target.url}" + (f" ({details})" if details else "")

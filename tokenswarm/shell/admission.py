@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
 
 import argparse
 from contextlib import closing
-from typing import NamedTuple
 
-from tokenswarm.measure.ledger import Target
 from tokenswarm.shell import gate, preflight
 from tokenswarm.shell import run as runs
 from tokenswarm.shell.options import OptionError, Options, read_options
+from tokenswarm.shell.preflight import Examined
 from workload.profile import Profile
 from workload.profiles import load_profile
-
-
-class Examined(NamedTuple):
-    """What a look at the endpoint found."""
-
-    target: Target
-    speed: float  # engine seconds per wall second
 
 
 def checked(
@@ -33,7 +26,7 @@ def checked(
     if options.runs_folder.exists() and not options.runs_folder.is_dir():
         raise OptionError(f"--runs {str(options.runs_folder)!r}: not a folder; accepted: a folder")
     folder = options.runs_folder / (options.run_name or "")
-    if options.tpm is not None and _offers_rates(environment):
+    if options.tpm is not None and offers_rates(environment):
         raise OptionError(
             f"--tpm {options.tpm:g}: the ladder has --levels of its own; accepted: one of the two"
         )
@@ -46,10 +39,27 @@ def checked(
     return options, profile
 
 
-def examine(options: Options, profile: Profile) -> Examined:
+def examine(environment: Environment, options: Options, profile: Profile) -> Examined:
     """Asks the endpoint. Raises preflight.EndpointError, ValueErrors."""
     with closing(runs.new_client(options, runs.new_tls(options))) as client:
-        return Examined(*preflight.examine(client, options, profile))
+        examined = preflight.examine(client, options, profile)
+    if examined.driven and (reason := _cannot_drive(environment)):
+        raise OptionError(
+            f"--host {options.endpoint}: an engine with --clock driven, and {reason}; accepted: a "
+            "shape of rates in one process without the web UI, or an engine with --speed"
+        )
+    return examined
+
+
+def _cannot_drive(environment: Environment) -> str | None:
+    """Why this generator cannot lead a clock: one process has to know of all that waits."""
+    if isinstance(environment.runner, MasterRunner | WorkerRunner):
+        return "its clock is not shared between a master and workers (--processes, --master)"
+    if environment.web_ui is not None:
+        return "the web UI goes by the wall clock"
+    if not offers_rates(environment):
+        return "levels of users, or a --run-time, go by the wall clock"
+    return None
 
 
 def developers(environment: Environment) -> list[type]:
@@ -72,7 +82,7 @@ def host(environment: Environment) -> str | None:
 
 def is_open(environment: Environment, options: Options) -> bool:
     """Whether turns follow a target line, not the developers' own pauses."""
-    return options.tpm is not None or _offers_rates(environment)
+    return options.tpm is not None or offers_rates(environment)
 
 
 def searches(environment: Environment) -> bool:
@@ -80,6 +90,6 @@ def searches(environment: Environment) -> bool:
     return bool(getattr(environment.shape_class, "searches", False))
 
 
-def _offers_rates(environment: Environment) -> bool:
+def offers_rates(environment: Environment) -> bool:
     """Whether the shape's levels are rates; any other shape is about users, as usual."""
     return bool(getattr(environment.shape_class, "open_mode", False))

@@ -30,14 +30,24 @@ from exporters.turns import IDLE
 from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
 from tokenswarm.measure.amounts import parse_rate
 from tokenswarm.measure.verdict import INVALID
-from tokenswarm.shell import admission, gate, link, live_page, preflight, results, web_form
+from tokenswarm.shell import (
+    admission,
+    gate,
+    link,
+    live_page,
+    preflight,
+    results,
+    start_form,
+    web_form,
+)
 from tokenswarm.shell import run as runs
-from tokenswarm.shell.admission import Examined
+from tokenswarm.shell.keeper import Broken
 from tokenswarm.shell.levels import Levels
 from tokenswarm.shell.link import MasterLink, Status
 from tokenswarm.shell.live_page import LivePage
 from tokenswarm.shell.metrics import Metrics
 from tokenswarm.shell.options import OptionError, Options, read_grafana_url, read_options
+from tokenswarm.shell.preflight import Examined
 from tokenswarm.shell.run import Run
 from tokenswarm.shell.terms import Terms
 from workload.profile import Profile
@@ -96,7 +106,12 @@ class Conductor:
             web_form.install(environment, self._refuse_form)
             if parsed is not None:
                 grafana_url = read_grafana_url(parsed)
-                self._page = live_page.install(environment, grafana_url, self._change_tpm)
+                self._page = live_page.install(
+                    environment,
+                    grafana_url,
+                    self._change_tpm,
+                    lambda: start_form.fields(environment),
+                )
                 if parsed.headless and not isinstance(self._runner, WorkerRunner):
                     self._examine_headless(parsed)
         except (ValueError, OSError, preflight.EndpointError) as error:
@@ -109,7 +124,7 @@ class Conductor:
                 self._start_worker(environment.runner)
             else:
                 self._start_run()
-        except (ValueError, OSError, preflight.EndpointError) as error:
+        except (ValueError, OSError, preflight.EndpointError, Broken) as error:
             logger.error("the test cannot start: %s", error)
             environment.process_exit_code = BAD_INPUT
             if environment.runner is not None:
@@ -157,12 +172,13 @@ class Conductor:
         """Of a run that is on the form changes the users alone: what else it holds are the values
         of the command line, not those that the run was started with."""
         if self.run is None:
-            self._examined = admission.examine(*admission.checked(self._environment, parsed, host))
+            options, profile = admission.checked(self._environment, parsed, host)
+            self._examined = admission.examine(self._environment, options, profile)
 
     def _examine_headless(self, parsed: argparse.Namespace) -> None:
         environment = self._environment
         options, profile = admission.checked(environment, parsed, admission.host(environment))
-        self._examined = admission.examine(options, profile)
+        self._examined = admission.examine(environment, options, profile)
         corpus = runs.load_corpus(options)
         open_mode = admission.is_open(environment, options)
         gate.require_comparable(options, profile, corpus, open_mode=open_mode)
@@ -188,7 +204,7 @@ class Conductor:
         assert parsed is not None
         parsed.tokenswarm_terms = None  # until they are settled
         options, profile = admission.checked(environment, parsed, admission.host(environment))
-        examined = self._take_examined() or admission.examine(options, profile)
+        examined = self._take_examined() or admission.examine(environment, options, profile)
         corpus = runs.load_corpus(options)
         promised = runs.promised(profile)
         open_mode = admission.is_open(environment, options)
@@ -197,7 +213,9 @@ class Conductor:
         # Locust sends the options to its workers right after this.
         parsed.tokenswarm_terms = terms.pack()
         environment.process_exit_code = None  # of an earlier start that failed
-        run = runs.start(terms, options, profile, corpus, self._feed, worker=None)
+        run = runs.start(
+            terms, options, profile, corpus, self._feed, worker=None, on_broken=self._lose_clock
+        )
         run.writer.write_workload(promised)
         self.run, self.levels, self._last_run = run, Levels(run, self._link), run
         if self._link is not None:
@@ -208,12 +226,18 @@ class Conductor:
             gevent.spawn(self._end_levels_at_ramps, run)
         if self._page is not None:
             load = run.load if self._link is None else self._link.load
-            self._page.begin(run, load, promised, rate_can_change=options.tpm is not None)
+            self._page.begin(
+                run,
+                load,
+                promised,
+                rate_can_change=options.tpm is not None,
+                users_can_change=environment.shape_class is None,
+            )
         self._progress = Progress(
             run.feed,
             run.clock.now_s,
             self.levels.in_flight,
-            unit="s" if terms.speed == 1 else "engine s",
+            unit="engine s" if run.header.engine_seconds else "s",
         )
         _freeze()
 
@@ -237,6 +261,7 @@ class Conductor:
             runs.load_corpus(options),
             self._feed,
             worker=runner.worker_index,
+            on_broken=self._lose_clock,
         )
         assert self._metrics is not None
         self._metrics.start(self.run)
@@ -286,6 +311,16 @@ class Conductor:
                 self.levels.end()
             gevent.sleep(0.5)
 
+    def _lose_clock(self, reason: str) -> None:
+        """Time stands still: what is under way will not end."""
+        logger.error("the run's clock has stopped: %s", reason)
+        if self.run is not None:
+            self.run.clock_lost = reason
+        environment = self._environment
+        environment.stop_timeout = 0
+        if environment.runner is not None:
+            gevent.spawn(environment.runner.quit)
+
     def _finish(self) -> None:
         """Results of the run that was on, once."""
         if self._metrics is not None:
@@ -305,7 +340,7 @@ class Conductor:
         """Shows what was found, and leaves with its exit code."""
         found = results.show(run)
         if self._page is not None:
-            self._page.end(found)
+            self._page.end(found, run.folder / results.PAGE)
         searches = admission.searches(self._environment)
         judged = None if searches else gate.exit_code(run, found)
         invalid = found.verdict.grade == INVALID
@@ -325,6 +360,7 @@ def _terms(options: Options, profile: Profile, examined: Examined, *, open_mode:
         speed=examined.speed,
         open_mode=open_mode,
         target=examined.target,
+        driven=examined.driven,
     )
 
 

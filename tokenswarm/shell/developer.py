@@ -6,17 +6,18 @@ from locust import User, task
 from locust.env import Environment
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import gevent
 from gevent.pool import Group
 
-from tokenswarm.client import chat
 from tokenswarm.client.observation import Observation
 from tokenswarm.measure.record import MAX_RETRY_AFTER_S, TurnRecord
 from tokenswarm.shell import wiring
+from tokenswarm.shell.keeper import Turn as Waiting
 from tokenswarm.shell.run import Run
+from tokenswarm.shell.run_clock import Stamps
 from workload.life import Life
 from workload.prompts import Conversation
 from workload.session import Session, Turn, sessions
@@ -25,6 +26,12 @@ from workload.tickets import Due
 
 class TurnFailed(Exception):
     """What Locust's own statistics show of a failed turn: its kind, and nothing unbounded."""
+
+
+class AgentsThrough(Waiting):
+    """What a parent waits for. error: of a sub-agent that failed: a bug."""
+
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class Developer:
     def _write(self) -> None:
         session = self.life.session
         conversation = self.run.conversation(session, self._drift)
-        self._text = Text(session, conversation, self.run.opening(conversation))
+        self._text = Text(session, conversation, self.run.opening(conversation, session))
 
     def _send(self, turn: Turn, due: Due) -> TurnRecord:
         """One Locust request event per finished turn; a turn that the end of the run cuts off goes
@@ -97,25 +104,36 @@ class Developer:
         conversation.advance(turn)
         run.pacing.took(conversation.planned_prompt_tokens)
         least = turn.output_tokens if run.options.min_tokens else None
-        closing = chat.closing(turn.output_tokens, min_tokens=least, field=run.options.output_field)
+        closing = run.dialect.closing(
+            turn.output_tokens, min_tokens=least, field=run.options.output_field
+        )
         size = len(text.opening) + conversation.body_bytes + len(closing)
         level = run.level
         run.under_way.append(due.at_s)
         run.sent_prompt_tokens += conversation.planned_prompt_tokens
+        sending = run.clock.sending(turn.cancel_after_chunks)
+        seen: Observation | None = None
         try:
             seen = self.client.send(
                 (text.opening, *conversation.segments, closing),
                 size,
                 cancel_after_chunks=turn.cancel_after_chunks,
                 max_tokens=turn.output_tokens,
+                headers=sending.headers,
+                on_sent=sending.on_wire,
             )
+            sending.over()
         except gevent.GreenletExit:
-            if (partial := self.client.partial) is not None:
-                run.feed.turn(_record(run, text, turn, level, due, size, partial))
+            sending.give_up()
+            # One that was answered beyond the second at which time stopped is cut off as well.
+            partial = self.client.partial if seen is None else replace(seen, outcome="unfinished")
+            if partial is not None:
+                stamps = sending.stamps(partial)
+                run.feed.turn(_record(run, text, turn, level, due, size, partial, stamps))
             raise
         finally:
             run.under_way.remove(due.at_s)
-        record = _record(run, text, turn, level, due, size, seen)
+        record = _record(run, text, turn, level, due, size, seen, sending.stamps(seen))
         if record.prompt_tokens and record.outcome in ("ok", "cancelled"):
             conversation.calibrate(record.prompt_tokens)
             self._drift = conversation.drift
@@ -124,28 +142,39 @@ class Developer:
 
     def _run_subagents(self) -> None:
         """Side by side, until the last is through."""
-        agents = Group()
+        clock, agents, through = self.run.clock, Group(), AgentsThrough()
         try:
             for life in self.life.call_agents():
-                agents.spawn(self._run_subagent, life)
-            agents.join(raise_error=True)
+                agents.spawn(self._run_subagent, life, clock.queue(), through)
+            clock.wait(through)
+            if through.error is not None:
+                raise through.error
         except Exception:
             self.life.give_up_agents()
             raise
         finally:
             agents.kill()
 
-    def _run_subagent(self, life: Life) -> None:
+    def _run_subagent(self, life: Life, first: Waiting, through: AgentsThrough) -> None:
+        """first: its own turn to begin; through: its parent's, which the last one hands over, or
+        one that fails."""
+        clock = self.run.clock
         agent = Developer(self.run, self._environment, life)
         try:
+            clock.wait(first)
             agent.open()
             while life.state == "ready" and not self.run.stopping:
                 due = self.run.pacing.wait(life.ready_at_s, life.place)
                 agent.take(due)
                 agent.turn(due)
+            if self.life.agent_over(clock.now_s()):
+                clock.hand(through)
+        except Exception as error:
+            through.error = error
+            clock.hand(through)
         finally:
             agent.client.close()
-        self.life.agent_over(self.run.clock.now_s())
+            clock.leave()
 
     def _fire(self, record: TurnRecord) -> None:
         e2e_s = record.e2e_s
@@ -230,13 +259,17 @@ class CodingDeveloper(User):
 
 
 def _record(
-    run: Run, text: Text, turn: Turn, level: int | None, due: Due, size: int, seen: Observation
+    run: Run,
+    text: Text,
+    turn: Turn,
+    level: int | None,
+    due: Due,
+    size: int,
+    seen: Observation,
+    stamps: Stamps,
 ) -> TurnRecord:
     """What was planned and what was seen, on the run's clock."""
-
-    def at_s(monotonic_s: float | None) -> float | None:
-        return None if monotonic_s is None else run.clock.run_s(monotonic_s)
-
+    # Gaps between chunks are the engine's own where it stamped them.
     speed = run.clock.speed
     return TurnRecord(
         session=text.session.name,
@@ -249,13 +282,7 @@ def _record(
         ideal_cached_tokens=text.conversation.planned_cached_tokens,
         body_bytes=size,
         scheduled_at_s=due.at_s,
-        sent_at_s=at_s(seen.sent_at),
-        body_sent_at_s=at_s(seen.body_sent_at),
-        head_at_s=at_s(seen.head_at),
-        first_token_at_s=at_s(seen.first_token_at),
-        first_visible_at_s=at_s(seen.first_visible_at),
-        last_token_at_s=at_s(seen.last_token_at),
-        ended_at_s=run.clock.run_s(seen.ended_at),
+        **stamps._asdict(),
         prompt_tokens=seen.prompt_tokens,
         cached_tokens=seen.cached_tokens,
         output_tokens=seen.output_tokens,

@@ -4,29 +4,47 @@ from __future__ import annotations
 
 from locust.env import Environment
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from exporters.turns import Load
 from exporters.web import tab as web_tab
 from exporters.web.live_run import LiveRun
-from exporters.web.tab import Shown, Verdict, WebTab, Words
+from exporters.web.tab import (
+    Endpoint,
+    FailureWords,
+    Field,
+    Report,
+    Shown,
+    Verdict,
+    WebTab,
+    Words,
+)
 from tokenswarm.measure import verdict
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.record import Level, TurnRecord
+from tokenswarm.measure.slo import Slo
 from tokenswarm.measure.verdict import Evidence
+from tokenswarm.measure.verdict.of_generator import NO_LAST_LINE
 from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.report.analysis import sent
-from tokenswarm.report.analysis.result import Result
+from tokenswarm.report.analysis.failures import failure_kinds
+from tokenswarm.report.analysis.result import DEFAULT_OBJECTIVE, Result
 from tokenswarm.report.analysis.steps import Step, steps, whole_run
-from tokenswarm.report.notation import target_text
+from tokenswarm.report.notation import share_text, slo_text, target_text, tpm_text
+from tokenswarm.report.text import failures
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text.levels import headings, row
+from tokenswarm.shell.options import COMPOSE_SERVICE_VARIABLE
 from tokenswarm.shell.run import Run
 from workload.figures import Workload
 
 # Of a level some of whose turns are still under way: what they will add to.
+ENOUGH_S = 45.0  # of a level, after its warm-up: about twenty turns at 2.5M TPM (guess)
+FAILING_SHARE = 0.01  # as the alert TurnsFail (deploy/prometheus/rules.yml)
 AT_LEAST, _GROWING = "≥", ("offered", "turns")
 TABLE_NOTE = (
     f"A level's first {WARM_UP_SHARE:.0%} is left out as warm-up; TTFT and late in seconds, TPS in "
@@ -43,18 +61,27 @@ class LivePage:
         self._run: _PageOfRun | None = None
 
     def begin(
-        self, run: Run, load: Callable[[], Load | None], workload: Workload, rate_can_change: bool
+        self,
+        run: Run,
+        load: Callable[[], Load | None],
+        workload: Workload,
+        *,
+        rate_can_change: bool,
+        users_can_change: bool,
     ) -> None:
         """load: what is under way in all processes; workload: what the profile promises."""
         self._run = _PageOfRun(run, workload)
-        self._tab.begin(self._run.shown(load, rate_can_change))
+        shown = self._run.shown(load)
+        self._tab.begin(
+            replace(shown, rate_can_change=rate_can_change, users_can_change=users_can_change)
+        )
 
-    def end(self, found: Result) -> None:
-        """The run is over; found: what its ledger says."""
+    def end(self, found: Result, page: Path) -> None:
+        """The run is over; found: what its ledger says; page: its report."""
         if self._run is not None:
             self._run.end(found)
             self._run = None
-            self._tab.end()
+            self._tab.end(Report(page, _copy_hint(page.parent)))
 
 
 class _PageOfRun:
@@ -73,12 +100,12 @@ class _PageOfRun:
         self._run.feed.unsubscribe(live.add, live.level, live.add_health)
         self._found = found
 
-    def shown(self, load: Callable[[], Load | None], rate_can_change: bool) -> Shown:
+    def shown(self, load: Callable[[], Load | None]) -> Shown:
         return Shown(
             live=self._live,
             heading=_heading(self._run),
             headings=_full_headings(self._open_mode),
-            rate_can_change=rate_can_change,
+            rate_can_change=False,
             now_s=self._run.clock.now_s,
             load=load,
             words=self._words,
@@ -93,8 +120,27 @@ class _PageOfRun:
 
     def _words(self, now_s: float) -> Words:
         levels = self._steps(now_s)
-        judged = self._judged(levels) if self._found is None else self._found.verdict
-        return Words([self._row(step) for step in levels], _spoken(judged))
+        return Words(
+            [self._row(step) for step in levels],
+            self._verdict(levels),
+            endpoint_now(levels, self._run.options.gate.slos),
+            [
+                FailureWords(kind.kind, kind.turns, failures.samples_text(kind))
+                for kind in failure_kinds(self._live.turns)
+            ],
+            [_point(step) for step in levels],
+        )
+
+    def _verdict(self, levels: Sequence[Step]) -> Verdict | None:
+        """None while there is nothing to judge: no level is over, or no turn of one has ended."""
+        if self._found is not None:
+            return _spoken(self._found.verdict)
+        if not any(step.summary.ok for step in self._over(levels)):
+            return None
+        return _spoken(self._judged(levels), lasts=True)
+
+    def _over(self, levels: Sequence[Step]) -> Sequence[Step]:
+        return levels if self._live.ended_at_s is not None else levels[:-1]
 
     def _row(self, step: Step) -> list[str]:
         cells = row(step, self._open_mode)
@@ -108,7 +154,7 @@ class _PageOfRun:
     def _judged(self, levels: Sequence[Step]) -> verdict.Verdict:
         """The verdict on what has been seen: of levels those that are over, and what only the end
         of the run tells is not checked."""
-        over = levels if self._live.ended_at_s is not None else levels[:-1]
+        over = self._over(levels)
         ledger = Ledger(
             self._run.header,
             list(self._live.turns),
@@ -122,6 +168,7 @@ class _PageOfRun:
             whole=whole_run(ledger),
             steady=[None for _ in over],
             workload=sent.rows(ledger, sent.sent(ledger, levels)),
+            over=False,
         )
         return verdict.judge(evidence)
 
@@ -132,24 +179,71 @@ class _PageOfRun:
 
 
 def install(
-    environment: Environment, grafana_url: str | None, change_tpm: Callable[[str], str]
+    environment: Environment,
+    grafana_url: str | None,
+    change_tpm: Callable[[str], str],
+    form: Callable[[], Sequence[Field]],
 ) -> LivePage | None:
     """None where there is no web UI; see `exporters.web.tab.install`."""
     columns = [head.replace("\n", " ") for head in _full_headings(open_mode=True)]
     columns[1] = "target TPM or developers"
     tab = web_tab.install(
-        environment, columns=columns, grafana_url=grafana_url, change_tpm=change_tpm
+        environment, columns=columns, grafana_url=grafana_url, change_tpm=change_tpm, form=form
     )
     return None if tab is None else LivePage(tab)
 
 
-def _spoken(judged: verdict.Verdict) -> Verdict:
+def _spoken(judged: verdict.Verdict, lasts: bool = False) -> Verdict:
+    """lasts: the run goes on."""
     return Verdict(
         judged.grade,
         f"{len(judged.passed)} of {len(judged.checks)} checks passed",
         [f"{check.grade}: {verdict_text.sentence(check)}" for check in judged.reasons],
-        [verdict_text.sentence(check) for check in judged.unchecked],
+        [_open(check, lasts) for check in judged.unchecked],
     )
+
+
+def _open(check: verdict.Check, lasts: bool) -> str:
+    if lasts and check.finding == NO_LAST_LINE:
+        return f"{check.name}: told at the end of the run."
+    return verdict_text.sentence(check)
+
+
+def endpoint_now(levels: Sequence[Step], slos: Sequence[Slo]) -> Endpoint:
+    """How the endpoint does at the last level of which enough was seen; the worst comes first."""
+    seen = [step for step in levels if step.window[1] - step.window[0] >= ENOUGH_S]
+    if not seen or not seen[-1].summary.requests:
+        return Endpoint("nothing to say yet", "too little of a level has passed", None)
+    step = seen[-1]
+    at, summary = f"level {step.level.index}", step.summary
+    if (summary.failure_share or 0.0) > FAILING_SHARE:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.failures.items())
+        return Endpoint("fails", f"{share_text(summary.failure_share)} at {at}: {kinds}", False)
+    if not verdict.kept_up(summary):
+        answered = (summary.achieved_tpm or 0.0) / (summary.offered_tpm or 1.0)
+        return Endpoint("falls behind", f"answers {answered:.0%} of the offer at {at}", False)
+    missed = [slo for slo in slos if slo.judge(summary).met is False]
+    if missed:
+        return Endpoint("misses", f"{', '.join(map(slo_text, missed))} at {at}", False)
+    return Endpoint("keeps up", f"with {tpm_text(summary.offered_tpm)} input TPM at {at}", True)
+
+
+def _point(step: Step) -> dict[str, float | None]:
+    """Of the curve by level."""
+    summary = step.summary
+    return {
+        "index": step.level.index,
+        "offered_tpm": summary.offered_tpm,
+        "ttft_p50_s": summary.ttft_s.p50,
+        "ttft_p90_s": summary.ttft_s.p90,
+        "tps_p50": summary.decode_tps.p50,
+    }
+
+
+def _copy_hint(folder: Path) -> str:
+    """How to get a run's folder out of the container of the shipped docker-compose.yml."""
+    service = os.environ.get(COMPOSE_SERVICE_VARIABLE)
+    return f"docker compose cp {service}:{folder.resolve()} ." if service else ""
 
 
 def _heading(run: Run) -> dict[str, Any]:
@@ -159,6 +253,15 @@ def _heading(run: Run) -> dict[str, Any]:
         "simulated": run.terms.target.simulated,
         "profile": run.profile.name,
         "seed": run.options.seed,
+        "slos": [
+            {
+                "metric": slo.metric,
+                "percent": slo.percent,
+                "threshold": slo.threshold,
+                "text": slo_text(slo),
+            }
+            for slo in run.options.gate.slos or (Slo.parse(DEFAULT_OBJECTIVE),)
+        ],
         "unit": "seconds" if run.clock.speed == 1 else "engine seconds",
         "table_note": TABLE_NOTE,
     }

@@ -7,14 +7,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import gevent
-from gevent.event import AsyncResult, Event
+from gevent.event import Event
 
-from tokenswarm.shell.run_clock import RunClock
+from tokenswarm.shell.keeper import Turn
+from tokenswarm.shell.run_clock import DrivenClock, RunClock
 from workload.arrivals import Arrivals, TargetLine
 from workload.tickets import Due, Place, TicketLine
 
 # The dealer looks at the line again this often, in wall seconds, even when nothing changed.
 _LONGEST_WAIT_S = 60.0
+
+
+class Ticket(Turn):
+    """due: which one it is, once it is dealt."""
+
+    due: Due | None = None
 
 
 class OwnPauses:
@@ -28,7 +35,7 @@ class OwnPauses:
 
     def wait(self, ready_at_s: float, place: Place) -> Due:
         """Sleeps until the pause is over."""
-        gevent.sleep(max(0.0, self._clock.wall_s(ready_at_s - self._clock.now_s())))
+        self._clock.sleep_until(ready_at_s)
         return Due(ready_at_s, grows=True, free_at_s=ready_at_s)
 
     @property
@@ -65,9 +72,13 @@ class Tickets:
         self._line = line
         self._arrivals = arrivals
         self._on_unsent = on_unsent
-        self._tickets: TicketLine[AsyncResult] = TicketLine(line, arrivals, session_tpm)
+        self._tickets: TicketLine[Ticket] = TicketLine(line, arrivals, session_tpm)
+        self._last_due_s = 0.0
         self._changed = Event()
-        self._dealer = gevent.spawn(self._deal)
+        # In driven time the clock asks when the next one is due.
+        self._dealer = None if isinstance(clock, DrivenClock) else gevent.spawn(self._deal)
+        if isinstance(clock, DrivenClock):
+            clock.attach(self)
 
     def set_tpm(self, tpm: float | None, ramp_s: float) -> None:
         """Towards a new rate from now on. 0 gives up the tickets nobody has taken."""
@@ -82,12 +93,13 @@ class Tickets:
         knows no pause: the ticket decides."""
         free_at_s = self._clock.now_s()
         if place == "ready":
-            gevent.sleep(max(0.0, self._clock.wall_s(ready_at_s - free_at_s)))
+            self._clock.sleep_until(ready_at_s)
             free_at_s = ready_at_s
         with self._queued(place) as ticket:
             self._match()
-            due: Due = ticket.get()
-        return replace(due, free_at_s=free_at_s)
+            self._clock.wait(ticket)
+        assert ticket.due is not None
+        return replace(ticket.due, free_at_s=free_at_s)
 
     @property
     def waiting_tickets(self) -> int:
@@ -103,8 +115,19 @@ class Tickets:
         self._arrivals.took(prompt_tokens)
         self._changed.set()
 
+    def next_s(self) -> float:
+        """When the next ticket is due; inf while the target is 0."""
+        return max(self._last_due_s, self._arrivals.next_due_s())
+
+    def fire(self) -> None:
+        """The next ticket is due."""
+        self._last_due_s = self.next_s()
+        self._tickets.issue(self._last_due_s)
+        self._match()
+
     def close(self) -> None:
-        self._dealer.kill()
+        if self._dealer is not None:
+            self._dealer.kill()
         self._give_up()
 
     def _give_up(self) -> None:
@@ -113,29 +136,26 @@ class Tickets:
 
     def _deal(self) -> None:
         """Issues each ticket when it is due."""
-        last_due_s = 0.0
         while True:
-            due_s = max(last_due_s, self._arrivals.next_due_s())
-            early_s = self._clock.wall_s(due_s - self._clock.now_s())
+            early_s = self._clock.wall_s(self.next_s() - self._clock.now_s())
             if early_s > 0:
                 self._changed.clear()
                 self._changed.wait(min(early_s, _LONGEST_WAIT_S))
                 continue
-            last_due_s = due_s
-            self._tickets.issue(due_s)
-            self._match()
+            self.fire()
 
     def _match(self) -> None:
         for ticket, due in self._tickets.deal():
-            ticket.set(due)
+            ticket.due = due
+            self._clock.hand(ticket)
 
     @contextmanager
-    def _queued(self, place: Place) -> Iterator[AsyncResult]:
+    def _queued(self, place: Place) -> Iterator[Ticket]:
         """A place in the line, given up when the developer is stopped while it waits."""
-        ticket = AsyncResult()
+        ticket = Ticket()
         self._tickets.join(place, ticket)
         try:
             yield ticket
         finally:
-            if not ticket.ready():
+            if ticket.due is None:
                 self._tickets.leave(place, ticket)

@@ -6,11 +6,11 @@ import logging
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from tokenswarm.client import chat
+from tokenswarm.client.dialects import DIALECTS
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.stream import ChatClient, RequestFailed
 from tokenswarm.measure.ledger import Target
@@ -23,8 +23,8 @@ logger = logging.getLogger("tokenswarm")
 _MAX_SPEED = 1e6
 _KEY_REFUSED = (401, 403)
 _TOOL = (
-    b'[{"type":"function","function":{"name":"ping","description":"Ping",'
-    b'"parameters":{"type":"object","properties":{}}}}]'
+    b'{"type":"function","function":{"name":"ping","description":"Ping",'
+    b'"parameters":{"type":"object","properties":{}}}}'
 )
 _TOOL_CHOICE = re.compile(r"tool[ _-]?choice", re.IGNORECASE)
 
@@ -33,8 +33,16 @@ class EndpointError(RuntimeError):
     """The endpoint cannot be used for this run. Says what was asked and what came back."""
 
 
-def examine(client: ChatClient, options: Options, profile: Profile) -> tuple[Target, float]:
-    """The target and its speed (1 unless it is the embedded engine).
+class Examined(NamedTuple):
+    """What a look at the endpoint found."""
+
+    target: Target
+    speed: float  # engine seconds per wall second; 1 unless it is the embedded engine
+    driven: bool = False  # the embedded engine's clock goes on as the generator says
+
+
+def examine(client: ChatClient, options: Options, profile: Profile) -> Examined:
+    """What is to be known of the endpoint before traffic.
 
     Lists the models, compares the context length with the profile's prompts, then asks the chosen
     model for a single token, in a request like those of the traffic: what is refused is refused
@@ -59,7 +67,7 @@ def examine(client: ChatClient, options: Options, profile: Profile) -> tuple[Tar
         simulated=bool(info),
         gpus=options.gpus or info.get("gpus"),
     )
-    return target, float(info.get("speed", 1.0))
+    return Examined(target, float(info.get("speed", 1.0)), info.get("clock") == "driven")
 
 
 def simulation(client: ChatClient, options: Options, last_s: float | None = None) -> dict[str, Any]:
@@ -162,10 +170,13 @@ def _positive(value: Any) -> float | None:
 
 
 def _try_one_token(client: ChatClient, options: Options, model: str) -> Observation:
+    dialect = DIALECTS[options.api]
+    least = 1 if options.min_tokens else None
+    user = dialect.frames.user
     body = [
-        chat.opening(model, _TOOL, options.extra_body),
-        b'{"role":"user","content":"ping"}',
-        chat.closing(1, min_tokens=1 if options.min_tokens else None, field=options.output_field),
+        dialect.opening(model, (_TOOL,), b"", options.extra_body),
+        user.begin + b"ping" + user.end,
+        dialect.closing(1, min_tokens=least, field=options.output_field),
     ]
     seen = client.send(body, sum(map(len, body)))
     # One token may well be an empty one, or the end: an empty answer is an answer.

@@ -21,7 +21,8 @@ PAGE = "report.html"  # in the run's folder
 
 def ending(run: Run, link: MasterLink | None) -> Ending:
     """How the run ended. link: to the workers, on a master."""
-    said = _engine(run) if run.terms.target.simulated else {}
+    # In driven time there is nothing that it could be late against.
+    said = _engine(run) if run.terms.target.simulated and not run.clock.driven else {}
     return Ending(
         at_s=run.clock.now_s(),
         salted=bool(run.terms.salt),
@@ -30,6 +31,7 @@ def ending(run: Run, link: MasterLink | None) -> Ending:
         workers_unreported=0 if link is None else link.workers_unreported,
         engine_lateness_p99_s=said.get("lateness_p99_s"),
         engine_arrival_lateness_p99_s=said.get("arrival_lateness_p99_s"),
+        clock_lost=run.clock_lost,
     )
 
 

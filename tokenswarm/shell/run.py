@@ -6,6 +6,7 @@ import os
 import platform
 import ssl
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import count
@@ -16,7 +17,7 @@ import numpy as np
 
 from exporters import ledger
 from exporters.turns import Load, TurnFeed
-from tokenswarm.client import chat
+from tokenswarm.client.dialects import DIALECTS, Dialect
 from tokenswarm.client.stream import ChatClient
 from tokenswarm.client.tls import tls_context
 from tokenswarm.measure.ending import Ending
@@ -24,9 +25,10 @@ from tokenswarm.measure.fingerprint import Fingerprint
 from tokenswarm.measure.ledger import Header, LedgerWriter
 from tokenswarm.measure.record import TurnRecord
 from tokenswarm.shell.command_line import command_line
+from tokenswarm.shell.lead import lead
 from tokenswarm.shell.options import Options, api_key
 from tokenswarm.shell.pacing import OwnPauses, Tickets
-from tokenswarm.shell.run_clock import RunClock
+from tokenswarm.shell.run_clock import RunClock, WallClock
 from tokenswarm.shell.terms import Terms
 from workload import corpus as corpora
 from workload import fidelity
@@ -62,6 +64,7 @@ class Run:
     open_sessions: int = 0
     sent_prompt_tokens: int = 0  # planned ones
     stopping: bool = False
+    clock_lost: str | None = None  # in driven time: why it stopped
     _developers: int = 0
     _prefixes: dict[int, SharedPrefix] = field(default_factory=dict)
 
@@ -72,13 +75,14 @@ class Run:
         return self._developers - 1
 
     def client(self) -> ChatClient:
-        return new_client(self.options, self.tls)
+        return new_client(self.options, self.tls, engine_stamps=self.clock.driven)
 
     def conversation(self, session: Session, drift: float) -> Conversation:
         profile = session.profile
         return Conversation(
             self.corpus,
             self._prefix(profile.shared_prefix_tokens),
+            self.dialect.frames,
             session.name,
             seed=self.options.seed,
             salt=self.terms.salt,
@@ -86,10 +90,19 @@ class Run:
             drift=drift,
         )
 
-    def opening(self, conversation: Conversation) -> bytes:
-        """The start of a body: model, options, tools."""
-        return chat.opening(
-            self.terms.target.model, conversation.shared.tools or None, self.options.extra_body
+    @property
+    def dialect(self) -> Dialect:
+        return DIALECTS[self.options.api]
+
+    def opening(self, conversation: Conversation, session: Session) -> bytes:
+        """The start of a body: model, options, tools, system text."""
+        shared = conversation.shared
+        return self.dialect.opening(
+            self.terms.target.model,
+            shared.tools,
+            shared.system,
+            self.options.extra_body,
+            session=session.name,
         )
 
     @property
@@ -114,6 +127,7 @@ class Run:
     def close(self, ending: Ending | None) -> None:
         """ending: the ledger's last line, of a master or a process alone."""
         self.pacing.close()
+        self.clock.close()
         self.feed.unsubscribe(self.writer.write, self.writer.write_level, self.writer.write_health)
         if ending is not None:
             self.writer.write_ending(ending)
@@ -126,8 +140,17 @@ class Run:
         return self._prefixes[tokens]
 
 
-def new_client(options: Options, tls: ssl.SSLContext | None) -> ChatClient:
-    return ChatClient(options.endpoint, api_key=api_key(), timeouts=options.timeouts, tls=tls)
+def new_client(
+    options: Options, tls: ssl.SSLContext | None, *, engine_stamps: bool = False
+) -> ChatClient:
+    return ChatClient(
+        options.endpoint,
+        api_key=api_key(),
+        timeouts=options.timeouts,
+        tls=tls,
+        dialect=DIALECTS[options.api],
+        engine_stamps=engine_stamps,
+    )
 
 
 def new_tls(options: Options) -> ssl.SSLContext | None:
@@ -167,12 +190,15 @@ def start(
     feed: TurnFeed,
     *,
     worker: int | None,
+    on_broken: Callable[[str], None],
 ) -> Run:
     """Second 0. Creates the run's folder and ledger, and the pacing.
 
-    worker: the index of a Locust worker, None for a master or a process alone.
+    worker: the index of a Locust worker, None for a master or a process alone; on_broken: told why
+    engine and generator have no clock in common any more. Raises keeper.Broken where they never
+    had.
     """
-    clock = RunClock.starting_at(terms.started_at, terms.speed)
+    clock = _clock(terms, options, on_broken)
     folder = options.runs_folder / terms.name
     folder.mkdir(parents=True, exist_ok=worker is not None)
     header = Header(
@@ -183,6 +209,7 @@ def start(
         target=terms.target,
         worker=worker,
         machine=_machine(),
+        driven=terms.driven,
         command=command_line(sys.argv),
     )
     return Run(
@@ -201,6 +228,12 @@ def start(
         worker=worker,
         tls=new_tls(options),
     )
+
+
+def _clock(terms: Terms, options: Options, on_broken: Callable[[str], None]) -> RunClock:
+    if terms.driven:
+        return lead(new_client(options, new_tls(options)), on_broken)
+    return WallClock.starting_at(terms.started_at, terms.speed)
 
 
 def _machine() -> dict[str, str]:

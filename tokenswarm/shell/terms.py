@@ -12,7 +12,8 @@ from tokenswarm.measure.ledger import Target
 class Terms:
     """profile: the value of --profile, an option that Locust keeps from its workers; name: folder
     under --runs; salt: "" under --warm; started_at: unix time of second 0; speed: engine seconds
-    per wall second; open_mode: tickets instead of own pauses."""
+    per wall second; open_mode: tickets instead of own pauses; driven: one virtual clock with the
+    embedded engine."""
 
     profile: str
     name: str
@@ -21,6 +22,7 @@ class Terms:
     speed: float
     open_mode: bool
     target: Target
+    driven: bool = False
 
     def pack(self) -> dict[str, Any]:
         return asdict(self)

@@ -16,6 +16,13 @@ class TpmLadder(RateShape):
     def begin(self, run: Run) -> None:
         self._began_at_s = run.clock.now_s()
 
+    def again_at_s(self, run: Run) -> float:
+        now_s, hold_s = run.clock.now_s(), run.options.hold_s
+        step = int((now_s - self._began_at_s) // hold_s)
+        if step >= len(run.options.levels_tpm):
+            return super().again_at_s(run)
+        return self._began_at_s + (step + 1) * hold_s
+
     def drive(self, run: Run) -> bool:
         levels_tpm, hold_s = run.options.levels_tpm, run.options.hold_s
         elapsed_s = run.clock.now_s() - self._began_at_s

@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 from flask import Response, jsonify, request
 
 from tokenswarm.shell.options import OptionError
+from tokenswarm.shell.start_form import SLOS
 
 # Of the form, beside the options that it shows: locust/web.py, swarm().
 _STOCK_FIELDS = frozenset(
-    ("user_count", "spawn_rate", "host", "run_time", "profile", "user_classes", "shape_class")
+    ("user_count", "spawn_rate", "host", "run_time", "profile", "user_classes", "shape_class", SLOS)
 )
 
 
@@ -48,7 +49,9 @@ def install(environment: Environment, refuse: Callable[[argparse.Namespace, str]
                 request.form, _STOCK_FIELDS | web_ui.template_args["extra_options"].keys()
             )
             assert environment.parsed_options is not None
-            refuse(_filled_in(environment.parsed_options, request.form), host)
+            filled_in = _filled_in(environment.parsed_options, request.form)
+            refuse(filled_in, host)
+            environment.parsed_options.slo = filled_in.slo
         except (ValueError, RuntimeError) as error:
             return jsonify({"success": False, "message": f"tokenswarm: {error}", "host": host})
         return None
@@ -98,4 +101,6 @@ def _filled_in(parsed: argparse.Namespace, form: Mapping[str, str]) -> argparse.
                 raise OptionError(f"{name} {text!r}: accepted are numbers") from None
         elif now is None or isinstance(now, str):
             setattr(options, name, text)
+    if SLOS in form:
+        options.slo = [text.strip() for text in form[SLOS].split(",") if text.strip()]
     return options

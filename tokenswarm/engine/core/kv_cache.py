@@ -3,9 +3,9 @@
 A block holds BLOCK_TOKENS tokens. Its identity is (key, index): the key names *everything* from
 the start of the prompt to the end of the piece of text that the block ends in (for the server:
 the chain of messages), the index counts blocks inside that piece. Blocks of one key are always
-computed, shared and evicted as a prefix, so the pool keeps one `Run` per key with the number of
-resident blocks, and work is per message, not per block: 88k tokens are 1,375 blocks but a few
-dozen runs.
+computed, shared and evicted as a prefix, so the pool keeps one `BlockRun` per key with the
+number of resident blocks, and work is per message, not per block: 88k tokens are 1,375 blocks but a
+few dozen runs.
 
 Accounting, in blocks:  used = sum(run.resident) + sum(table.private) <= capacity.
 """
@@ -33,7 +33,7 @@ class Segment(NamedTuple):
     end: int
 
 
-class Run:
+class BlockRun:
     """The resident blocks of one key: the first `resident` of them, pinned by `pins` sequences."""
 
     __slots__ = ("key", "resident", "pins")
@@ -52,7 +52,7 @@ class BlockTable:
 
     __slots__ = ("segments", "runs", "shared", "private", "loaded")
 
-    def __init__(self, segments: tuple[Segment, ...], runs: list[Run], shared: int) -> None:
+    def __init__(self, segments: tuple[Segment, ...], runs: list[BlockRun], shared: int) -> None:
         self.segments = segments
         self.runs = runs
         self.shared = shared
@@ -78,10 +78,10 @@ class KVCache:
         self.evictable = 0  # resident blocks that no sequence pins
         self._prefix_cache = prefix_cache
         self.host = host
-        self._runs: dict[Hashable, Run] = {}
+        self._runs: dict[Hashable, BlockRun] = {}
         # Unpinned runs, oldest first. `release` enters them leaf to root, so whatever is at the
         # front has no resident child left.
-        self._idle: OrderedDict[Hashable, Run] = OrderedDict()
+        self._idle: OrderedDict[Hashable, BlockRun] = OrderedDict()
 
     @property
     def available(self) -> int:
@@ -152,8 +152,8 @@ class KVCache:
         if self.host is not None:
             self.host.clear()
 
-    def _match(self, segments: tuple[Segment, ...], max_hit: int) -> tuple[list[Run], int]:
-        runs: list[Run] = []
+    def _match(self, segments: tuple[Segment, ...], max_hit: int) -> tuple[list[BlockRun], int]:
+        runs: list[BlockRun] = []
         start = hit = 0
         for key, end in segments:
             run = self._runs.get(key)
@@ -167,11 +167,11 @@ class KVCache:
         return runs, hit
 
     def _trim(
-        self, segments: tuple[Segment, ...], runs: list[Run], hit: int, num_blocks: int
+        self, segments: tuple[Segment, ...], runs: list[BlockRun], hit: int, num_blocks: int
     ) -> bool:
         """Move out so many blocks that the runs of a hit hold beyond it: without that, a prompt
         that fills the pool would wait for itself. False, and nothing done, if there are fewer."""
-        tails: list[tuple[Run, int]] = []
+        tails: list[tuple[BlockRun, int]] = []
         start = 0
         for (_, end), run in zip(segments, runs, strict=False):
             if not run.pins:
@@ -211,7 +211,7 @@ class KVCache:
         if reached <= table.shared:
             return
         if index == len(table.runs):
-            run = self._runs.setdefault(key, Run(key))
+            run = self._runs.setdefault(key, BlockRun(key))
             self._pin(run)
             table.runs.append(run)
         run = table.runs[index]
@@ -222,7 +222,7 @@ class KVCache:
         table.shared = reached
         self.used -= moved - fresh
 
-    def _pin(self, run: Run) -> None:
+    def _pin(self, run: BlockRun) -> None:
         if self._idle.pop(run.key, None) is not None:
             self.evictable -= run.resident
         run.pins += 1
@@ -242,7 +242,7 @@ class KVCache:
                 del self._idle[run.key]
                 del self._runs[run.key]
 
-    def _cut(self, run: Run, num_blocks: int) -> None:
+    def _cut(self, run: BlockRun, num_blocks: int) -> None:
         """Moves the last blocks of a run that nobody holds out of the pool."""
         run.resident -= num_blocks
         self.used -= num_blocks

@@ -67,7 +67,7 @@ class Load:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """What one level adds up to. SIMULATED. The definitions are those of measure.tally.Summary:
-    what was asked and how long it took by turns *scheduled* in the window, what was carried by
+    what was asked and how long it took by turns *scheduled* in the window, what was achieved by
     turns *answered* in it. Shares are 0 to 1, None is unknown. A TTFT is inf where that percentile
     was cut off: it is longer than every wait (Summary says None and how long)."""
 
@@ -87,7 +87,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class SimulatedRun:
     """A finished run: every turn, in the order of sending, and the engine as it stands."""
 
     load: Load
@@ -136,7 +136,7 @@ class Run:
         )
 
 
-def run(preset: Preset, profile: Profile, load: Load, seed: int) -> Run:
+def run(preset: Preset, profile: Profile, load: Load, seed: int) -> SimulatedRun:
     """One run of one seed. The same arguments give the same turns."""
     engine = preset.engine(seed)
     pool_tokens = preset.kv_tokens // BLOCK_TOKENS * BLOCK_TOKENS
@@ -151,7 +151,7 @@ def run(preset: Preset, profile: Profile, load: Load, seed: int) -> Run:
         traffic = _open_traffic(engine, profile, load, seed, context_tokens)
     traffic.at(load.end_s, traffic.rest)
     _drive(engine, traffic, load)
-    return Run(load, profile, traffic.turns, traffic.unsent_at_s, engine)
+    return SimulatedRun(load, profile, traffic.turns, traffic.unsent_at_s, engine)
 
 
 def _open_traffic(

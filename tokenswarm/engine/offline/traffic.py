@@ -21,6 +21,7 @@ from tokenswarm.engine.core.engine import Emission, Engine
 from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS, Segment
 from tokenswarm.engine.core.scheduler import QueueFull
 from tokenswarm.engine.core.sequence import Sequence
+from tokenswarm.measure.decode import decode_tps
 from workload.arrivals import Arrivals, TargetLine
 from workload.life import Life
 from workload.profile import Profile
@@ -76,10 +77,19 @@ class SimulatedTurn:
 
     @property
     def decode_tps(self) -> float | None:
-        """(output_tokens - 1) / (ended_at - first_token_at): the first chunk is one token."""
-        if self.ended_at_s is None or self.first_token_at_s is None or self.output_chunks < 2:
+        """As measure.decode: the first chunk is one token."""
+        if self.ended_at_s is None or self.first_token_at_s is None:
             return None
-        return (self.output_tokens - 1) / (self.ended_at_s - self.first_token_at_s)
+        tps = float(
+            decode_tps(
+                output_tokens=self.output_tokens,
+                output_chunks=self.output_chunks,
+                first_token_at_s=self.first_token_at_s,
+                last_token_at_s=self.ended_at_s,
+                first_chunk_tokens=1,
+            )
+        )
+        return None if math.isnan(tps) else tps
 
 
 class Work:

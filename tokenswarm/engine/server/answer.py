@@ -17,7 +17,8 @@ DONE = b"data: [DONE]\n\n"
 class Answer:
     """One answer in OpenAI's form, as events of a stream or whole.
 
-    Each chunk with output carries `x_sim_tokens`: completion tokens up to and including it.
+    Each chunk with output carries `x_sim_tokens`: completion tokens up to and including it; in
+    driven time `x_sim_at` as well: the engine second at which it left.
     """
 
     model: str
@@ -46,9 +47,9 @@ class Answer:
     def role_event(self) -> bytes:
         return self._event(b'{"role":"assistant","content":""}', 0)
 
-    def event(self, first: int, last: int, cached_tokens: int) -> bytes:
-        """The chunk of output tokens [first, last)."""
-        return self._event(self.reply.delta(first, last), last, cached_tokens)
+    def event(self, first: int, last: int, cached_tokens: int, at_s: float | None = None) -> bytes:
+        """The chunk of output tokens [first, last). at_s: `x_sim_at`, in driven time."""
+        return self._event(self.reply.delta(first, last), last, cached_tokens, at_s=at_s)
 
     def closing(self, cached_tokens: int) -> bytes:
         """finish_reason, usage if it was asked for, [DONE]."""
@@ -78,14 +79,19 @@ class Answer:
         yield DONE
 
     def _event(
-        self, delta: bytes, reached: int, cached_tokens: int = 0, finish_reason: bytes = b"null"
+        self,
+        delta: bytes,
+        reached: int,
+        cached_tokens: int = 0,
+        finish_reason: bytes = b"null",
+        at_s: float | None = None,
     ) -> bytes:
-        usage = b""
+        more = b"" if at_s is None else b',"x_sim_at":%b' % repr(at_s).encode()
         if self.usage_in_every_chunk:
-            usage = b',"usage":' + orjson.dumps(self._usage(reached, cached_tokens))
+            more += b',"usage":' + orjson.dumps(self._usage(reached, cached_tokens))
         return (
             b'data: {%b,"choices":[{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}],'
-            b'"x_sim_tokens":%d%b}\n\n' % (self._head, delta, finish_reason, reached, usage)
+            b'"x_sim_tokens":%d%b}\n\n' % (self._head, delta, finish_reason, reached, more)
         )
 
     @property

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from tokenswarm.engine.core.engine import Engine
 from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
 from tokenswarm.engine.core.scheduler import QueueFull
 from tokenswarm.engine.core.sequence import Sequence
@@ -21,6 +22,7 @@ from tokenswarm.engine.physics.presets import Preset
 from tokenswarm.engine.server.answer import Answer
 from tokenswarm.engine.server.clock import VirtualClock
 from tokenswarm.engine.server.errors import ApiError, invalid
+from tokenswarm.engine.server.lead import FreeSeat, Lead, Seat
 from tokenswarm.engine.server.live import LiveEngine, Stream
 from tokenswarm.engine.server.metrics import EngineMetrics
 from tokenswarm.engine.server.prompt_tokens import (
@@ -58,18 +60,20 @@ class _ClientGone(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """preset: already with the command line's changes. speed: engine seconds per wall second.
+    """preset: already with the command line's changes. speed: engine seconds per wall second;
+    driven: engine time goes on only as far as a generator says, and speed is 1.
     reasoning_effort: where a request names none.
     """
 
     preset: Preset
     model: str
     speed: float = 1.0
+    driven: bool = False
     seed: int = 0
     context_tokens: int = 262_144
     api_key: str | None = None
     reasoning_effort: str = "none"
-    body_timeout_s: float = 60.0  # between two reads of a request; nginx's client_body_timeout
+    body_timeout_s: float = 60.0  # of a whole body, however slowly it drips; guess
 
     @property
     def max_tokens(self) -> int:
@@ -90,7 +94,12 @@ class EngineApp:
         self._metrics = EngineMetrics(settings.model, settings.preset.engine_name)
         self._clock = VirtualClock(settings.speed)
         self._live = LiveEngine(settings.preset.engine(settings.seed), self._clock, self._metrics)
-        self._metrics.attach(self._live)
+        self._metrics.attach(self._live, lambda: self._engine)
+        self._lead = (
+            Lead(lambda: settings.preset.engine(settings.seed), self._metrics)
+            if settings.driven
+            else None
+        )
         self._numbers = count(1)
         self._created = int(time.time())
         self._headers: Headers = (
@@ -107,6 +116,14 @@ class EngineApp:
             "/sim/info": ("GET", self._info),
             "/sim/reset": ("POST", self._reset),
         }
+        if self._lead is not None:
+            self._routes["/sim/advance"] = ("POST", self._advance)
+
+    @property
+    def _engine(self) -> Engine:
+        """The one that serves: in driven time a run has one of its own."""
+        led = self._lead.engine if self._lead is not None else None
+        return self._live.engine if led is None else led.engine
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -127,6 +144,8 @@ class EngineApp:
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
         stepping.cancel()
+        if self._lead is not None:
+            self._lead.close()
         self._tokenising.shutdown(wait=False, cancel_futures=True)
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -165,21 +184,35 @@ class EngineApp:
         raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
 
     async def _chat(self, scope: Event, receive: Receive, send: Send) -> None:
-        arrived_at_s = self._clock.now_s()
-        request = parse_request(await _read_body(receive, self._settings.body_timeout_s))
-        if request.model != self._settings.model:
-            raise self._no_such_model(request.model)
-        prompt = await self._read_prompt(request)
-        answer = self._answer(request, prompt, self._output_tokens(request, prompt))
-        stream = self._submit(answer, prompt, arrived_at_s)
-        del request, prompt  # a megabyte of messages that the stream does not need
+        seat = self._seat(scope)
+        try:
+            body = await _read_body(receive, self._settings.body_timeout_s)
+            answer, stream = await self._admit(seat, parse_request(body))
+        except ApiError:
+            seat.refused()
+            raise
+        del body  # a megabyte of messages that the stream does not need
         watching = asyncio.create_task(_wait_for_hangup(receive))
-        watching.add_done_callback(lambda _: self._live.cancel(stream))
+        watching.add_done_callback(lambda _: seat.cancel(stream))
         try:
             await (self._stream if answer.streamed else self._whole)(answer, stream, send)
         finally:
             watching.cancel()
-            self._live.cancel(stream)
+            seat.cancel(stream)
+
+    def _seat(self, scope: Event) -> Seat:
+        """Raises ApiError."""
+        if self._lead is None:
+            return FreeSeat(self._live)
+        return self._lead.seat(dict(scope["headers"]), self._live)
+
+    async def _admit(self, seat: Seat, request: ChatRequest) -> tuple[Answer, Stream]:
+        """Raises ApiError."""
+        if request.model != self._settings.model:
+            raise self._no_such_model(request.model)
+        prompt = await self._read_prompt(request)
+        answer = self._answer(request, prompt, self._output_tokens(request, prompt))
+        return answer, await self._submit(seat, answer, prompt)
 
     def _no_such_model(self, model: str) -> ApiError:
         message = f"the model {model[:80]!r} does not exist; this engine serves "
@@ -233,7 +266,7 @@ class EngineApp:
             prompt_tokens=prompt.num_tokens,
         )
 
-    def _submit(self, answer: Answer, prompt: Prompt, arrived_at_s: float) -> Stream:
+    async def _submit(self, seat: Seat, answer: Answer, prompt: Prompt) -> Stream:
         num_tokens = answer.reply.num_tokens
         output = output_segment(prompt, answer.reply.message(), num_tokens)
         sequence = Sequence(
@@ -243,7 +276,7 @@ class EngineApp:
             segments=(*prompt.segments, output),
         )
         try:
-            return self._live.submit(sequence, arrived_at_s, answer.stop_reason)
+            return await seat.submit(sequence, answer.stop_reason)
         except QueueFull as error:
             raise ApiError(
                 429,
@@ -257,14 +290,16 @@ class EngineApp:
         await self._start(send, 200, _SSE)
         written = 0
         while written < answer.reply.num_tokens:
-            reached = await stream.news()
+            pieces = await stream.news()
             if stream.cancelled:
                 return
             cached = stream.sequence.cached_tokens or 0
-            event = answer.event(written, reached, cached)
-            opening = b"" if written else answer.role_event()
-            await send({"type": "http.response.body", "body": opening + event, "more_body": True})
-            written = reached
+            events = [] if written else [answer.role_event()]
+            for reached, at_s in pieces:
+                events.append(answer.event(written, reached, cached, at_s))
+                written = reached
+            body = b"".join(events)
+            await send({"type": "http.response.body", "body": body, "more_body": True})
         await send({"type": "http.response.body", "body": answer.closing(cached)})
 
     async def _whole(self, answer: Answer, stream: Stream, send: Send) -> None:
@@ -298,7 +333,25 @@ class EngineApp:
     async def _info(self, scope: Event, receive: Receive, send: Send) -> None:
         await self._respond(send, orjson.dumps(self._describe(_last_s(scope["query_string"]))))
 
+    async def _advance(self, scope: Event, receive: Receive, send: Send) -> None:
+        assert self._lead is not None
+        body = await _read_body(receive, self._settings.body_timeout_s)
+        try:
+            asked = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise ApiError(400, f"the body is not JSON: {error}", code="invalid_json") from None
+        if not isinstance(asked, dict):
+            raise ApiError(400, "the body must be a JSON object", code="invalid_json")
+        if asked.get("begin") is True:
+            self._metrics.reset()
+        await self._respond(send, orjson.dumps(await self._lead.ask(asked)))
+
     async def _reset(self, scope: Event, receive: Receive, send: Send) -> None:
+        """Raises ApiError (403) for a page of another site: browsers send such a POST unasked."""
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin")
+        if origin is not None and origin.partition(b"://")[2] != headers.get(b"host"):
+            raise ApiError(403, "a page of another site may not do that", code="cross_site")
         self._live.reset()
         self._metrics.reset()
         await self._respond(send, orjson.dumps({"reset": True}))
@@ -311,6 +364,7 @@ class EngineApp:
             "simulated": True,
             "engine": preset.engine_name,
             "speed": settings.speed,
+            "clock": "driven" if settings.driven else "wall",
             "seed": settings.seed,
             "gpus": preset.gpus,
             "model": settings.model,
@@ -331,8 +385,8 @@ class EngineApp:
             "reasoning_effort": settings.reasoning_effort,
             "ttft_fixed_s": preset.ttft_fixed_s,
             "engine_time_s": self._clock.now_s(),
-            "running": self._live.engine.scheduler.num_running,
-            "waiting": len(self._live.engine.scheduler.waiting),
+            "running": self._engine.scheduler.num_running,
+            "waiting": len(self._engine.scheduler.waiting),
             "lateness_p99_s": self._live.step_lateness.p99_s(last_s),
             "arrival_lateness_p99_s": self._live.arrival_lateness.p99_s(last_s),
         }
@@ -350,11 +404,21 @@ class EngineApp:
 
 async def _read_body(receive: Receive, timeout_s: float) -> bytes:
     """Raises ApiError: 413 above MAX_BODY_BYTES (the server discards what still comes), 408 where
-    nothing comes for `timeout_s`."""
+    it has not come within `timeout_s`; the connection then ends, for its rest may never come."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _whole_body(receive)
+    except TimeoutError:
+        message = f"the body did not come within {timeout_s:g} s"
+        close = ((b"connection", b"close"),)
+        raise ApiError(408, message, code="request_timeout", headers=close) from None
+
+
+async def _whole_body(receive: Receive) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
-        event = await _next(receive, timeout_s)
+        event = await receive()
         if event["type"] == "http.disconnect":
             raise _ClientGone
         parts.append(event.get("body", b""))
@@ -363,15 +427,6 @@ async def _read_body(receive: Receive, timeout_s: float) -> bytes:
             raise _too_large()
         if not event.get("more_body"):
             return b"".join(parts)
-
-
-async def _next(receive: Receive, timeout_s: float) -> Event:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await receive()
-    except TimeoutError:
-        message = f"no more of the body came for {timeout_s:g} s"
-        raise ApiError(408, message, code="request_timeout") from None
 
 
 def _last_s(query: bytes) -> float | None:

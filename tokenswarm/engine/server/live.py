@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tokenswarm.engine.core.engine import Emission, Engine
 from tokenswarm.engine.core.sequence import Sequence
@@ -12,6 +12,14 @@ from tokenswarm.engine.server.clock import Lateness, VirtualClock
 # Above speed 1 a stream is written at most this often (wall): a chunk per engine step would be
 # 50 times as many bytes and wake-ups as a real endpoint sends at x20. docs/engine.md 7, rule 3.
 COALESCE_S = 0.010
+
+
+class Piece(NamedTuple):
+    """What is written as one chunk: the output up to `num_tokens`. at_s: the engine second at which
+    it left, told in driven time only."""
+
+    num_tokens: int
+    at_s: float | None
 
 
 class Stream:
@@ -32,18 +40,30 @@ class Stream:
         self._woken = asyncio.Event()
         self._taken_at_s = float("-inf")  # loop time
         self._timer: asyncio.TimerHandle | None = None
+        self._pieces: list[Piece] = []
 
-    async def news(self) -> int:
-        """Waits for more tokens, the end, or cancellation; returns the tokens so far."""
+    async def news(self) -> list[Piece]:
+        """Waits for more tokens, the end, or cancellation; returns what is new."""
         await self._woken.wait()
         self._woken.clear()
         self._taken_at_s = self._loop.time()
-        return self.num_tokens
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that nobody has taken."""
+        return bool(self._pieces)
+
+    def take(self, num_tokens: int, at_s: float, finished: bool) -> None:
+        """In driven time: each step's tokens are a chunk of their own."""
+        self._add(num_tokens, at_s, finished)
+        self._pieces.append(Piece(self.num_tokens, at_s))
 
     def deliver(self, num_tokens: int, at_s: float, finished: bool) -> None:
-        self.num_tokens += num_tokens
-        self.last_token_at_s = at_s
-        self.finished = finished
+        """In wall time: a chunk has what came since the last one was written."""
+        self._add(num_tokens, at_s, finished)
+        self._pieces = [Piece(self.num_tokens, None)]
         due_s = self._taken_at_s + self._coalesce_s
         if finished or not self._coalesce_s or self._loop.time() >= due_s:
             self.wake()
@@ -53,6 +73,11 @@ class Stream:
     def cancel(self) -> None:
         self.cancelled = True
         self.wake()
+
+    def _add(self, num_tokens: int, at_s: float, finished: bool) -> None:
+        self.num_tokens += num_tokens
+        self.last_token_at_s = at_s
+        self.finished = finished
 
     def wake(self) -> None:
         if self._timer is not None:
@@ -133,7 +158,7 @@ class LiveEngine:
             for sequence, num_tokens, finished in emissions:
                 self._deliver(sequence, num_tokens, end_s, finished)
             if emissions:
-                self._observer.iteration(_iteration_tokens(emissions))
+                self._observer.iteration(iteration_tokens(emissions))
                 # Behind the writers that were just woken: the loop's queue is first in, first out.
                 loop.call_soon(self._written, end_s)
 
@@ -156,7 +181,7 @@ class LiveEngine:
         self._observer.step_late(late_s)
 
 
-def _iteration_tokens(emissions: list[Emission]) -> int:
+def iteration_tokens(emissions: list[Emission]) -> int:
     """As vLLM's IterationStats: a prompt counts as a whole, in the step that ends its prefill."""
     return sum(
         num_tokens + (sequence.prompt_tokens if sequence.num_emitted == num_tokens else 0)

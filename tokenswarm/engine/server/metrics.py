@@ -9,7 +9,7 @@ target="simulated".
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -20,6 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from tokenswarm.engine.core.engine import Engine
 from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
 from tokenswarm.engine.server.histogram import Histogram
 from tokenswarm.engine.server.live import LiveEngine, Stream
@@ -52,6 +53,7 @@ class EngineMetrics(Collector):
         self._registry = CollectorRegistry()
         self._values = (model, engine_name, "simulated")
         self._live: LiveEngine | None = None
+        self._engine: Callable[[], Engine] | None = None
         self._succeeded: Counter[str] = Counter()  # by finish reason
         self._ttft_s = Histogram(TTFT_BUCKETS_S)
         self._gap_s = Histogram(_GAP_BUCKETS_S)
@@ -66,8 +68,9 @@ class EngineMetrics(Collector):
         self._iteration_tokens = Histogram(_ITERATION_BUCKETS)
         self._late_s = Histogram(_LATENESS_BUCKETS_S)
 
-    def attach(self, live: LiveEngine) -> None:
-        self._live = live
+    def attach(self, live: LiveEngine, engine: Callable[[], Engine]) -> None:
+        """engine: the one that serves at the moment; in driven time a run has one of its own."""
+        self._live, self._engine = live, engine
         self._registry.register(self)
 
     def first_token(self, ttft_s: float) -> None:
@@ -108,13 +111,14 @@ class EngineMetrics(Collector):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        if self._live is None:
+        if self._live is None or self._engine is None:
             return
-        for name, text, value in _gauges(self._live):
+        engine = self._engine()
+        for name, text, value in _gauges(self._live, engine):
             gauge = GaugeMetricFamily(name, text, labels=_LABELS)
             gauge.add_metric(self._values, value)
             yield gauge
-        for name, text, total in _counters(self._live):
+        for name, text, total in _counters(engine):
             counter = CounterMetricFamily(name, text, labels=_LABELS)
             counter.add_metric(self._values, total)
             yield counter
@@ -122,9 +126,9 @@ class EngineMetrics(Collector):
             histogram = HistogramMetricFamily(name, text, labels=_LABELS)
             histogram.add_metric(self._values, observed.buckets(), observed.total)
             yield histogram
-        yield self._success(self._live)
-        yield self._accepted_by_position(self._live)
-        yield self._cache_config(self._live)
+        yield self._success(engine)
+        yield self._accepted_by_position(engine)
+        yield self._cache_config(engine)
 
     def _histograms(self) -> Iterator[tuple[str, str, Histogram]]:
         yield "vllm:time_to_first_token_seconds", "Arrival to the first token.", self._ttft_s
@@ -157,29 +161,29 @@ class EngineMetrics(Collector):
             self._late_s,
         )
 
-    def _success(self, live: LiveEngine) -> Metric:
+    def _success(self, engine: Engine) -> Metric:
         text = "Requests that ended, by reason; abort: the client went away."
         labels = ("finished_reason",)
         family = CounterMetricFamily("vllm:request_success", text, labels=(*_LABELS, *labels))
-        ended = {**self._succeeded, "abort": live.engine.counters.num_cancelled}
+        ended = {**self._succeeded, "abort": engine.counters.num_cancelled}
         for reason in ("stop", "length", "abort"):
             family.add_metric((*self._values, reason), ended.get(reason, 0))
         return family
 
-    def _accepted_by_position(self, live: LiveEngine) -> Metric:
+    def _accepted_by_position(self, engine: Engine) -> Metric:
         family = CounterMetricFamily(
             "vllm:spec_decode_num_accepted_tokens_per_pos",
             "Drafts accepted, by their position from 0 on.",
             labels=(*_LABELS, "position"),
         )
-        for position, accepted in enumerate(live.engine.counters.accepted_by_position):
+        for position, accepted in enumerate(engine.counters.accepted_by_position):
             family.add_metric((*self._values, str(position)), accepted)
         return family
 
-    def _cache_config(self, live: LiveEngine) -> Metric:
+    def _cache_config(self, engine: Engine) -> Metric:
         about = {
             "block_size": str(BLOCK_TOKENS),
-            "num_gpu_blocks": str(live.engine.cache.capacity),
+            "num_gpu_blocks": str(engine.cache.capacity),
         }
         family = GaugeMetricFamily(
             "vllm:cache_config_info", "The KV pool. Always 1.", labels=(*_LABELS, *about)
@@ -188,16 +192,16 @@ class EngineMetrics(Collector):
         return family
 
 
-def _gauges(live: LiveEngine) -> Iterator[tuple[str, str, float]]:
-    scheduler = live.engine.scheduler
+def _gauges(live: LiveEngine, engine: Engine) -> Iterator[tuple[str, str, float]]:
+    scheduler = engine.scheduler
     yield "vllm:num_requests_running", "Sequences in prefill or decode.", scheduler.num_running
     yield "vllm:num_requests_waiting", "Sequences in the queue.", len(scheduler.waiting)
     yield (
         "vllm:kv_cache_usage_perc",
         "KV blocks held by sequences, 0 to 1.",
-        live.engine.cache.usage,
+        engine.cache.usage,
     )
-    if (host := live.engine.cache.host) is not None:
+    if (host := engine.cache.host) is not None:
         share = host.used / host.capacity
         yield "sim:host_kv_usage_perc", "Blocks in use of the host-memory tier, 0 to 1.", share
     yield "sim:speed", "Engine seconds per wall second.", live.clock.speed
@@ -208,11 +212,11 @@ def _gauges(live: LiveEngine) -> Iterator[tuple[str, str, float]]:
         yield f"sim:{name}_lateness_p99_seconds", text, nan if p99_s is None else p99_s
 
 
-def _counters(live: LiveEngine) -> Iterator[tuple[str, str, float]]:
+def _counters(engine: Engine) -> Iterator[tuple[str, str, float]]:
     """Names without `_total`, which the exposition adds."""
-    counters = live.engine.counters
-    preemptions = live.engine.scheduler.num_preemptions
-    loaded = live.engine.scheduler.num_loaded_tokens
+    counters = engine.counters
+    preemptions = engine.scheduler.num_preemptions
+    loaded = engine.scheduler.num_loaded_tokens
     yield "sim:host_kv_loaded_tokens", "Tokens of hits brought back from host memory.", loaded
     yield "vllm:num_preemptions", "Preemptions by recomputation.", preemptions
     yield "vllm:prefix_cache_queries", "Prompt tokens looked up.", counters.prefix_queries

@@ -53,6 +53,13 @@ class Header:
     target: Target
     worker: int | None = None  # None: the master, or the only process
     machine: dict[str, str] | None = None  # of the generator: what and in which version
+    driven: bool = False  # the times are the embedded engine's own, on a clock kept with it
+
+    @property
+    def engine_seconds(self) -> bool:
+        """Whether a second of the run is one of the embedded engine, not of the wall clock."""
+        return self.driven or self.speed != 1
+
     command: str | None = None  # how the run was started, without what may be secret
 
 

@@ -25,6 +25,7 @@ class Evidence:
     whole: Summary
     steady: Sequence[bool | None]
     workload: Sequence[Row]
+    over: bool = True  # False: judged while the run goes on
 
     @property
     def speed(self) -> float:
@@ -33,7 +34,7 @@ class Evidence:
     @property
     def unit(self) -> str:
         """What a second of the run is."""
-        return "s" if self.speed == 1 else "engine s"
+        return "engine s" if self.ledger.header.engine_seconds else "s"
 
     @property
     def lowest_ttft_s(self) -> float | None:

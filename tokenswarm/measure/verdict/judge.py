@@ -14,7 +14,7 @@ from tokenswarm.measure.verdict.of_generator import (
     read_lag,
     workers,
 )
-from tokenswarm.measure.verdict.of_run import censoring, samples, steadiness, torn_lines
+from tokenswarm.measure.verdict.of_run import censoring, end, samples, steadiness, torn_lines
 from tokenswarm.measure.verdict.of_workload import (
     contamination,
     output_length,
@@ -41,6 +41,7 @@ def judge(evidence: Evidence) -> Verdict:
         censoring(evidence),
         steadiness(evidence),
         torn_lines(evidence),
+        end(evidence),
     ]
     if evidence.ledger.header.target.simulated:
         checks.append(engine_lateness(evidence))

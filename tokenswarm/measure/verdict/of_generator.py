@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from tokenswarm.measure.health import Health
 from tokenswarm.measure.quantiles import quantile
 from tokenswarm.measure.verdict.evidence import BEFORE, Evidence, known
 from tokenswarm.measure.verdict.grades import Check, Limits, graded
+
+DRIVEN = "in driven time a busy machine only makes the run longer, and no figure depends on it"
+# Of a run that goes on it is no reason: its last line is yet to come.
+NO_LAST_LINE = "the ledger has no last line: the run was killed, or it is of an earlier version"
 
 
 def generator_lateness(evidence: Evidence) -> Check:
@@ -39,7 +44,9 @@ def first_token_stamps(evidence: Evidence) -> Check:
             "first-token stamps",
             0.0,
             limits,
-            "the kernel stamped every turn, so a busy generator adds nothing to TTFT",
+            "the engine stamped every turn on the clock that it shares with the generator"
+            if evidence.ledger.header.driven
+            else "the kernel stamped every turn, so a busy generator adds nothing to TTFT",
             mend,
         )
     lags_s = known(health.hub_lag_p99_s for health in evidence.health)
@@ -72,7 +79,7 @@ def read_lag(evidence: Evidence) -> Check:
         ),
         "p99 of a turn's longest wait between a chunk's arrival and its being read, wall time",
         "run the generator on a quieter machine, or spread it over more workers",
-        unchecked="no turn has kernel stamps",
+        unchecked=DRIVEN if evidence.ledger.header.driven else "no turn has kernel stamps",
     )
 
 
@@ -88,7 +95,7 @@ def coalesced_reads(evidence: Evidence) -> Check:
 
 
 def hub_stalls(evidence: Evidence) -> Check:
-    stalls_s = known(health.hub_lag_max_s for health in evidence.health)
+    stalls_s = known(health.hub_lag_max_s for health in _felt(evidence))
     return graded(
         "hub stalls",
         max(stalls_s, default=None),
@@ -107,7 +114,7 @@ def hub_stalls(evidence: Evidence) -> Check:
 
 def cpu(evidence: Evidence) -> Check:
     by_process: dict[str, list[float]] = {}
-    for health in evidence.health:
+    for health in _felt(evidence):
         by_process.setdefault(health.process, []).append(health.cpu_share)
     p90s = {name: quantile(shares, 0.9) or 0.0 for name, shares in by_process.items()}
     busiest = max(p90s, key=lambda name: p90s[name], default="")
@@ -150,12 +157,14 @@ def workers(evidence: Evidence) -> Check:
         ),
         said,
         "look for the worker's own error, its memory and its network; run again",
-        unchecked="the ledger has no last line: the run was killed, or it is of an earlier version",
+        unchecked=NO_LAST_LINE,
     )
 
 
 def engine_lateness(evidence: Evidence) -> Check:
     """Whether the compressed clock could be kept: a token handed out late is late S times over."""
+    if evidence.ledger.header.driven:
+        return _shared_clock(evidence)
     ending, ttft_s = evidence.ledger.ending, evidence.lowest_ttft_s
     late_s = None if ending is None else ending.engine_lateness_p99_s
     invalid = 0.1  # 5 ms of wall time at speed 20
@@ -172,11 +181,34 @@ def engine_lateness(evidence: Evidence) -> Check:
         "lower the engine's --speed, or quieten the machine",
         unchecked="the engine did not say, or the run was killed"
         if ending is not None
-        else "the ledger has no last line: the run was killed, or it is of an earlier version",
+        else NO_LAST_LINE,
     )
 
 
+def _shared_clock(evidence: Evidence) -> Check:
+    """In driven time: late by construction is nothing, unless the clock was lost."""
+    ending = evidence.ledger.ending
+    lost = None if ending is None else ending.clock_lost
+    return graded(
+        "engine lateness",
+        None if ending is None else float(lost is not None),
+        Limits(suspect=None, invalid=0, unit="lost clocks", source="time stood still from then on"),
+        "0 by construction: engine and generator keep one virtual clock"
+        if lost is None
+        else f"the clock that engine and generator share was lost: {lost}",
+        "look at the engine's own output; run again",
+        unchecked="the ledger has no last line: the run was killed",
+    )
+
+
+def _felt(evidence: Evidence) -> list[Health]:
+    """The health that a figure can depend on: none in driven time."""
+    return [] if evidence.ledger.header.driven else evidence.health
+
+
 def no_health(evidence: Evidence) -> str:
+    if evidence.ledger.header.driven:
+        return DRIVEN
     if evidence.ledger.health:
         return "no measurement of the generator falls into a level"
     return f"the ledger holds no measurement of the generator: too short a run, or {BEFORE}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tokenswarm.measure.quantiles import samples_needed
-from tokenswarm.measure.verdict.evidence import Evidence, kept_up, listed
+from tokenswarm.measure.verdict.evidence import BEFORE, Evidence, kept_up, listed
 from tokenswarm.measure.verdict.grades import INVALID, Check, Limits, graded
 
 
@@ -67,6 +67,28 @@ def steadiness(evidence: Evidence) -> Check:
         else "levels that the endpoint kept up with were steady after their warm-up",
         "hold the levels for longer",
         unchecked="too few turns at every level",
+    )
+
+
+def end(evidence: Evidence) -> Check:
+    """A master that was killed wrote no last line: nobody knows what its workers still sent, and
+    how much of it no ledger holds."""
+    ledger = evidence.ledger
+    unknown = ledger.ending is None and (not evidence.over or ledger.workload is None)
+    return graded(
+        "end",
+        None if unknown else float(ledger.ending is None),
+        Limits(
+            suspect=None,
+            invalid=0,
+            unit="runs",
+            source="without a last line nobody knows what the ledgers lack",
+        ),
+        "without an end: killed before its results were written"
+        if ledger.ending is None
+        else "the run came to its end",
+        "run it again; stop a run with Ctrl-C or SIGTERM, which write its results",
+        unchecked=BEFORE if evidence.over else "the run goes on",
     )
 
 

@@ -5,6 +5,10 @@ further up does so by luck, or because turns fail fast. Between the last level t
 and the first that misses it, the value is interpolated against the offered load (on a logarithmic
 scale for times), and the capacity is the TPM carried there: the smaller of offered and achieved.
 Where the logarithm of the time bends upwards, as in a queue, that is on the low side.
+
+A level at which many turns failed, or that fell far behind what was offered, is no result: turns
+that are refused are quick, and leave the others an idle engine. Where it would meet the SLO, it
+ends the search all the same, and the capacity is what the level before it carried.
 """
 
 from __future__ import annotations
@@ -14,12 +18,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tokenswarm.measure.columns import Floats
+from tokenswarm.measure.columns import Flags, Floats
 from tokenswarm.measure.slo import TIMINGS, Slo
 from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.knee import Bound, bound_of
 from tokenswarm.report.analysis.resample import Estimate, interval
 from tokenswarm.report.analysis.sample import LevelSample
+
+# A gateway that drops one turn in a hundred is measured all the same; published failure shares of
+# language model services are 1.8% to 7.3% (BurstGPT, github.com/HPMLL/BurstGPT). Guess.
+MAX_FAILED_SHARE = 0.1
+# Far more than chance moves a level of a few dozen turns, whose prompts vary by a third (guess).
+LEAST_ACHIEVED_SHARE = 0.7
 
 LOGARITHMIC = tuple(name for name, timing in TIMINGS.items() if timing.better == "<")
 
@@ -38,6 +48,7 @@ class Capacity:
     missed_at_tpm: float | None
     claimed: bool  # the levels that decide it have enough turns for the percentiles
     reason: str = ""  # when it is unknown or not claimed
+    spoiled: str = ""  # why the level that ends it is no result, where it is none
 
     @property
     def carried_tpm(self) -> Interval:
@@ -71,14 +82,19 @@ class _Crossing:
         offered = np.array([level.offered_tpm.value for level in levels])
         carried = np.minimum(offered, [level.achieved_tpm.value for level in levels])
         values = np.array([estimate.value for estimate in estimates])[:, None]
-        self.tpm = float(_ends(slo, offered, carried, values)[0]) if levels else np.nan
+        holds = slo.holds_each(values[:, 0]) if levels else np.array([], dtype=bool)
+        # One that misses by its own figures needs no other reason.
+        reasons = [no_result(e) if h else "" for e, h in zip(levels, holds, strict=True)]
+        spoiled = np.array([bool(reason) for reason in reasons])
+        self.tpm = float(_ends(slo, spoiled, carried, values)[0]) if levels else np.nan
         self.replicates = [
-            _ends(slo, offered, carried, np.stack([e.replicates[way] for e in estimates]))
+            _ends(slo, spoiled, carried, np.stack([e.replicates[way] for e in estimates]))
             for way in range(2)
             if levels and all(len(e.replicates) > way for e in estimates)
         ]
-        around = _around(slo, values[:, 0])
-        meets = slo.holds_each(values[:, 0])
+        meets = holds & ~spoiled if levels else holds
+        around = _around(meets)
+        self.spoiled = next((reasons[at] for at in around if reasons[at]), "")
         self.met_at_tpm = next((float(carried[at]) for at in around if meets[at]), None)
         self.missed_at_tpm = next((float(offered[at]) for at in around if not meets[at]), None)
         if around and self.missed_at_tpm is None:  # an overloaded last level carries less
@@ -87,7 +103,9 @@ class _Crossing:
             min((estimates[at].clusters[way] for at in around), default=0)
             for way in range(len(self.replicates))
         ]
-        self.too_few = "; ".join(_unclaimed(levels[at], slo, estimates[at]) for at in around)
+        self.too_few = "; ".join(
+            _unclaimed(levels[at], slo, estimates[at]) for at in around if not reasons[at]
+        )
         self.too_few = self.too_few.strip("; ")
 
 
@@ -110,19 +128,33 @@ def _capacity(crossings: Sequence[_Crossing]) -> Capacity:
         missed_at_tpm=deciding.missed_at_tpm,
         claimed=not reason,
         reason=reason,
+        spoiled=deciding.spoiled,
     )
 
 
-def _ends(slo: Slo, offered: Floats, carried: Floats, values: Floats) -> Floats:
+def no_result(level: LevelSample) -> str:
+    """Why a level's figures say nothing of a capacity; empty where they do."""
+    failed, name = level.summary.failure_share, f"level {level.level.index}"
+    if failed is not None and failed > MAX_FAILED_SHARE:
+        return f"{name} is no result: {failed:.0%} of its turns failed"
+    offered_tpm, achieved_tpm = level.offered_tpm.value, level.achieved_tpm.value
+    if achieved_tpm < LEAST_ACHIEVED_SHARE * offered_tpm:
+        return f"{name} is no result: {achieved_tpm / offered_tpm:.0%} of what was offered came"
+    return ""
+
+
+def _ends(slo: Slo, spoiled: Flags, carried: Floats, values: Floats) -> Floats:
     """TPM carried where the SLO stops to hold, for each column of values (levels, n): inf where it
-    holds at every level, -inf where at none, NaN where a value on the way is unknown."""
-    unknown = np.isnan(values)
-    missed = ~unknown & ~slo.holds_each(values)
+    holds at every level, -inf where at none, NaN where a value on the way is unknown. spoiled:
+    levels that are no result."""
+    unknown = np.isnan(values) & ~spoiled[:, None]
+    missed = ~unknown & ~slo.holds_each(values) | spoiled[:, None]
     stops = missed | unknown
     stop = stops.argmax(axis=0)
     columns = np.arange(values.shape[1])
     before = np.maximum(stop - 1, 0)
     part = _part(slo, values[before, columns], values[stop, columns])
+    part[spoiled[stop]] = 0.0  # nothing is known of what lies between
     reached = carried[before] + part * (carried[stop] - carried[before])
     found: Floats = np.maximum(reached, carried[before])  # that much was carried and met
     found[stop == 0] = -np.inf
@@ -142,14 +174,13 @@ def _part(slo: Slo, met: Floats, missed: Floats) -> Floats:
     return inside
 
 
-def _around(slo: Slo, values: Floats) -> list[int]:
+def _around(meets: Flags) -> list[int]:
     """The levels that decide: the last that meets it and the first that does not."""
-    if not len(values):
+    if not len(meets):
         return []
-    missed = ~slo.holds_each(values)
-    if not missed.any():
-        return [len(values) - 1]
-    first = int(missed.argmax())
+    if meets.all():
+        return [len(meets) - 1]
+    first = int((~meets).argmax())
     return [first] if first == 0 else [first - 1, first]
 
 

@@ -31,7 +31,7 @@ class ComparisonError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class StoredRun:
     """A run and where it was read from. rounds: the names of those that `ledger` was pooled from
     by report.analysis.rounds; none of an ordinary run. verdict: the worst of the rounds'. called:
     what a person calls it, if anything."""
@@ -85,7 +85,7 @@ class Comparison:
     capacities: of all objectives together, from all levels of the run; None where they are on TPM
     itself."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[StoredRun, ...]
     rungs: tuple[Rung, ...]  # from the lowest on
     chosen: Rung  # what the headline is about
     shared_sessions: tuple[int, ...]  # of each run but the first, with the first
@@ -120,7 +120,9 @@ class Comparison:
         )
 
 
-def compare(runs: Sequence[Run], at: float | None = None, slos: Sequence[Slo] = ()) -> Comparison:
+def compare(
+    runs: Sequence[StoredRun], at: float | None = None, slos: Sequence[Slo] = ()
+) -> Comparison:
     """at: target TPM (developers in closed mode) of the headline; else the highest level that
     some run keeps up with. Raises ComparisonError."""
     objectives = tuple(slos) or (Slo.parse(DEFAULT_OBJECTIVE),)
@@ -160,7 +162,7 @@ def _by_load(levels: Iterable[Step]) -> dict[float | None, list[Step]]:
     return found
 
 
-def require_comparable(first: Run, run: Run) -> None:
+def require_comparable(first: StoredRun, run: StoredRun) -> None:
     """Raises ComparisonError that names what differs."""
     differences = first.header.fingerprint.differences(run.header.fingerprint)
     if differences:
@@ -187,7 +189,7 @@ def pick(loads: Sequence[float], at: float, mode: str) -> float:
     raise ComparisonError(f"--at {at:g}: accepted are levels that all runs have: {tried}")
 
 
-def _common(runs: Sequence[Run], ladders: Sequence[Sequence[float | None]]) -> list[float]:
+def _common(runs: Sequence[StoredRun], ladders: Sequence[Sequence[float | None]]) -> list[float]:
     known = [{load for load in ladder if load is not None} for ladder in ladders]
     common = set.intersection(*known)
     if not common:
@@ -207,7 +209,7 @@ def _rung(load: float, levels: Sequence[LevelSample], slos: Sequence[Slo]) -> Ru
     )
 
 
-def _chosen(runs: Sequence[Run], rungs: Sequence[Rung], at: float | None) -> Rung:
+def _chosen(runs: Sequence[StoredRun], rungs: Sequence[Rung], at: float | None) -> Rung:
     if at is not None:
         mode = runs[0].header.fingerprint.mode
         load = pick([rung.asked for rung in rungs], at, mode)

@@ -31,6 +31,7 @@ class CurvePoint:
     achieved_tpm: Interval
     ttft_p50_s: Interval
     ttft_p90_s: Interval
+    ttft_p95_s: Interval
     ttft_p99_s: Interval
     decode_tps_p50: Interval
     goodput: Interval
@@ -41,7 +42,7 @@ class CurvePoint:
 
 def point(level: LevelSample, slos: Sequence[Slo]) -> CurvePoint:
     """slos: what goodput is counted by."""
-    p50, p90, p99 = (ttft.interval() for ttft in level.timing("ttft", [50, 90, 99]))
+    p50, p90, p95, p99 = (ttft.interval() for ttft in level.timing("ttft", [50, 90, 95, 99]))
     columns = level.run.columns
     turns = len(level.scheduled)
     ended = int((columns.answered | columns.failed)[level.scheduled].sum())
@@ -55,6 +56,7 @@ def point(level: LevelSample, slos: Sequence[Slo]) -> CurvePoint:
         achieved_tpm=level.achieved_tpm.interval(),
         ttft_p50_s=p50,
         ttft_p90_s=p90,
+        ttft_p95_s=p95,
         ttft_p99_s=p99,
         decode_tps_p50=level.timing("tps", [50])[0].interval(),
         goodput=_of_turns(level.goodput(slos), turns),

@@ -19,7 +19,7 @@ from tokenswarm.measure.verdict import kept_up
 from tokenswarm.report.analysis.change import Change, change
 from tokenswarm.report.analysis.compare import (
     ComparisonError,
-    Run,
+    StoredRun,
     asked,
     load_text,
     pick,
@@ -113,7 +113,7 @@ class Regression:
 
 
 def regressions(
-    run: Run, baseline: Run, limits: Sequence[Limit], at: float | None = None
+    run: StoredRun, baseline: StoredRun, limits: Sequence[Limit], at: float | None = None
 ) -> list[Regression]:
     """Each limit at one level: `at`, else the highest that the baseline kept up with.
 
@@ -124,7 +124,9 @@ def regressions(
     return [_judged(limit, load, first, second) for limit in limits]
 
 
-def _levels(run: Run, baseline: Run, at: float | None) -> tuple[str, LevelSample, LevelSample]:
+def _levels(
+    run: StoredRun, baseline: StoredRun, at: float | None
+) -> tuple[str, LevelSample, LevelSample]:
     before, now = (
         {asked(step.level): step for step in steps(each.ledger)} for each in (baseline, run)
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from tokenswarm.measure.ledger import Ledger, moved, open_run
 from tokenswarm.measure.record import Level, TurnRecord
 from tokenswarm.measure.verdict import GRADES
-from tokenswarm.report.analysis.compare import ComparisonError, Run, asked, require_comparable
+from tokenswarm.report.analysis.compare import ComparisonError, StoredRun, asked, require_comparable
 from tokenswarm.report.analysis.result import result
 
 
@@ -24,11 +24,11 @@ class Legs:
     """The runs of one target, by the name of their round; an ordinary run has one, of no name."""
 
     path: Path
-    by_round: Mapping[str, Run]
+    by_round: Mapping[str, StoredRun]
     called: str = ""
 
 
-def open_runs(given: Sequence[str]) -> tuple[list[Run], list[str]]:
+def open_runs(given: Sequence[str]) -> tuple[list[StoredRun], list[str]]:
     """Runs to compare, and what was left out of them, in words.
 
     given: a run's folder or ledger, a folder of several runs, or several joined by commas; each may
@@ -94,9 +94,9 @@ def _in_number_order(path: Path) -> tuple[int, str]:
     return len(path.name), path.name
 
 
-def _run(path: Path) -> Run:
+def _run(path: Path) -> StoredRun:
     ledger = open_run(path)
-    return Run(path, ledger, verdict=result(ledger).verdict)
+    return StoredRun(path, ledger, verdict=result(ledger).verdict)
 
 
 def _names(targets: Iterable[Legs]) -> list[str]:
@@ -128,21 +128,21 @@ def _gap(name: str, targets: Sequence[Legs]) -> str:
     return ""
 
 
-def _ladder(run: Run) -> list[float | None]:
+def _ladder(run: StoredRun) -> list[float | None]:
     return [asked(level) for level in run.ledger.levels]
 
 
-def _pooled(legs: Legs, names: Sequence[str]) -> Run:
+def _pooled(legs: Legs, names: Sequence[str]) -> StoredRun:
     runs = [legs.by_round[name] for name in names]
     for run in runs[1:]:
         _require_one_target(runs[0], run)
     ledger = pooled([run.ledger for run in runs])
     verdicts = [run.verdict for run in runs if run.verdict is not None]
     worst = max(verdicts, key=lambda verdict: GRADES.index(verdict.grade), default=None)
-    return Run(legs.path, ledger, rounds=tuple(names), verdict=worst, called=legs.called)
+    return StoredRun(legs.path, ledger, rounds=tuple(names), verdict=worst, called=legs.called)
 
 
-def _require_one_target(first: Run, run: Run) -> None:
+def _require_one_target(first: StoredRun, run: StoredRun) -> None:
     """Raises ComparisonError: only the seed may differ from round to round."""
     before, now = first.header, run.header
     mark = replace(now.fingerprint, seed=before.fingerprint.seed)

@@ -99,7 +99,7 @@ def throughput(axes: Axes, found: Result) -> None:
     if fresh:
         line(axes, fresh, HIT, "of it not cached", stroke="s--")
     number(axes, known)
-    axes.set(ylabel="answered input TPM")
+    axes.set(ylabel="achieved input TPM")
     axes.set_ylim(bottom=0, top=top)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tpm_text(value)))
     load_axis(axes, "offered input TPM")
@@ -159,11 +159,11 @@ CURVES = (
     ),
     Drawing(
         "ttft-answered",
-        "The same, by what was carried",
+        "The same, by what was achieved",
         "Where the line bends back, more traffic gets less done: the endpoint is saturated.",
         _alone(lambda axes, found: ttft(axes, found, achieved)),
         _said(
-            "Median TTFT in seconds by answered TPM", lambda p: p.ttft_p50_s, number_text, achieved
+            "Median TTFT in seconds by achieved TPM", lambda p: p.ttft_p50_s, number_text, achieved
         ),
     ),
     Drawing(

@@ -34,12 +34,12 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ("new tokens", "Prompt tokens that an endless cache would not have held."),
     (
         "capacity",
-        "The highest input TPM carried up to which the objectives hold, interpolated between the "
+        "The highest input TPM achieved up to which the objectives hold, interpolated between the "
         "levels.",
     ),
     (
         "knee",
-        "The offered load at which answered TPM / TTFT p50 is highest: beyond it more load costs "
+        "The offered load at which achieved TPM / TTFT p50 is highest: beyond it more load costs "
         "more than it brings.",
     ),
     (

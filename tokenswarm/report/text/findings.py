@@ -41,6 +41,7 @@ def _capacity(curve: Curve, capacity: Capacity) -> str:
     if capacity.bound == "unknown":
         return f"{name}: unknown, {capacity.reason}."
     weak = "" if capacity.claimed else f" Not to be claimed: {capacity.reason}."
+    weak += f" {capacity.spoiled[0].upper()}{capacity.spoiled[1:]}." if capacity.spoiled else ""
     if capacity.bound == "above":
         return f"{name}: {tpm_text(capacity.met_at_tpm)} or more, no level tried missed it.{weak}"
     if capacity.bound == "below":

@@ -100,8 +100,9 @@ def _between(tpm: Interval) -> str:
 
 
 def _doubt(capacity: Capacity) -> str:
-    """Where too few turns decide it."""
-    return "" if capacity.claimed else "; too few turns to claim it"
+    """Where too few turns decide it, or a level that is no result."""
+    few = "" if capacity.claimed else "; too few turns to claim it"
+    return few + (f"; {capacity.spoiled}" if capacity.spoiled else "")
 
 
 def _is_weak(capacity: Capacity) -> bool:

@@ -12,7 +12,7 @@ from tokenswarm.measure.tally import Summary
 from tokenswarm.measure.verdict import Verdict
 from tokenswarm.report.analysis.capacity import Capacity
 from tokenswarm.report.analysis.change import Change
-from tokenswarm.report.analysis.compare import Comparison, Run, Rung, load_text
+from tokenswarm.report.analysis.compare import Comparison, Rung, StoredRun, load_text
 from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.point import CurvePoint
 from tokenswarm.report.notation import (
@@ -92,7 +92,9 @@ def _rung_rows(found: Comparison, rung: Rung) -> list[tuple[Cell, ...]]:
     return [_row(found, rung, name, run, at) for name, run, at in runs]
 
 
-def _row(found: Comparison, rung: Rung, name: str, run: Run, at: CurvePoint) -> tuple[Cell, ...]:
+def _row(
+    found: Comparison, rung: Rung, name: str, run: StoredRun, at: CurvePoint
+) -> tuple[Cell, ...]:
     gpus, of = run.header.target.gpus, at.summary
     per_gpu = run.per_gpu(Interval(of.offered_tpm)).value
     few = "" if claimable(0.5, of.decode_tps.count) else TOO_FEW
@@ -208,7 +210,7 @@ def _capacity(capacity: Capacity, per: Callable[[Interval], Interval]) -> Cell:
     return cell
 
 
-def _claimed(capacity: Capacity, run: Run) -> Cell:
+def _claimed(capacity: Capacity, run: StoredRun) -> Cell:
     if run.invalid:
         return Cell("no: the run is INVALID", False)
     said = "yes" if capacity.claimed else f"no: {capacity.reason}"
@@ -233,7 +235,7 @@ def notes(found: Comparison) -> list[str]:
     return said
 
 
-def _rounds(run: Run) -> str:
+def _rounds(run: StoredRun) -> str:
     if not run.rounds:
         return ""
     count = "1 round" if len(run.rounds) == 1 else f"{len(run.rounds)} rounds"

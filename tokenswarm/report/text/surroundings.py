@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from tokenswarm.measure.ledger import Header
 from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.notation import UNKNOWN, slo_text, target_text
@@ -29,7 +30,7 @@ def surroundings(found: Result) -> list[tuple[str, str]]:
         ("levels", _levels(found)),
         ("warm-up", f"the first {WARM_UP_SHARE:.0%} of each level, left out of its figures"),
         ("objectives", _objectives(found)),
-        ("speed", _speed(header.speed)),
+        ("clock", _clock(header)),
         ("mode", {"tpm": "open: a rate is held", "developers": "closed: developers"}[mark.mode]),
         ("profile", f"{mark.profile} ({mark.profile_hash})"),
         ("seed", str(mark.seed)),
@@ -46,7 +47,7 @@ def surroundings(found: Result) -> list[tuple[str, str]]:
 def _lasted(found: Result) -> str:
     end_s = found.whole.window[1]
     return f"{end_s / 60:,.1f} minutes" + (
-        "" if found.ledger.header.speed == 1 else " of engine time"
+        " of engine time" if found.ledger.header.engine_seconds else ""
     )
 
 
@@ -70,8 +71,10 @@ def _objectives(found: Result) -> str:
     return f"none asked for; {', '.join(map(slo_text, found.objectives))} stands in"
 
 
-def _speed(speed: float) -> str:
-    return "wall time" if speed == 1 else f"{speed:g} engine seconds a second"
+def _clock(header: Header) -> str:
+    if header.driven:
+        return "driven: engine and generator keep one virtual clock, and no time here is the host's"
+    return "wall time" if header.speed == 1 else f"{header.speed:g} engine seconds a second"
 
 
 def _salt(found: Result) -> str:

@@ -74,7 +74,7 @@ def _level_columns(found: Result) -> list[tuple[Column, Callable[[CurvePoint], C
             lambda p: Cell(asked_text(p.level), p.level.target_tpm or p.level.developers),
         ),
         (Column("offered_tpm", "offered TPM", True), lambda p: Cell.of(p.offered_tpm, tpm_text)),
-        (Column("achieved_tpm", "answered TPM", True), lambda p: Cell.of(p.achieved_tpm, tpm_text)),
+        (Column("achieved_tpm", "achieved TPM", True), lambda p: Cell.of(p.achieved_tpm, tpm_text)),
         *(
             [
                 (
@@ -89,6 +89,7 @@ def _level_columns(found: Result) -> list[tuple[Column, Callable[[CurvePoint], C
         (Column("failed", "failed"), lambda p: count(p.summary.failed)),
         (Column("ttft_p50_s", "TTFT p50, s", True), lambda p: _ttft(p, 50, p.ttft_p50_s)),
         (Column("ttft_p90_s", "p90", True), lambda p: _ttft(p, 90, p.ttft_p90_s)),
+        (Column("ttft_p95_s", "p95", True), lambda p: _ttft(p, 95, p.ttft_p95_s)),
         (Column("ttft_p99_s", "p99", True), lambda p: _ttft(p, 99, p.ttft_p99_s)),
         (Column("decode_tps_p50", "TPS p50", True), _speed),
         (Column("decode_tps_p10", "p10"), lambda p: _percentile(p.summary.decode_tps, 10)),

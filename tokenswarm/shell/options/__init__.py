@@ -9,6 +9,7 @@ from tokenswarm.shell.options.arguments import (
     add_arguments,
     described,
 )
+from tokenswarm.shell.options.container import COMPOSE_SERVICE_VARIABLE
 from tokenswarm.shell.options.key import API_KEY_VARIABLES, api_key
 from tokenswarm.shell.options.read import read_grafana_url, read_metrics_options, read_options
 from tokenswarm.shell.options.values import GateOptions, MetricsOptions, Options, SearchOptions
@@ -16,6 +17,7 @@ from tokenswarm.shell.options.values import GateOptions, MetricsOptions, Options
 __all__ = [
     "ALL",
     "API_KEY_VARIABLES",
+    "COMPOSE_SERVICE_VARIABLE",
     "GROUPS",
     "GateOptions",
     "Group",

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tokenswarm.client import chat
 from workload.profiles import PROFILES
 from workload.tokens import EMBEDDED
 
@@ -25,7 +24,7 @@ class Group:
 
 ALL = ("agents", "ladder", "capacity")
 GROUPS = (
-    Group("target", ALL, ("--host", "--model", "--gpus", "--insecure", "--ca-file")),
+    Group("target", ALL, ("--host", "--api", "--model", "--gpus", "--insecure", "--ca-file")),
     Group("rate", ("agents",), ("--tpm", "--ramp", "--arrival-cv")),
     Group(
         "ladder",
@@ -127,6 +126,12 @@ def add_arguments(parser: Any) -> None:
     )
     _add_gate_arguments(add)
     _add_search_arguments(add)
+    add(
+        "--api",
+        default="chat",
+        metavar="NAME",
+        help="What the endpoint speaks: chat (completions), messages (Anthropic) or responses",
+    )
     add("--model", default="", metavar="NAME", help="Model; empty: the only one the server lists")
     add("--seed", type=int, default=1, metavar="N", help="Same seed, same sessions and prompts")
     add(
@@ -173,9 +178,10 @@ def add_arguments(parser: Any) -> None:
     add(
         "--output-field",
         in_form=False,
-        default=chat.OUTPUT_FIELDS[0],
+        default="",
         metavar="NAME",
-        help="Request field for the output tokens: max_tokens or max_completion_tokens",
+        help="Request field for the output tokens, with --api chat max_tokens or "
+        "max_completion_tokens; empty: the usual one",
     )
     add(
         "--connect-timeout",

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tokenswarm.client import chat
+from tokenswarm.client.dialects import DIALECTS, Dialect
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.stream import Timeouts
 from tokenswarm.measure.amounts import OptionError, parse_duration, parse_rate, parse_share
@@ -27,8 +27,10 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
     """Raises OptionError, or the ValueError of `Endpoint.parse`; nothing has been sent yet."""
     if not host:
         raise OptionError("--host is missing; accepted: the base of the API, http://host:port")
+    dialect = DIALECTS[_one_of("--api", parsed.api, tuple(DIALECTS))]
     return Options(
         endpoint=Endpoint.parse(host),
+        api=dialect.name,
         model=parsed.model or None,
         profile=parsed.profile or "seed",
         seed=_at_least("--seed", parsed.seed, 0),
@@ -43,9 +45,13 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         trust_remote_code=parsed.trust_remote_code,
         corpus=Path(parsed.corpus) if parsed.corpus else None,
         warm=parsed.warm,
-        extra_body=_json_object("--extra-body", parsed.extra_body),
+        extra_body=_json_object("--extra-body", parsed.extra_body, dialect),
         min_tokens=parsed.min_tokens,
-        output_field=_one_of("--output-field", parsed.output_field, chat.OUTPUT_FIELDS),
+        output_field=_one_of(
+            "--output-field",
+            parsed.output_field or dialect.output_fields[0],
+            dialect.output_fields,
+        ),
         timeouts=Timeouts(
             connect_s=parse_duration("--connect-timeout", parsed.connect_timeout),
             first_token_s=parse_duration("--first-token-timeout", parsed.first_token_timeout),
@@ -129,7 +135,7 @@ def _one_of(option: str, value: str, accepted: Sequence[str]) -> str:
     return value
 
 
-def _json_object(option: str, text: str) -> dict[str, Any]:
+def _json_object(option: str, text: str, dialect: Dialect) -> dict[str, Any]:
     try:
         value = orjson.loads(text or "{}")
     except orjson.JSONDecodeError as error:
@@ -137,7 +143,7 @@ def _json_object(option: str, text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise OptionError(f"{option} {text!r}: accepted is a JSON object")
     try:
-        chat.opening("", None, value)
+        dialect.opening("", (), b"", value)
     except ValueError as error:
         raise OptionError(f"{option} {text!r}: {error}; accepted: other fields") from None
     return value

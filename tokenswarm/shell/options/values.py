@@ -30,6 +30,7 @@ class Options:
     seconds against the embedded engine)."""
 
     endpoint: Endpoint
+    api: str  # one of client.dialects.DIALECTS
     model: str | None
     profile: str
     seed: int

@@ -1,0 +1,97 @@
+"""One clock: the same numbers on a busy machine, and no hang where the clock is lost."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from tests.support.stack import INVALID_RUN, LADDER, Stack, until
+from tokenswarm.exit_codes import BAD_INPUT
+from tokenswarm.measure.ledger import Ledger, read_run
+from tokenswarm.measure.record import TurnRecord
+
+# Four engine minutes on each rung; the last is beyond what the pool of the cache can carry.
+LEVELS = ("--levels", "1M,3M", "--hold", "4m", "--ramp", "1m")
+DRIVEN = ("--clock", "driven", "--queue-limit", "6")
+# What a record says of the host, not of the run.
+HOST_STAMPS = {"stamp_lag_s": 0.0, "coalesced_reads": 0}
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Two loops on each of two cores."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def ran(stack: Stack, name: str) -> tuple[str, Ledger]:
+    """What it printed but for its folder and host, and its ledger; on an engine of its own."""
+    finished = stack.locust(LADDER, "--host", stack.engine(*DRIVEN), *LEVELS, "--run-name", name)
+    assert finished.code == 1, finished.printed  # Locust's own: turns failed, as planned
+    return finished.out.replace(name, "run"), read_run(stack.runs / name)
+
+
+def of_the_run(ledger: Ledger) -> list[TurnRecord]:
+    return [replace(record, **HOST_STAMPS) for record in ledger.records]
+
+
+def test_two_runs_are_equal_to_the_last_digit_one_of_them_on_a_busy_machine(stack: Stack) -> None:
+    printed, ledger = ran(stack, "quiet")
+    with busy():
+        again, other = ran(stack, "loaded")
+    assert len(ledger.records) > 60
+    assert all((r.stamps == "engine") == (r.output_chunks > 0) for r in ledger.records)
+    assert {r.outcome for r in ledger.records} >= {"ok", "http_429"}
+    assert of_the_run(ledger) == of_the_run(other)
+    assert ledger.levels == other.levels
+    assert [(level.started_at_s, level.ended_at_s) for level in ledger.levels] == [
+        (0.0, 240.0),
+        (240.0, 480.0),
+    ]
+    table, verdict = printed.partition("\nVerdict:")[::2]
+    assert table == again.partition("\nVerdict:")[0]
+    assert "0 by construction" not in table  # a passed check has no line of its own
+    assert "driven time" in verdict
+
+
+def test_a_killed_engine_ends_the_run_within_seconds(stack: Stack) -> None:
+    engine = stack.start("tokenswarm", "engine", "--port", "0", "--clock", "driven", env={})
+    ready = until(lambda: engine.out.read_text().rpartition("\n")[0], 60)
+    url = next(word for word in ready.split() if word.startswith("http://"))
+    run = stack.start_locust(
+        LADDER, "--headless", "--host", url, "--levels", "1M", "--hold", "60m", "--run-name", "cut"
+    )
+    assert until(lambda: list((stack.runs / "cut").glob("*.jsonl")), 60)
+    time.sleep(2.0)
+    engine.process.send_signal(signal.SIGKILL)
+    finished = run.wait()
+    assert finished.code == INVALID_RUN, finished.printed
+    assert "the engine is gone" in finished.printed
+    assert "the clock that engine and generator share was lost" in finished.out
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "says"),
+    [
+        (LADDER, ("--processes", "2"), "not shared between a master and workers"),
+        ("coding_agents.py", ("-u", "2", "-t", "5s"), "go by the wall clock"),
+    ],
+)
+def test_what_cannot_drive_is_refused_by_name(
+    stack: Stack, file: str, options: tuple[str, ...], says: str
+) -> None:
+    finished = stack.locust(file, "--host", stack.engine("--clock", "driven"), *options)
+    assert finished.code == BAD_INPUT, finished.printed
+    assert "an engine with --clock driven" in finished.err and says in finished.err
