@@ -121,7 +121,7 @@ def _cached_without_replies(turns: list[Turn]) -> list[int]:
     """Ideal cached tokens where the last reply in the history is not the one that was given."""
     replies = [0, *(turn.reply_tokens for turn in turns)]
     return [
-        turn.ideal_cached_tokens - (0 if turn.kind in ("start", "compaction") else reply_tokens)
+        turn.ideal_cached_tokens - (0 if turn.kind in ("start", "met", "compaction") else reply_tokens)
         for turn, reply_tokens in zip(turns, replies, strict=False)
     ]
 

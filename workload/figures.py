@@ -58,8 +58,10 @@ class Sample:
     def numbers(self, of: str) -> Tokens | Floats | None:
         """The numbers a figure is taken of; None where the sample does not have them."""
         match of:
-            case "prompt" | "cached":
+            case "prompt":
                 return self.prompt_tokens
+            case "cached":
+                return self.prompt_tokens[self._whole]
             case "output":
                 return self.output_tokens
             case "new":
@@ -78,7 +80,9 @@ class Sample:
     def figure(self, figure: str, numbers: Tokens | Floats) -> float | None:
         """One figure (mean, pNN, min, max, share) of these numbers of it; None if there are none.
 
-        share: of the sample, its ideal cached over its prompt tokens.
+        share: of the sample, its ideal cached over its prompt tokens. Left out are turns with which
+        a developer was met in mid-session: no cache holds what came before them, which is how a
+        run begins and no property of the sessions.
         """
         if not len(numbers):
             return None
@@ -90,9 +94,17 @@ class Sample:
             case "max":
                 return float(numbers.max())
             case "share":
-                return float(self.ideal_cached_tokens.sum() / self.prompt_tokens.sum())
+                whole = self._whole
+                return float(self.ideal_cached_tokens[whole].sum() / numbers.sum())
             case _:
                 return float(np.percentile(numbers, int(figure[1:])))
+
+    @property
+    def _whole(self) -> NDArray[np.bool_]:
+        """Turns whose sessions were seen from their start."""
+        if self.kinds is None:
+            return np.ones(len(self.prompt_tokens), dtype=np.bool_)
+        return self.kinds != "met"
 
     def _of_kinds(self, *kinds: str) -> NDArray[np.bool_] | None:
         return None if self.kinds is None else np.isin(self.kinds, kinds)

@@ -4,10 +4,11 @@ The same rules move the developers of real traffic (`shell.developer`) and those
 engine's virtual time (`engine.offline.traffic`):
 
 * A developer works through endless sessions, a sub-agent through one.
-* It waits in a place (`tickets.Place`) until it may send. The first ticket says whether it is met
-  in the middle of its work (`Due.grows`) or starts a new session: then that first one is dropped.
-* After a turn comes the session's next one, after the pause that is natural for it. A server that
-  said how long to stay away is obeyed: the longer of the two counts.
+* It is met at a moment of its day: its first session is the one of that moment, and `begin` says
+  when. One that is called for a turn at once (`Due.fresh`) starts a new session instead.
+* After a turn comes the session's next one, after the pause that is natural for it
+  (`ready_at_s`). A ticket may call it earlier, but not before `earliest_s`: a server that said how
+  long to stay away is obeyed.
 * A prompt that was too long for the engine ends the session. Every other outcome goes on,
   failures too: the session's numbers do not depend on what the engine answers.
 * A turn that has sub-agents waits until the last of them is through, and is ready then or after its
@@ -20,21 +21,21 @@ Who follows whom is in `_MOVES`; a move that is not there is a `LifeError`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from workload.session import Session, Turn
-from workload.tickets import Due, Place
 
-# Where a life stands: in a place where it waits, with a turn that it sends, behind its sub-agents,
-# or at its end.
+# Where a life stands: before its beginning, waiting for its next turn ("idle": for that of a new
+# session), with a turn that it sends, behind its sub-agents, or at its end.
 State = Literal["unstarted", "idle", "ready", "taken", "agents", "over"]
-Move = Literal["take", "next", "next_behind_agents", "agents_over", "session_over", "end"]
+Move = Literal["begin", "take", "next", "next_behind_agents", "agents_over", "session_over", "end"]
 
 # Outcomes after which the session does not go on.
 ENDS_SESSION = frozenset({"context_overflow"})
 
 _MOVES: dict[State, dict[Move, State]] = {
-    "unstarted": {"take": "taken", "end": "over"},
+    "unstarted": {"begin": "ready", "take": "taken", "end": "over"},
     "idle": {"take": "taken", "end": "over"},
     "ready": {"take": "taken", "end": "over"},
     "taken": {
@@ -47,12 +48,18 @@ _MOVES: dict[State, dict[Move, State]] = {
     "agents": {"agents_over": "ready"},
     "over": {},
 }
-_PLACES: dict[State, Place] = {
-    "unstarted": "unstarted",
-    "idle": "idle",
-    "ready": "ready",
-    "taken": "ready",
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When a turn was due, in seconds of the run. fresh: a developer who has not begun starts a new
+    session with it; early_s: how long before the end of its own pause it is sent; free_at_s: when
+    the developer was free to send it, where its waiting was timed."""
+
+    at_s: float
+    fresh: bool = False
+    early_s: float = 0.0
+    free_at_s: float | None = None
 
 
 class LifeError(Exception):
@@ -60,16 +67,17 @@ class LifeError(Exception):
 
 
 class Life:
-    """`open` a session, wait in `place`, `take` a ticket, `end` the turn; and again.
+    """`begin`, wait, `take` a ticket, `end` the turn, `open` the next session; and again.
 
-    turn: the one that comes next or is under way; ready_at_s: when its pause is over. Both mean
-    something only while a session is open.
+    turn: the one that comes next or is under way; ready_at_s: when its pause is over; earliest_s:
+    before which nothing is sent. They mean something only while a session is open.
     """
 
     def __init__(self, sessions: Iterable[Session], *, agent: bool = False) -> None:
         """agent: a sub-agent. It waits as one in the middle of a session does, and when its
         session is over so is its life."""
         self.ready_at_s = 0.0
+        self.earliest_s = 0.0
         self.state: State = "ready" if agent else "unstarted"
         self._sessions: Iterator[Session] = iter(sessions)
         self._agent = agent
@@ -97,11 +105,8 @@ class Life:
         return self._turn
 
     @property
-    def place(self) -> Place:
-        """Where it waits. Raises LifeError where it does not."""
-        if (place := _PLACES.get(self.state)) is None:
-            raise LifeError(f"{self.state}: waits for no turn")
-        return place
+    def is_subagent(self) -> bool:
+        return self._agent
 
     def open(self) -> bool:
         """The next session that has a first turn. False when there is none: the life is over."""
@@ -112,6 +117,13 @@ class Life:
         self._move("end")
         return False
 
+    def begin(self, now_s: float) -> None:
+        """It is met now. Opens its first session where that is not open yet."""
+        if not self.has_session:
+            self.open()
+        self.pause(now_s)
+        self._move("begin")
+
     def pause(self, now_s: float) -> None:
         """The pause before a session's first turn begins."""
         self.ready_at_s = now_s + self.turn.gap_s
@@ -120,7 +132,9 @@ class Life:
         """Its turn has come. Opens a session where none is open yet."""
         if not self.has_session:
             self.open()
-        if self.state == "unstarted" and not due.grows:
+        if due.fresh:
+            if self.state != "unstarted":
+                raise LifeError(f"{self.state}: has begun already")
             self.open()  # after the first, every session is a new one
         self._move("take")
 
@@ -142,6 +156,7 @@ class Life:
             raise LifeError(f"{self.state}: no turn is under way")
         turn = None if outcome in ENDS_SESSION else self.session.next_turn()
         self._turn = turn
+        self.earliest_s = ended_at_s + retry_after_s
         if turn is None:
             self._session = None
             return self._move("end" if self._agent else "session_over")

@@ -138,8 +138,8 @@ class Conversation:
         the trigger brings."""
         self._planned_drift = self.drift
         target = round(turn.prompt_tokens / self.drift) - GENERATION_PROMPT_TOKENS
-        if turn.kind in ("start", "compaction"):
-            self._begin(target, "request" if turn.kind == "start" else "summary")
+        if turn.kind in ("start", "met", "compaction"):
+            self._begin(target, "summary" if turn.kind == "compaction" else "request")
         else:
             self.ideal_cached_tokens = self._tokens
             reply_tokens = round(self._reply_tokens / self.drift)

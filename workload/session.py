@@ -12,12 +12,15 @@ from itertools import count
 
 import numpy as np
 
-from workload.lengths import whole_tokens
+from workload.day import SERVICE_S, day
+from workload.lengths import Lognormal, whole_tokens
 from workload.profile import MAX_THRESHOLD_Z, Profile
 
-# Whole turns lived before a developer is met in mid-life: this many mean sessions, plus a uniform
+# Whole turns lived before a developer is met in mid-session: this many mean sessions, plus a uniform
 # part of one. Session lengths vary by 0.7 to 1 of their mean, so the start is long forgotten.
 BURN_IN_SESSIONS = 4
+
+MEETINGS_TRIED = 100  # guess: a profile whose sessions have a second turn once in 20 is met in it
 
 MAX_CHUNK_TOKENS = 4  # one token and three accepted drafts (the study: EAGLE with 3 draft tokens)
 
@@ -28,11 +31,11 @@ class Turn:
 
     session: str
     index: int
-    kind: str  # what triggered it: "start", "tool", "user", "compaction"
+    kind: str  # what triggered it: "start", "met", "tool", "user", "compaction"
     gap_s: float  # natural pause between the previous answer's end and this turn
     prompt_tokens: int  # target size of the prompt
     new_tokens: int  # not in the previous prompt or its reply
-    ideal_cached_tokens: int  # previous prompt + reply; the shared prefix on start and compaction
+    ideal_cached_tokens: int  # previous prompt + reply; else (start, met, compaction) the prefix
     output_tokens: int  # reply to ask for
     reply_tokens: int  # what of this turn's reply enters the history
     cancel_after_chunks: int | None  # planned user interrupt: close after this many output chunks
@@ -43,9 +46,11 @@ class Session:
     """A developer's session: `next_turn` until it returns None.
 
     Fresh, it starts with a prompt of profile.start_tokens after a human gap. Stationary, the
-    developer is met in mid-life: the first turn is a turn picked at random from an endless series
-    of sessions, and its gap is what is left of the pause in which it is met. Its sub-agents, if
-    it had any, are past.
+    developer is met at any moment of its day (workload.day): between two sessions, and then it is
+    a fresh one; in a pause, and then the first turn is any later turn of a session; or while a
+    turn is answered, and then it is the next one. The gap is what is left of the pause, or of the
+    answer and the whole pause after it. A first turn in mid-session is of kind "met": no cache
+    holds what came before it. Its sub-agents, if it had any, are past.
     """
 
     def __init__(
@@ -59,18 +64,21 @@ class Session:
         self._agents = 0  # sub-agents this session has sent or will send
         self._agents_due = 0
         self._agent_seed = 0
+        self._first = "start"
         self._begin()
-        if stationary:
-            self._live_on()
-            self._cached_tokens = profile.shared_prefix_tokens
-            self._first_gap_s = self._residual_gap_s()
-        else:
+        moment = day(profile).moment(rng.random()) if stationary else "start"
+        if moment == "start":
             self._choose_subagents()
-            self._first_gap_s = profile.human_gap_s.one(rng)
+            human = profile.human_gap_s
+            self._first_gap_s = human.one_residual(rng) if stationary else human.one(rng)
+        elif moment == "service":
+            self._meet_in_service()
+        else:
+            self._meet_in_pause(profile.human_gap_s if moment == "user" else profile.tool_gap_s)
 
     def next_turn(self) -> Turn | None:
         """The next turn, or None: the session is over."""
-        kind: str | None = "start" if self._index < 0 else self._step()
+        kind: str | None = self._first if self._index < 0 else self._step()
         if kind is None or self._over:
             self._over = True
             return None
@@ -99,6 +107,34 @@ class Session:
         agent = Session(self.profile.subagent(), rng, f"{self.name}.a{k}")
         agent._first_gap_s = 0.0
         return agent
+
+    def _meet_in_pause(self, pause: Lognormal) -> None:
+        """What is left of it comes before a turn that is any but a session's first."""
+        for _ in range(MEETINGS_TRIED):
+            if self._live_on() != "start":
+                break
+        else:  # sessions of one turn, whatever the laws say: the pause is one before a session
+            self._choose_subagents()
+            self._first_gap_s = pause.one_residual(self._rng)
+            return
+        self._meet(pause.one_residual(self._rng))
+
+    def _meet_in_service(self) -> None:
+        """Any turn is under way; the developer's next one is what will be sent."""
+        self._live_on()
+        left_s = SERVICE_S * self._rng.random()
+        kind = self._step()
+        if kind is None:
+            self._begin()
+            self._choose_subagents()
+            self._first_gap_s = left_s + self.profile.human_gap_s.one(self._rng)
+        else:
+            self._answer(kind)
+            self._meet(left_s + self._gap_s(kind))
+
+    def _meet(self, gap_s: float) -> None:
+        self._first, self._first_gap_s = "met", gap_s
+        self._cached_tokens = self.profile.shared_prefix_tokens
 
     def _begin(self) -> None:
         """A new life: a start prompt, of which a cache can hold the shared prefix."""
@@ -144,38 +180,27 @@ class Session:
             z = min(max(self._rng.standard_normal(), -MAX_THRESHOLD_Z), MAX_THRESHOLD_Z)
             self._threshold_tokens = compaction.at_tokens * (1 + compaction.spread * z)
 
-    def _live_on(self) -> None:
-        """Burn-in: whole turns, one session after the other, so that the turn met is any turn."""
-        mean_turns = self.profile.expected_turns()
+    def _live_on(self) -> str:
+        """Burn-in: whole turns, one session after the other, so that the turn met is any turn.
+        Says what triggered it."""
+        mean_turns, kind = self.profile.expected_turns(), "start"
         for _ in range(int(mean_turns * (BURN_IN_SESSIONS + self._rng.random())) + 1):
-            kind = self._step()
-            if kind is None:
+            stepped = self._step()
+            if stepped is None:
                 self._begin()
             else:
-                self._answer(kind)
+                self._answer(stepped)
+            kind = stepped or "start"
+        return kind
 
     def _gap_s(self, kind: str) -> float:
-        if kind == "start":
+        if kind in ("start", "met"):
             return self._first_gap_s
         if kind == "user":
             return self.profile.human_gap_s.one(self._rng)
         if kind == "compaction" and self._rng.random() >= self.profile.tool_share:
             return self.profile.human_gap_s.one(self._rng)
         return self.profile.tool_gap_s.one(self._rng)
-
-    def _residual_gap_s(self) -> float:
-        """What is left of the pause in which a developer is met.
-
-        A pause is met in proportion to its length, so a human one with weight
-        share of turns after a human pause x mean human pause; every session begins with one.
-        """
-        profile = self.profile
-        starts = 1 / profile.expected_turns()
-        human_share = starts + (1 - starts) * (1 - profile.tool_share)
-        human_s = human_share * profile.human_gap_s.mean
-        tool_s = (1 - human_share) * profile.tool_gap_s.mean
-        human = self._rng.random() * (human_s + tool_s) < human_s
-        return (profile.human_gap_s if human else profile.tool_gap_s).one_residual(self._rng)
 
     def _choose_subagents(self) -> None:
         options = self.profile.subagents
@@ -195,7 +220,7 @@ class Session:
 
 
 def sessions(profile: Profile, seed: int, worker: int, user: int) -> Iterator[Session]:
-    """The endless sessions of one developer: the first met in mid-life, later ones fresh."""
+    """The endless sessions of one developer: the first as it is met, later ones fresh."""
     for number in count():
         rng = np.random.default_rng(np.random.SeedSequence((seed, worker, user, number)))
         yield Session(profile, rng, f"w{worker}.u{user}.s{number}", stationary=number == 0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from workload.fidelity import simulate
 from workload.figures import Sample
+from workload.day import SERVICE_S, day
 from workload.lengths import Lognormal, Mixture, ShiftedGamma
 from workload.profile import Compaction, Profile, Subagents
 from workload.profiles import AGENTIC, PROFILES, SEED, WILD
@@ -69,34 +70,75 @@ def test_expected_turns_are_near_the_simulated_ones(many):
 
 
 @pytest.mark.parametrize("profile", (SEED, AGENTIC), ids=lambda p: p.name)
-def test_developers_are_met_in_the_middle_of_their_life_and_stay_there(profile):
-    """3,000 users: the mean prompt of their k-th turn is the request-weighted one for every k."""
-    users = [islice(_turns_of(profile, user), 8) for user in range(3_000)]
-    prompts = np.array([[turn.prompt_tokens for turn in turns] for turns in users])
-    assert prompts[:, 0].mean() == pytest.approx(88_000, rel=0.03)
-    assert prompts.mean(axis=0) == pytest.approx([88_000] * 8, rel=0.03)
-    assert np.percentile(prompts[:, 0], 90) == pytest.approx(
-        profile.target("prompt p90").value, rel=0.05
-    )
+def test_a_crowd_sends_what_its_profile_promises_from_the_first_minute_on(profile):
+    """1,500 developers on their own pauses, each answer taking 8 s: in every stretch of time the
+    rate of turns, the mean prompt and the share of new sessions are those of an endless run."""
+    turns = [turn for user in range(1_500) for turn in timed(profile, user, until_s=600.0)]
+    starts = 1 / profile.expected_turns()
+    for start_s, end_s in ((0.0, 120.0), (120.0, 600.0)):
+        here = [turn for at_s, turn in turns if start_s <= at_s < end_s]
+        per_s = len(here) / 1_500 / (end_s - start_s)
+        assert per_s == pytest.approx(1 / day(profile).turn_s, rel=0.05)
+        prompts = [turn.prompt_tokens for turn in here]
+        assert np.mean(prompts) == pytest.approx(88_000, rel=0.03)
+        assert np.percentile(prompts, 90) == pytest.approx(
+            profile.target("prompt p90").value, rel=0.05
+        )
+        assert np.mean([turn.kind == "start" for turn in here]) == pytest.approx(starts, rel=0.12)
 
 
-def _turns_of(profile, user):
+def timed(profile, user, until_s):
+    """(second, turn) of a developer who is met at second 0."""
+    at_s = 0.0
     for session in sessions(profile, 11, 0, user):
-        yield from iter(session.next_turn, None)
+        for turn in iter(session.next_turn, None):
+            at_s += turn.gap_s
+            if at_s >= until_s:
+                return
+            yield at_s, turn
+            at_s += SERVICE_S
 
 
-def test_a_stationary_first_turn_holds_only_the_shared_prefix():
-    turn = life(SEED, stationary=True)[0]
-    assert (turn.kind, turn.index, turn.ideal_cached_tokens) == ("start", 0, 20_000)
-    assert turn.new_tokens == turn.prompt_tokens - 20_000
+def met(profile=SEED, users=2_000):
+    """First turns of developers who are met."""
+    return [
+        Session(profile, np.random.default_rng(u), "s", stationary=True).next_turn()
+        for u in range(users)
+    ]
 
 
-def test_a_stationary_first_gap_is_what_is_left_of_a_length_biased_pause():
-    """Renewal theory: mean residual = E[gap^2] / 2 E[gap] over all pauses, session starts too."""
-    fresh = simulate(SEED, 20_000, seed=3).gaps_s
-    met = [Session(SEED, np.random.default_rng(u), "s", stationary=True) for u in range(4_000)]
-    left = np.array([session.next_turn().gap_s for session in met])
-    assert left.mean() == pytest.approx((fresh**2).mean() / (2 * fresh.mean()), rel=0.08)
+def test_a_developer_met_in_mid_session_has_nothing_but_the_shared_prefix_in_a_cache():
+    firsts = met()
+    assert {turn.kind for turn in firsts} == {"start", "met"}
+    for turn in firsts:
+        assert (turn.index, turn.ideal_cached_tokens) == (0, 20_000)
+        assert turn.new_tokens == turn.prompt_tokens - 20_000
+
+
+def test_one_met_between_two_sessions_begins_a_fresh_one():
+    of_day = day(SEED)
+    firsts = met()
+    # A session that ends while its last turn is answered is followed by a fresh one as well.
+    between = (of_day.start_s + of_day.service_s / SEED.expected_turns()) / of_day.turn_s
+    starts = [turn.prompt_tokens for turn in firsts if turn.kind == "start"]
+    assert len(starts) / len(firsts) == pytest.approx(between, rel=0.07)
+    assert np.mean(starts) == pytest.approx(51_000, rel=0.01)
+
+
+def test_a_first_gap_is_what_is_left_of_a_length_biased_pause_or_of_an_answer_and_a_pause():
+    """Renewal theory: mean residual = E[gap^2] / 2 E[gap] over pauses and answers alike."""
+    gaps = simulate(SEED, 20_000, seed=3).gaps_s
+    of_day = day(SEED)
+    pauses_s = of_day.turn_s - of_day.service_s
+    expected = (gaps**2).mean() / (2 * gaps.mean()) * pauses_s
+    expected += of_day.service_s * (of_day.service_s / 2 + gaps.mean())
+    left = np.array([turn.gap_s for turn in met(users=6_000)])
+    assert left.mean() == pytest.approx(expected / of_day.turn_s, rel=0.08)
+
+
+def test_sessions_of_one_turn_are_met_at_their_start():
+    short = replace(SEED, end_hazard=1.0, end_hazard_slope=0.0)
+    assert {turn.kind for turn in met(short, users=20)} == {"start"}
 
 
 def test_a_fresh_session_begins_after_a_human_pause():
@@ -165,17 +207,17 @@ def profiles(draw) -> Profile:
 @settings(deadline=None, max_examples=150)
 def test_prompts_grow_append_only_within_their_limits(profile, seed, stationary):
     turns = life(profile, seed, stationary=stationary)
-    assert turns[0].kind == "start"
+    assert turns[0].kind in (("start", "met") if stationary else ("start",))
     for index, turn in enumerate(turns):
         assert turn.index == index
         assert profile.min_prompt_tokens <= turn.prompt_tokens <= profile.max_prompt_tokens
         assert turn.prompt_tokens == turn.ideal_cached_tokens + turn.new_tokens
         assert 1 <= turn.reply_tokens <= turn.output_tokens <= profile.max_output_tokens
         assert turn.gap_s >= 0
-        if turn.kind in ("start", "compaction"):
+        if turn.kind in ("start", "met", "compaction"):
             assert turn.ideal_cached_tokens == profile.shared_prefix_tokens
     for before, turn in zip(turns, turns[1:], strict=False):
-        assert turn.kind != "start"
+        assert turn.kind not in ("start", "met")
         if turn.kind != "compaction":
             assert turn.ideal_cached_tokens == before.prompt_tokens + before.reply_tokens
             assert turn.new_tokens >= 1

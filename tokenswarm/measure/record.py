@@ -58,7 +58,7 @@ class TurnRecord:
     # which turn
     session: str  # unique in the run: "w0.u3.s1", sub-agents "w0.u3.s1.a2"
     turn: int  # 0-based in the session
-    kind: str  # what triggered it: "start", "tool", "user", "compaction"; or UNSENT
+    kind: str  # what triggered it: "start", "met", "tool", "user", "compaction"; or UNSENT
     level: int | None  # index of the traffic level it was scheduled in
     # what was planned
     text_tokens: int  # of the prompt, counted with the run's tokenizer
@@ -95,6 +95,7 @@ class TurnRecord:
     retry_after_s: float | None = None
     # None: written by an earlier version, or never taken by a developer
     free_at_s: float | None = None  # when a developer was free to send it
+    early_s: float | None = None  # by how much a ticket called it before its own pause was over
     # None: written by an earlier version, or never sent
     coalesced_chunks: int | None = None  # output chunks with the stamp of the one before
     first_stamp_chunks: int | None = None  # output chunks with the stamp of the first

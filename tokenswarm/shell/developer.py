@@ -18,10 +18,9 @@ from tokenswarm.shell import wiring
 from tokenswarm.shell.keeper import Turn as Waiting
 from tokenswarm.shell.run import Run
 from tokenswarm.shell.run_clock import Stamps
-from workload.life import Life
+from workload.life import Due, Life
 from workload.prompts import Conversation
 from workload.session import Session, Turn, sessions
-from workload.tickets import Due
 
 
 class TurnFailed(Exception):
@@ -164,8 +163,10 @@ class Developer:
             clock.wait(first)
             agent.open()
             while life.state == "ready" and not self.run.stopping:
-                due = self.run.pacing.wait(life.ready_at_s, life.place)
+                due = self.run.pacing.wait(life)
                 agent.take(due)
+                if not life.may_send(resting=self.run.stopping):
+                    break
                 agent.turn(due)
             if self.life.agent_over(clock.now_s()):
                 clock.hand(through)
@@ -231,7 +232,7 @@ class CodingDeveloper(User):
         turns at once and a turn under way is left to end."""
         if not self._life.has_session:
             self._developer.open()
-        self._due = self._run.pacing.wait(self._life.ready_at_s, self._life.place)
+        self._due = self._run.pacing.wait(self._life)
         self._developer.take(self._due)
         self._be_in_session(True)
         return 0.0
@@ -251,6 +252,7 @@ class CodingDeveloper(User):
         if not self._has_run:
             return
         self._be_in_session(False)
+        self._run.pacing.leave(self._life)
         self._developer.client.close()
 
     def _be_in_session(self, now: bool) -> None:
@@ -302,4 +304,5 @@ def _record(
         finish_reason=seen.finish_reason,
         retry_after_s=seen.retry_after_s,
         free_at_s=due.free_at_s,
+        early_s=due.early_s,
     )

@@ -12,7 +12,8 @@ from gevent.event import Event
 from tokenswarm.shell.keeper import Turn
 from tokenswarm.shell.run_clock import DrivenClock, RunClock
 from workload.arrivals import Arrivals, TargetLine
-from workload.tickets import Due, Place, TicketLine
+from workload.life import Due, Life
+from workload.tickets import TicketLine
 
 # The dealer looks at the line again this often, in wall seconds, even when nothing changed.
 _LONGEST_WAIT_S = 60.0
@@ -33,10 +34,15 @@ class OwnPauses:
     def set_tpm(self, tpm: float | None, ramp_s: float) -> None:
         """Nothing to do: in closed mode the traffic emerges."""
 
-    def wait(self, ready_at_s: float, place: Place) -> Due:
-        """Sleeps until the pause is over."""
-        self._clock.sleep_until(ready_at_s)
-        return Due(ready_at_s, grows=True, free_at_s=ready_at_s)
+    def wait(self, life: Life) -> Due:
+        """Sleeps until the pause is over. A developer who has not begun is met now."""
+        if life.state == "unstarted":
+            life.begin(self._clock.now_s())
+        self._clock.sleep_until(life.ready_at_s)
+        return Due(life.ready_at_s, free_at_s=life.ready_at_s)
+
+    def leave(self, life: Life) -> None:
+        """Nothing to do: nobody takes its place."""
 
     @property
     def waiting_tickets(self) -> None:
@@ -63,16 +69,16 @@ class Tickets:
         clock: RunClock,
         line: TargetLine,
         arrivals: Arrivals,
-        session_tpm: float,
+        developer_tpm: float,
         on_unsent: Callable[[float], None],
     ) -> None:
-        """session_tpm: what one session sends by itself; on_unsent: told the due time of each
+        """developer_tpm: what one developer sends by itself; on_unsent: told the due time of each
         ticket that nobody took before the rate fell to 0."""
         self._clock = clock
         self._line = line
         self._arrivals = arrivals
         self._on_unsent = on_unsent
-        self._tickets: TicketLine[Ticket] = TicketLine(line, arrivals, session_tpm)
+        self._tickets: TicketLine[Ticket] = TicketLine(line, arrivals, developer_tpm)
         self._last_due_s = 0.0
         self._changed = Event()
         # In driven time the clock asks when the next one is due.
@@ -88,18 +94,22 @@ class Tickets:
             self._give_up()
         self._changed.set()
 
-    def wait(self, ready_at_s: float, place: Place) -> Due:
-        """Sleeps until the session is ready, then until it gets a ticket. The start of a session
-        knows no pause: the ticket decides."""
+    def wait(self, life: Life) -> Due:
+        """Until the life gets a ticket, which may be before its pause is over; not before a time
+        that the server asked for."""
         free_at_s = self._clock.now_s()
-        if place == "ready":
-            self._clock.sleep_until(ready_at_s)
-            free_at_s = ready_at_s
-        with self._queued(place) as ticket:
+        if life.earliest_s > free_at_s:
+            self._clock.sleep_until(life.earliest_s)
+            free_at_s = life.earliest_s
+        with self._queued(life) as ticket:
             self._match()
             self._clock.wait(ticket)
         assert ticket.due is not None
         return replace(ticket.due, free_at_s=free_at_s)
+
+    def leave(self, life: Life) -> None:
+        """Its developer is gone for good."""
+        self._tickets.forget(life)
 
     @property
     def waiting_tickets(self) -> int:
@@ -150,12 +160,12 @@ class Tickets:
             self._clock.hand(ticket)
 
     @contextmanager
-    def _queued(self, place: Place) -> Iterator[Ticket]:
+    def _queued(self, life: Life) -> Iterator[Ticket]:
         """A place in the line, given up when the developer is stopped while it waits."""
         ticket = Ticket()
-        self._tickets.join(place, ticket)
+        self._tickets.join(life, ticket)
         try:
             yield ticket
         finally:
             if ticket.due is None:
-                self._tickets.leave(place, ticket)
+                self._tickets.leave(ticket)

@@ -38,7 +38,7 @@ from workload.figures import Workload
 from workload.profile import Profile
 from workload.prompts import Conversation, SharedPrefix, shared_prefix
 from workload.session import Session
-from workload.tickets import mean_prompt_tokens, session_tpm
+from workload.tickets import developer_tpm, mean_prompt_tokens
 from workload.tokens import Tokenizer, load_tokenizer
 
 
@@ -259,7 +259,7 @@ def _tickets(
         name = f"w{index}.ticket{next(numbers)}"
         feed.turn(TurnRecord.unsent(name, due_at_s, clock.now_s(), round(mean_tokens)))
 
-    return Tickets(clock, line, arrivals, session_tpm(profile), unsent)
+    return Tickets(clock, line, arrivals, developer_tpm(profile), unsent)
 
 
 def fingerprint(

@@ -23,10 +23,10 @@ from tokenswarm.engine.core.scheduler import QueueFull
 from tokenswarm.engine.core.sequence import Sequence
 from tokenswarm.measure.decode import decode_tps
 from workload.arrivals import Arrivals, TargetLine
-from workload.life import Life
+from workload.life import Due, Life
 from workload.profile import Profile
 from workload.session import sessions
-from workload.tickets import Due, TicketLine, mean_prompt_tokens, session_tpm
+from workload.tickets import TicketLine, developer_tpm, mean_prompt_tokens
 
 # scripted: histories carry replies of the workload's own, as over HTTP, so a cache holds the last
 # prompt; echo: they carry the engine's reply, so it holds that as well.
@@ -49,6 +49,7 @@ class SimulatedTurn:
     sent_at_s: float
     sequence: Sequence
     cancel_after_chunks: int | None
+    early_s: float
     output_chunks: int = 0
     ended_at_s: float | None = None
     outcome: str = "unfinished"
@@ -107,7 +108,7 @@ class Work:
     def advance(self, sequence_id: int, history: History) -> tuple[Sequence, int]:
         """The sequence of the next turn, and its ideal cached tokens."""
         turn = self.life.turn
-        if turn.kind in ("start", "compaction"):
+        if turn.kind in ("start", "met", "compaction"):
             shared_tokens = self.life.session.profile.shared_prefix_tokens
             self._segments = _extended((), ("shared", shared_tokens), shared_tokens)
             self._held_tokens = shared_tokens
@@ -171,9 +172,10 @@ class Traffic:
         return len(self._under_way)
 
     def begin(self, developers: int) -> None:
-        """They come at second 0, each somewhere in a session."""
+        """They are met at second 0, each at any moment of its day."""
         for work in self._developers(developers):
-            self._begin_session(work, 0.0)
+            work.life.begin(0.0)
+            self._wait(work, 0.0)
 
     def _developers(self, developers: int) -> list[Work]:
         """None of them has opened a session."""
@@ -211,7 +213,7 @@ class Traffic:
 
     def _wait(self, work: Work, now_s: float) -> None:
         """Sends the work's turn when its pause is over."""
-        self.at(work.life.ready_at_s, lambda at_s: self._send(work, Due(at_s, grows=True), at_s))
+        self.at(work.life.ready_at_s, lambda at_s: self._send(work, Due(at_s), at_s))
 
     def _took(self, prompt_tokens: int) -> None:
         """A ticket was used."""
@@ -232,6 +234,7 @@ class Traffic:
             sent_at_s=now_s,
             sequence=sequence,
             cancel_after_chunks=turn.cancel_after_chunks,
+            early_s=due.early_s,
         )
         self.turns.append(seen)
         self._took(turn.prompt_tokens)
@@ -297,7 +300,7 @@ class OpenTraffic(Traffic):
         mean_tokens = mean_prompt_tokens(profile)
         self._arrivals = Arrivals(self._line, mean_tokens, cv=arrival_cv, rng=rng)
         self._tickets: TicketLine[Work] = TicketLine(
-            self._line, self._arrivals, session_tpm(profile)
+            self._line, self._arrivals, developer_tpm(profile)
         )
         self._last_due_s = 0.0
         self._next_due_s = NEVER  # before a rate was set
@@ -326,19 +329,19 @@ class OpenTraffic(Traffic):
         self._next_due_s = max(self._last_due_s, self._arrivals.next_due_s())
 
     def begin(self, developers: int) -> None:
-        """So many may have a session open at once; each begins when it gets a ticket."""
+        """So many there are at most; each begins when the rate or a ticket asks for it."""
         for work in self._developers(developers):
-            self._tickets.join(work.life.place, work)
+            self._tickets.join(work.life, work)
 
     def _wait(self, work: Work, now_s: float) -> None:
-        """Wants a ticket when its pause is over; the start of a session knows no pause."""
-        if work.life.place == "ready":
-            self.at(work.life.ready_at_s, partial(self._join, work))
+        """Wants a ticket at once, even in its pause; not before a time that the server asked for."""
+        if work.life.earliest_s > now_s:
+            self.at(work.life.earliest_s, partial(self._join, work))
         else:
             self._join(work, now_s)
 
     def _join(self, work: Work, now_s: float) -> None:
-        self._tickets.join(work.life.place, work)
+        self._tickets.join(work.life, work)
         self._deal(now_s)
 
     def _deal(self, now_s: float) -> None:

@@ -15,8 +15,8 @@ from workload.figures import Row, Sample
 
 def sent(ledger: Ledger, steps: Sequence[Step]) -> Sample:
     """The turns that were sent after the warm-ups of the levels that the endpoint kept up with; of
-    all levels where there is none. (In a warm-up sessions are met in mid-work, with a prompt that
-    no cache holds; under overload new sessions crowd in, with short prompts.) Without sub-agents:
+    all levels where there is none. (Under overload
+    new sessions crowd in, with short prompts.) Without sub-agents:
     the profile's figures are those of developers."""
     windows = [step.window for step in steps if kept_up(step.summary)]
     windows = windows or [step.window for step in steps]
