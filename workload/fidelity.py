@@ -26,7 +26,7 @@ from workload import figures
 from workload.figures import LAW_SHARES, LIMIT, Promise, Row, Sample, Workload
 from workload.lengths import Mixture
 from workload.profile import Profile
-from workload.session import Session, Turn
+from workload.session import FROM_NOTHING, Session, Turn
 
 BASE_TOLERANCE = 0.02  # guess: rounding of published figures to two or three digits
 HIT_TOLERANCE = 0.01  # one point
@@ -121,7 +121,7 @@ def _cached_without_replies(turns: list[Turn]) -> list[int]:
     """Ideal cached tokens where the last reply in the history is not the one that was given."""
     replies = [0, *(turn.reply_tokens for turn in turns)]
     return [
-        turn.ideal_cached_tokens - (0 if turn.kind in ("start", "met", "compaction") else reply_tokens)
+        turn.ideal_cached_tokens - (0 if turn.kind in FROM_NOTHING else reply_tokens)
         for turn, reply_tokens in zip(turns, replies, strict=False)
     ]
 

@@ -104,7 +104,8 @@ class Sample:
         """Turns whose sessions were seen from their start."""
         if self.kinds is None:
             return np.ones(len(self.prompt_tokens), dtype=np.bool_)
-        return self.kinds != "met"
+        whole: NDArray[np.bool_] = self.kinds != "met"
+        return whole
 
     def _of_kinds(self, *kinds: str) -> NDArray[np.bool_] | None:
         return None if self.kinds is None else np.isin(self.kinds, kinds)

@@ -18,7 +18,7 @@ from random import Random
 
 from workload.corpus import Corpus, Tape, ToolCall, salt_line
 from workload.frames import Frame, Frames, Piece
-from workload.session import Turn
+from workload.session import FROM_NOTHING, Turn
 from workload.tokens import GENERATION_PROMPT_TOKENS, MESSAGE_OVERHEAD_TOKENS
 
 # What tools answer, by share of calls. Between TraceLab (shell 76%, edit 11%, read/search 9%) and
@@ -138,7 +138,7 @@ class Conversation:
         the trigger brings."""
         self._planned_drift = self.drift
         target = round(turn.prompt_tokens / self.drift) - GENERATION_PROMPT_TOKENS
-        if turn.kind in ("start", "met", "compaction"):
+        if turn.kind in FROM_NOTHING:
             self._begin(target, "summary" if turn.kind == "compaction" else "request")
         else:
             self.ideal_cached_tokens = self._tokens

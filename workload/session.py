@@ -16,11 +16,14 @@ from workload.day import SERVICE_S, day
 from workload.lengths import Lognormal, whole_tokens
 from workload.profile import MAX_THRESHOLD_Z, Profile
 
-# Whole turns lived before a developer is met in mid-session: this many mean sessions, plus a uniform
-# part of one. Session lengths vary by 0.7 to 1 of their mean, so the start is long forgotten.
+# Whole turns lived before a developer is met in mid-session: this many mean sessions, plus a
+# uniform part of one. Session lengths vary by 0.7 to 1 of their mean, so the start is long past.
 BURN_IN_SESSIONS = 4
 
 MEETINGS_TRIED = 100  # guess: a profile whose sessions have a second turn once in 20 is met in it
+
+# Turns that go on from no earlier one: a cache can hold nothing of them but the shared prefix.
+FROM_NOTHING = frozenset({"start", "met", "compaction"})
 
 MAX_CHUNK_TOKENS = 4  # one token and three accepted drafts (the study: EAGLE with 3 draft tokens)
 
@@ -35,7 +38,7 @@ class Turn:
     gap_s: float  # natural pause between the previous answer's end and this turn
     prompt_tokens: int  # target size of the prompt
     new_tokens: int  # not in the previous prompt or its reply
-    ideal_cached_tokens: int  # previous prompt + reply; else (start, met, compaction) the prefix
+    ideal_cached_tokens: int  # previous prompt + reply; the shared prefix where FROM_NOTHING
     output_tokens: int  # reply to ask for
     reply_tokens: int  # what of this turn's reply enters the history
     cancel_after_chunks: int | None  # planned user interrupt: close after this many output chunks

@@ -99,6 +99,13 @@ class TicketLine(Generic[Waiter]):
             self._rank(place)
             self._queue(place)
 
+    def waits_from_s(self, life: Life) -> float:
+        """From when on the life may have a ticket: even in its pause, but not before a time that
+        the server asked for. Where there are fewer developers than the rate needs, they do not work
+        without pauses instead: each waits until its own is over."""
+        too_few = not self._unstarted and len(self._ranks) < self._natural_number
+        return life.ready_at_s if too_few else life.earliest_s
+
     def join(self, life: Life, waiter: Waiter) -> None:
         """The waiter wants a ticket for the life's next turn."""
         rank = _SUBAGENT if life.is_subagent else self._ranks.get(life)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import gevent
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from tokenswarm.shell.pacing import OwnPauses, Tickets
 from tokenswarm.shell.run_clock import WallClock
 from workload.arrivals import Arrivals, TargetLine
-from workload.tickets import Due, Place
+from workload.life import Due, Life
+from workload.session import Session, Turn
 
 SPEED = 1000.0  # run seconds pass as milliseconds
 MEAN_TOKENS = 1000.0
@@ -40,36 +42,48 @@ def tickets(clock: WallClock, unsent: list[float]) -> Iterator[Tickets]:
     pacing.close()
 
 
-def waiting(tickets: Tickets, places: list[Place]) -> tuple[list[tuple[int, Due]], list]:
-    """Developers in these places, in this order, each taking one ticket of a mean prompt."""
+class Pauses:
+    """A session of which only the pauses matter: the first as given, then none."""
+
+    def __init__(self, gap_s: float) -> None:
+        self.name = "s"
+        self._left = [
+            Turn("s", n, "tool", gap_s if n == 0 else 0.0, 1000, 10, 990, 5, 5, None, 0)
+            for n in range(9)
+        ]
+
+    def next_turn(self) -> Turn | None:
+        return self._left.pop(0) if self._left else None
+
+
+def developer(gap_s: float = 0.0) -> Life:
+    return Life(cast(list[Session], [Pauses(gap_s), Pauses(gap_s)]))
+
+
+def waiting(tickets: Tickets, lives: Sequence[Life]) -> tuple[list[tuple[int, Due]], list]:
+    """These wait, in this order, each taking one ticket of a mean prompt."""
     served: list[tuple[int, Due]] = []
 
-    def developer(number: int, place: Place) -> None:
-        due = tickets.wait(0.0, place)
+    def wait(number: int, life: Life) -> None:
+        due = tickets.wait(life)
         tickets.took(round(MEAN_TOKENS))
         served.append((number, due))
 
-    greenlets = [gevent.spawn(developer, n, place) for n, place in enumerate(places)]
+    greenlets = [gevent.spawn(wait, n, life) for n, life in enumerate(lives)]
     gevent.sleep(0.005)
     return served, greenlets
 
 
-def test_a_ready_session_comes_before_a_replacement_and_that_before_growth(tickets):
-    served, greenlets = waiting(tickets, ["unstarted", "idle", "ready"])
+def test_the_developer_whose_pause_ends_first_is_served_first(tickets):
+    served, greenlets = waiting(tickets, [developer(7000.0), developer(5000.0)])
     tickets.set_tpm(TPM, 0.0)
     gevent.joinall(greenlets, timeout=LIMIT_S)
-    assert [number for number, _ in served] == [2, 1, 0]
-
-
-def test_the_session_that_has_been_ready_longest_is_served_first(tickets):
-    served, greenlets = waiting(tickets, ["ready", "ready", "ready"])
-    tickets.set_tpm(TPM, 0.0)
-    gevent.joinall(greenlets, timeout=LIMIT_S)
-    assert [number for number, _ in served] == [0, 1, 2]
+    assert [number for number, _ in served] == [1, 0]
+    assert served[0][1].early_s == pytest.approx(5000.0)
 
 
 def test_tickets_are_due_on_the_target_line(tickets, clock):
-    served, greenlets = waiting(tickets, ["ready"] * 4)
+    served, greenlets = waiting(tickets, [developer() for _ in range(4)])
     began_s = clock.now_s()
     tickets.set_tpm(TPM, 0.0)
     gevent.joinall(greenlets, timeout=LIMIT_S)
@@ -87,17 +101,30 @@ def test_a_ticket_that_nobody_could_take_keeps_its_due_time(tickets, clock):
 
 
 def served_at_once(tickets: Tickets) -> list[tuple[int, Due]]:
-    served, greenlets = waiting(tickets, ["ready"])
+    served, greenlets = waiting(tickets, [developer()])
     gevent.joinall(greenlets, timeout=LIMIT_S)
     return served
 
 
-def test_growth_is_in_mid_work_up_to_the_natural_number_of_sessions(tickets):
-    """At TPM one session sends half of the rate: two are natural."""
-    served, greenlets = waiting(tickets, ["unstarted"] * 4)
+def test_the_natural_number_is_met_and_the_others_start_new_sessions(tickets):
+    """At TPM one developer sends half of the rate: two are natural."""
+    served, greenlets = waiting(tickets, [developer() for _ in range(4)])
     tickets.set_tpm(TPM, 0.0)
     gevent.joinall(greenlets, timeout=LIMIT_S)
-    assert [due.grows for _, due in served] == [True, True, False, False]
+    assert [due.fresh for _, due in served] == [False, False, True, True]
+
+
+def test_who_was_told_to_stay_away_is_not_called_before(tickets, clock):
+    life = developer()
+    life.begin(0.0)
+    life.take(Due(0.0))
+    away_until_s = clock.now_s() + 300.0
+    life.end("http_429", away_until_s - 100.0, retry_after_s=100.0)
+    served, greenlets = waiting(tickets, [life])
+    tickets.set_tpm(TPM, 0.0)
+    gevent.joinall(greenlets, timeout=LIMIT_S)
+    _number, due = served[0]
+    assert due.at_s < away_until_s == due.free_at_s <= clock.now_s()
 
 
 def test_a_rate_of_zero_gives_up_the_tickets_nobody_took_and_says_so(tickets, unsent, clock):
@@ -107,14 +134,14 @@ def test_a_rate_of_zero_gives_up_the_tickets_nobody_took_and_says_so(tickets, un
     tickets.set_tpm(0.0, 0.0)
     assert len(unsent) >= 2
     assert unsent[:2] == pytest.approx([began_s + 50, began_s + 150], abs=20)
-    served, greenlets = waiting(tickets, ["ready"])
+    served, greenlets = waiting(tickets, [developer()])
     gevent.sleep(0.1)
     assert served == []
     gevent.killall(greenlets)
 
 
 def test_a_stopped_developer_leaves_its_place_to_the_next(tickets):
-    served, greenlets = waiting(tickets, ["ready", "ready"])
+    served, greenlets = waiting(tickets, [developer(), developer()])
     greenlets[0].kill()
     tickets.set_tpm(TPM, 0.0)
     gevent.joinall(greenlets, timeout=LIMIT_S)
@@ -122,15 +149,16 @@ def test_a_stopped_developer_leaves_its_place_to_the_next(tickets):
 
 
 def test_in_closed_mode_a_turn_is_due_when_its_pause_is_over(clock):
-    ready_at_s = clock.now_s() + 30
-    due = OwnPauses(clock).wait(ready_at_s, "ready")
-    assert due.at_s == ready_at_s
-    assert clock.now_s() >= ready_at_s
+    life = developer(gap_s=30.0)
+    met_at_s = clock.now_s()
+    due = OwnPauses(clock).wait(life)
+    assert due.at_s == due.free_at_s == life.ready_at_s >= met_at_s + 30.0
+    assert clock.now_s() >= life.ready_at_s
 
 
 def test_a_ticket_that_found_a_free_developer_was_not_late_for_want_of_one(tickets, clock):
     before_s = clock.now_s()
-    served, greenlets = waiting(tickets, ["idle"])
+    served, greenlets = waiting(tickets, [developer()])
     tickets.set_tpm(TPM, 0.0)
     gevent.joinall(greenlets, timeout=LIMIT_S)
     _number, due = served[0]
@@ -141,7 +169,7 @@ def test_a_ticket_that_waited_for_a_developer_says_since_when_there_was_one(tick
     tickets.set_tpm(TPM, 0.0)
     gevent.sleep(clock.wall_s(200.0))
     joined_s = clock.now_s()
-    served, greenlets = waiting(tickets, ["idle"])
+    served, greenlets = waiting(tickets, [developer()])
     gevent.joinall(greenlets, timeout=LIMIT_S)
     _number, due = served[0]
     assert due.free_at_s is not None and due.at_s < joined_s <= due.free_at_s

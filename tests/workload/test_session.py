@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workload.day import SERVICE_S, day
 from workload.fidelity import simulate
 from workload.figures import Sample
-from workload.day import SERVICE_S, day
 from workload.lengths import Lognormal, Mixture, ShiftedGamma
 from workload.profile import Compaction, Profile, Subagents
 from workload.profiles import AGENTIC, PROFILES, SEED, WILD

@@ -171,8 +171,9 @@ def test_a_ticket_waits_for_someone_and_can_be_given_up():
 )
 def test_whatever_happens_each_ticket_has_one_taker_and_each_taker_one_ticket(moves):
     line = Line(3, **{name: float(n) for n, name in enumerate("abcdefgh")})
-    now_s, issued, taken, gone = 0.0, 0, 0, set()
-    waiting, flying = set(line.lives), set()
+    now_s, issued, taken = 0.0, 0, 0
+    waiting = set(line.lives)
+    flying: set[str] = set()
     for move, n in moves:
         now_s += 1.0
         name = "abcdefgh"[n]
@@ -184,7 +185,6 @@ def test_whatever_happens_each_ticket_has_one_taker_and_each_taker_one_ticket(mo
         elif move == "leave" and name in waiting:
             line.tickets.leave(name)
             waiting.remove(name)
-            gone.add(name)
         elif move == "back" and name in flying:
             flying.remove(name)
             life = line.lives[name] = developer(name, 1.0)

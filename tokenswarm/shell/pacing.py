@@ -95,12 +95,12 @@ class Tickets:
         self._changed.set()
 
     def wait(self, life: Life) -> Due:
-        """Until the life gets a ticket, which may be before its pause is over; not before a time
-        that the server asked for."""
+        """Until the life gets a ticket."""
         free_at_s = self._clock.now_s()
-        if life.earliest_s > free_at_s:
-            self._clock.sleep_until(life.earliest_s)
-            free_at_s = life.earliest_s
+        from_s = self._tickets.waits_from_s(life)
+        if from_s > free_at_s:
+            self._clock.sleep_until(from_s)
+            free_at_s = from_s
         with self._queued(life) as ticket:
             self._match()
             self._clock.wait(ticket)

@@ -25,7 +25,7 @@ from tokenswarm.measure.decode import decode_tps
 from workload.arrivals import Arrivals, TargetLine
 from workload.life import Due, Life
 from workload.profile import Profile
-from workload.session import sessions
+from workload.session import FROM_NOTHING, sessions
 from workload.tickets import TicketLine, developer_tpm, mean_prompt_tokens
 
 # scripted: histories carry replies of the workload's own, as over HTTP, so a cache holds the last
@@ -108,7 +108,7 @@ class Work:
     def advance(self, sequence_id: int, history: History) -> tuple[Sequence, int]:
         """The sequence of the next turn, and its ideal cached tokens."""
         turn = self.life.turn
-        if turn.kind in ("start", "met", "compaction"):
+        if turn.kind in FROM_NOTHING:
             shared_tokens = self.life.session.profile.shared_prefix_tokens
             self._segments = _extended((), ("shared", shared_tokens), shared_tokens)
             self._held_tokens = shared_tokens
@@ -334,9 +334,9 @@ class OpenTraffic(Traffic):
             self._tickets.join(work.life, work)
 
     def _wait(self, work: Work, now_s: float) -> None:
-        """Wants a ticket at once, even in its pause; not before a time that the server asked for."""
-        if work.life.earliest_s > now_s:
-            self.at(work.life.earliest_s, partial(self._join, work))
+        from_s = self._tickets.waits_from_s(work.life)
+        if from_s > now_s:
+            self.at(from_s, partial(self._join, work))
         else:
             self._join(work, now_s)
 
