@@ -4,12 +4,15 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.support.records import failed_record, fingerprint, header, turn_record, unfinished_record
 from tests.support.runs import ladder_run
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.record import Level
+from tokenswarm.measure.tally import Tally
 from tokenswarm.report.analysis.steps import steps, whole_run
-from tokenswarm.report.text.levels import table
+from tokenswarm.report.text.levels import notes, table
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -107,3 +110,18 @@ def test_a_run_without_turns_has_a_table_of_unknowns():
     text = shown(Ledger(header(), [], []))
     assert "0 turns" in text
     assert "- (-)" in text
+
+
+@pytest.mark.parametrize(
+    ("early_s", "said"),
+    [
+        ((0.0, 4.0, None, 8.0), ["Pauses: 67% of the turns", "6.00 s in the median"]),
+        ((0.0, 0.0, None, 0.0), []),  # closed mode
+    ],
+)
+def test_turns_before_their_own_pause_was_over_are_counted(early_s, said):
+    records = [turn_record(turn=n, early_s=seconds) for n, seconds in enumerate(early_s)]
+    ledger = Ledger(header(), records, [])
+    text = "\n".join(notes(ledger, [], Tally(records).summary((0.0, 60.0))))
+    assert [line for line in said if line in text] == said
+    assert ("Pauses:" in text) == bool(said)

@@ -8,8 +8,8 @@ from textwrap import fill
 from tabulate import tabulate
 
 from tokenswarm.measure.ledger import Ledger
-from tokenswarm.measure.quantiles import samples_needed
-from tokenswarm.measure.record import MAX_RETRY_AFTER_S
+from tokenswarm.measure.quantiles import quantile, samples_needed
+from tokenswarm.measure.record import MAX_RETRY_AFTER_S, TurnRecord
 from tokenswarm.measure.tally import Summary
 from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.report.analysis.steps import Step
@@ -93,7 +93,7 @@ def notes(ledger: Ledger, steps: Sequence[Step], whole: Summary) -> list[str]:
         if step.summary.failures
     ]
     lines += [_ends(whole), *_censored(steps, whole), _drift(whole), *_inferred(whole)]
-    lines += _new_tokens(whole)
+    lines += [*_new_tokens(whole), *_early(ledger.records)]
     if (share := whole.estimated_first_chunk_share) is not None and share > 0:
         lines.append(f"TPS: tokens in the first chunk are estimated in {share:.0%} of the turns.")
     if ledger.torn_lines:
@@ -163,6 +163,18 @@ def _new_tokens(whole: Summary) -> list[str]:
         f"New tokens per turn (prompt less its ideal cached part): mean {number_text(new.mean)}, "
         f"p50 {number_text(new.p50)}.",
         "New tokens per turn is the most influential number: it stands beside every result.",
+    ]
+
+
+def _early(records: Sequence[TurnRecord]) -> list[str]:
+    """Of turns that a ticket called; none in closed mode, where every pause is kept."""
+    known_s = [r.early_s for r in records if r.early_s is not None and r.sent_at_s is not None]
+    early_s = [seconds for seconds in known_s if seconds > 0]
+    if not early_s:
+        return []
+    return [
+        f"Pauses: {len(early_s) / len(known_s):.0%} of the turns were due before their developer's "
+        f"own pause was over, by {number_text(quantile(early_s, 0.5))} s in the median."
     ]
 
 
