@@ -22,7 +22,7 @@ from tokenswarm.measure.record import TurnRecord
 from workload.profiles import SEED
 from workload.session import Turn, sessions
 
-DEVELOPERS = 6
+DEVELOPERS = 12
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Run:
 def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
     url = stack.engine("--speed", "20")
     stats: Path = tmp_path_factory.mktemp("locust") / "stats"
-    options = ("-u", str(DEVELOPERS), "-r", "6", "-t", "15s", "--json-file", str(stats))
+    options = ("-u", str(DEVELOPERS), "-r", "12", "-t", "15s", "--json-file", str(stats))
     finished = stack.locust(AGENTS, "--host", url, "--run-name", "closed", *options)
     assert finished.ran, finished.printed
     ledger = read_run(stack.runs / "closed")
@@ -46,7 +46,7 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_the_stop_loses_no_turn(run: Run) -> None:
     records = run.ledger.records
-    assert len(records) > 15  # about 6 x 300 s / 63 s per cycle
+    assert len(records) > 15  # about 12 x 300 s / 91 s of a cycle
     assert {record.outcome for record in records} == {"ok"}
     assert run.engine["sim:requests_finished_total"] == len(records) + PREFLIGHT_REQUESTS
     assert run.engine["sim:requests_cancelled_total"] == 0
