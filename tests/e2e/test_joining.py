@@ -52,10 +52,14 @@ class Cluster:
             *("--max-developers", "40"),
         )
         self.workers = [self.join() for _ in range(workers)]
-        assert until(lambda: self.sent_by(0) > 3, RUN_TIMEOUT_S), self.master.err.read_text()
+        self.await_turns_of(0)
 
     def join(self, locustfile: str = LADDER) -> Started:
         return self._stack.start_locust(locustfile, "--worker", "--master-port", self._port)
+
+    def await_turns_of(self, worker: int) -> None:
+        sends = until(lambda: self.sent_by(worker) > 3, RUN_TIMEOUT_S)
+        assert sends, self.master.err.read_text()
 
     def sent_by(self, worker: int) -> int:
         """Turns in a worker's own ledger."""
