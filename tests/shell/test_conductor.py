@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from locust.env import Environment
+
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -83,7 +85,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamesp
 
 
 def conducted(environment: SimpleNamespace) -> Conductor:
-    conductor = Conductor(environment, environment.runner)
+    conductor = Conductor(cast(Environment, environment), environment.runner)
     conductor.prepare()
     return conductor
 
