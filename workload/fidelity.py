@@ -297,9 +297,7 @@ def _promise(
     )
 
 
-def _target(
-    source: Profile | Replay, quantity: str, simulated: _Figure
-) -> tuple[float, str]:
+def _target(source: Profile | Replay, quantity: str, simulated: _Figure) -> tuple[float, str]:
     """(target, its source): the trace's own; or stated with the profile, else closed form, else
     simulated."""
     if isinstance(source, Replay):

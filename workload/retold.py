@@ -69,9 +69,7 @@ class Retold(Conversation):
         self._cut_back(turn.content)
         for span in turn.content[len(self._written) :]:
             self._write(span)
-            self._written.append(
-                _Written(span.key, len(self.segments), self._tokens, self.shared)
-            )
+            self._written.append(_Written(span.key, len(self.segments), self._tokens, self.shared))
         held = [
             written.tokens
             for span, written in zip(turn.content, self._written, strict=True)

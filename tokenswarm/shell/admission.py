@@ -11,8 +11,9 @@ from contextlib import closing
 from tokenswarm.shell import gate, preflight
 from tokenswarm.shell import run as runs
 from tokenswarm.shell.options import OptionError, Options, read_options
+from tokenswarm.shell.options.trace import require_free_pace
 from tokenswarm.shell.preflight import Examined
-from workload.source import Source
+from workload.source import Source, load_source
 
 
 def checked(
@@ -21,7 +22,7 @@ def checked(
     """Everything that can be refused without sending anything. Raises ValueErrors."""
     assert parsed is not None
     options = read_options(parsed, host)
-    source = options.source()
+    source = load_source(options.profile, options.trace, options.trace_timing)
     if options.runs_folder.exists() and not options.runs_folder.is_dir():
         raise OptionError(f"--runs {str(options.runs_folder)!r}: not a folder; accepted: a folder")
     folder = options.runs_folder / (options.run_name or "")
@@ -29,6 +30,8 @@ def checked(
         raise OptionError(
             f"--tpm {options.tpm:g}: the ladder has --levels of its own; accepted: one of the two"
         )
+    if options.trace is not None and is_open(environment, options):
+        require_free_pace(options.trace_timing, "a rate")
     if searches(environment):
         gate.require_objectives(options)
     if options.run_name and folder.exists():

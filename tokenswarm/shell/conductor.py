@@ -50,7 +50,7 @@ from tokenswarm.shell.options import OptionError, Options, read_grafana_url, rea
 from tokenswarm.shell.preflight import Examined
 from tokenswarm.shell.run import Run
 from tokenswarm.shell.terms import Terms
-from workload.source import Source
+from workload.source import Source, load_source
 
 logger = logging.getLogger("tokenswarm")
 
@@ -256,7 +256,7 @@ class Conductor:
         self.run = self._last_run = runs.start(
             terms,
             options,
-            options.source(),
+            load_source(options.profile, options.trace, options.trace_timing),
             runs.load_corpus(options),
             self._feed,
             worker=runner.worker_index,

@@ -44,7 +44,7 @@ class Examined(NamedTuple):
 def examine(client: ChatClient, options: Options, source: Source) -> Examined:
     """What is to be known of the endpoint before traffic.
 
-    Lists the models, compares the context length with the profile's prompts, then asks the chosen
+    Lists the models, compares the context length with the prompts to come, then asks the chosen
     model for a single token, in a request like those of the traffic: what is refused is refused
     here, on a few tokens. Raises EndpointError, or OptionError where --model is needed.
     """
@@ -137,18 +137,18 @@ def _check_context(said: dict[str, Any], model: str, options: Options, source: S
     limit = _context_tokens(said)
     if limit is None:
         return
-    if limit < profile.min_prompt_tokens:
+    if limit < source.min_prompt_tokens:
         raise EndpointError(
-            f"--profile {options.profile}: its smallest prompt is {profile.min_prompt_tokens:,} "
-            f"tokens, and {model} takes {limit:,}; accepted: a profile with shorter prompts"
+            f"{options.asked_source}: its smallest prompt is {source.min_prompt_tokens:,} "
+            f"tokens, and {model} takes {limit:,}; accepted: one with shorter prompts"
         )
-    if limit < profile.max_prompt_tokens + profile.max_output_tokens:
+    if limit < source.max_prompt_tokens + source.max_output_tokens:
         logger.warning(
-            "--profile %s: prompts of up to %s tokens and %s of output; %s takes %s in all: "
+            "%s: prompts of up to %s tokens and %s of output; %s takes %s in all: "
             "longer turns will fail with context_overflow",
-            options.profile,
-            f"{profile.max_prompt_tokens:,}",
-            f"{profile.max_output_tokens:,}",
+            options.asked_source,
+            f"{source.max_prompt_tokens:,}",
+            f"{source.max_output_tokens:,}",
             model,
             f"{limit:,}",
         )

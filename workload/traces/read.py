@@ -76,7 +76,7 @@ def _files(path: Path) -> list[Path]:
         raise TraceError(f"{path}: not there; accepted: a file or folder of {ACCEPTED}")
     files = sorted(file for file in path.rglob("*") if file.name.endswith(_SUFFIXES))
     if not files:
-        raise TraceError(f"{path}: no file in it; accepted: files that end in {' '.join(_SUFFIXES)}")
+        raise TraceError(f"{path}: no file; accepted: names in {' '.join(_SUFFIXES)}")
     return files
 
 

@@ -39,9 +39,7 @@ class _Reader:
         self._prefixes = prefixes
         self._block_tokens = block_tokens
 
-    def session(
-        self, name: str, entry: Fields, *, parent: int | None, begun_s: float
-    ) -> None:
+    def session(self, name: str, entry: Fields, *, parent: int | None, begun_s: float) -> None:
         opening = [entry.get(key) for key in ("tool_tokens", "system_tokens")]
         session = self._gatherer.open(
             name,
