@@ -100,6 +100,7 @@ def main() -> int:
     parser.add_argument("--ctx", type=int, default=36_864, help="context tokens of each slot")
     parser.add_argument("--batch", type=int, default=2_048, help="most tokens of one step")
     parser.add_argument("--cache-ram", type=int, default=8_192, help="MiB of idle prompts kept")
+    parser.add_argument("--port", type=int, default=0, help="0: any that is free")
     parser.add_argument("ladder", nargs="*", help="options of tokenswarm run ladder")
     options = parser.parse_args()
     if shutil.which(options.server) is None:
@@ -108,7 +109,7 @@ def main() -> int:
     model = options.folder / f"random-{options.size}.gguf"
     if not model.exists():
         write_model(model, model.stem, SIZES[options.size], embedded_vocabulary())
-    port = _free_port()
+    port = options.port or _free_port()
     url = f"http://127.0.0.1:{port}"
     log = model.with_suffix(".log")
     with serving(server_command(options, model, port), url, log):
