@@ -40,7 +40,7 @@ def sources() -> list[Path]:
 def citations(path: Path) -> list[tuple[str, str]]:
     """(page, section or "") of each citation; a comment's line break counts as a space."""
     text = re.sub(r"\s*\n\s*(?:#|//|\*)?\s*", " ", path.read_text(errors="replace"))
-    return [match.groups(default="") for match in CITATION.finditer(text)]
+    return [(match[1], match[2] or "") for match in CITATION.finditer(text)]
 
 
 def page_of(name: str, source: Path) -> Path | None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sysconfig
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,10 +22,12 @@ from pathlib import Path
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 
 from workload.documents import KINDS, Document, SourceFile, documents
 from workload.tokens import Tokenizer, count_call
 from workload.tools import tool_schemas
+from workload.whole_file import replacing
 
 # Raise it when documents, units or the stored form change: old caches are then left alone.
 CACHE_FORMAT = 4
@@ -284,7 +285,7 @@ def cache_folder() -> Path:
     """Where corpora are kept: $TOKENSWARM_CACHE, else the user's cache folder."""
     if own := os.environ.get("TOKENSWARM_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tokenswarm"
+    return user_cache_path("tokenswarm", appauthor=False)
 
 
 def load(
@@ -328,9 +329,8 @@ def _write_npz(corpus: Corpus, path: Path) -> None:
     }
     arrays["front"] = np.frombuffer(orjson.dumps(front), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+    with replacing(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    os.replace(file.name, path)
 
 
 def _read_npz(path: Path) -> Corpus | None:

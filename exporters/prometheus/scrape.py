@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ import gevent
 import orjson
 from gevent.pywsgi import WSGIServer
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from workload.whole_file import replace_file
 
 logger = logging.getLogger("tokenswarm")
 
@@ -135,10 +136,8 @@ class TargetsFile:
     def _write(self, listed: bytes) -> None:
         if listed == self._written:
             return
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            draft.write_bytes(listed)
-            draft.replace(self._path)  # Prometheus never reads half a file
+            replace_file(self._path, listed)  # Prometheus never reads half a file
         except OSError as error:
             logger.warning("metrics: --metrics-targets %s: %s; traffic goes on", self._path, error)
         self._written = listed

@@ -33,8 +33,9 @@ def chat_client(url: str, **settings) -> ChatClient:
 
 
 def test_the_segments_arrive_as_one_body_with_its_length_and_key():
-    segments = [b"segment %d," % i * (i % 90) for i in range(3000)]  # more than one sendmsg takes
-    segments[7] = memoryview(segments[7])
+    many = range(3000)  # more than one sendmsg takes
+    segments: list[bytes | memoryview] = [b"segment %d," % i * (i % 90) for i in many]
+    segments[7] = memoryview(bytes(segments[7]))
     body = b"".join(segments)
     with ScriptedServer({"s": [read(), send(ANSWER), wait_close()]}) as server:
         client = chat_client(server.url("s"), api_key="sk-secret")

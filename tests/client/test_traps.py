@@ -1,6 +1,7 @@
 """What servers do to clients, each with the outcome it must have."""
 
 import time
+from typing import Any
 
 import gevent
 import pytest
@@ -64,7 +65,7 @@ def started(*payloads: object) -> bytes:
 SPLIT = answer('{"choices":[{"delta":{"content":"éééé\u2028"}}]}'.encode(), STOP)
 
 # name: (script, outcome, what else is seen)
-TRAPS = {
+TRAPS: dict[str, Any] = {
     # streams that are answers
     "role-only chunk and empty deltas are not output": (
         said(answer(ROLE, delta(), delta(content=""), HI, STOP, usage(5, 1))),
@@ -287,12 +288,12 @@ def test_servers_that_hang_are_left_when_the_time_is_up():
             body = huge if "never read" in name else BODY
             return client.send([body], len(body))
 
-        turns = {name: gevent.spawn(turn, name) for name in DEADLINES}
+        turns: dict[str, Any] = {name: gevent.spawn(turn, name) for name in DEADLINES}
         gevent.joinall(turns.values(), raise_error=True)
     outcomes = {name: turn.value.outcome for name, turn in turns.items()}
     assert outcomes == {name: outcome for name, (_, outcome) in DEADLINES.items()}
-    for name, turn in turns.items():
-        observation = turn.value
+    for name, sent in turns.items():
+        observation = sent.value
         begun_at = observation.last_token_at or observation.sent_at
         assert observation.ended_at - begun_at >= SHORT, name
     assert turns["a request that is never read"].value.body_sent_at is None

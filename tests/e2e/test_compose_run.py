@@ -15,7 +15,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +128,7 @@ def services(tmp_path_factory: pytest.TempPathFactory, corpus_cache: Path) -> It
     try:
         for name in ("engine", "master", "worker"):
             running.start(name)
-            assert until(lambda name=name: running.healthy(name), START_TIMEOUT_S), running.log(
-                name
-            )
+            assert until(partial(running.healthy, name), START_TIMEOUT_S), running.log(name)
         yield running
     finally:
         running.close()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from tokenswarm.measure.record import TurnRecord
 LEVELS = ("--levels", "1M,3M", "--hold", "4m", "--ramp", "1m")
 DRIVEN = ("--clock", "driven", "--queue-limit", "6")
 # What a record says of the host, not of the run.
-HOST_STAMPS = {"stamp_lag_s": 0.0, "coalesced_reads": 0}
+HOST_STAMPS: dict[str, Any] = {"stamp_lag_s": 0.0, "coalesced_reads": 0}
 
 
 @contextmanager

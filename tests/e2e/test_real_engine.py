@@ -77,8 +77,8 @@ def test_prompts_grow_and_cached_tokens_rise_from_turn_to_turn(run: Run) -> None
     pairs = [pair for turns in by_session(run.records).values() for pair in pairwise(turns)]
     assert len(pairs) > 8
     for last, following in pairs:
-        assert following.prompt_tokens > last.prompt_tokens  # type: ignore[operator]
-        assert following.cached_tokens > last.cached_tokens  # type: ignore[operator]
+        assert following.prompt_tokens > last.prompt_tokens
+        assert following.cached_tokens > last.cached_tokens
 
 
 def test_a_turn_finds_the_whole_prompt_before_it(run: Run) -> None:

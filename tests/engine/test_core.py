@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 from statistics import median
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -51,7 +52,7 @@ def drain(engine: Engine, now_s: float = 0.0) -> float:
 @pytest.mark.parametrize("prompt_tokens", [500, 8_192, 45_000])
 def test_ttft_at_batch_1_is_the_closed_form(name, prompt_tokens):
     preset = PRESETS[name]
-    c = preset.cost
+    c = cast(Coefficients, preset.cost)
     expected_s, done = preset.ttft_fixed_s, 0
     chunk_tokens = preset.policy.chunk_tokens // preset.policy.ranks
     while done < prompt_tokens:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def sequence(number: int, prompt: int = 5_000, output: int = 20) -> Sequence:
     return Sequence(id=number, prompt_tokens=prompt, output_tokens=output, segments=())
 
 
-def run(scenario: Callable[[DrivenEngine], Awaitable[None]], **policy: int) -> None:
+def run(scenario: Callable[[DrivenEngine], Awaitable[None]], **policy: Any) -> None:
     async def begun() -> None:
         preset = replace(PRESET, policy=replace(PRESET.policy, **policy))
         await scenario(DrivenEngine(preset.engine(1), EngineMetrics("m", "e")))
@@ -97,7 +98,7 @@ def test_arrivals_of_one_instant_are_served_in_the_order_they_were_sent():
     async def ends(orders: tuple[int, ...]) -> list[tuple[float, tuple[int, ...]]]:
         engine = DrivenEngine(PRESET.engine(1), EngineMetrics("m", "e"))
         await send(engine, *orders)
-        seen = []
+        seen: list[tuple[float, tuple[int, ...]]] = []
         while sum(len(e) for _, e in seen) < len(orders):
             advanced = await engine.advance(None, len(orders))
             seen.append((advanced.now_s, advanced.ended))

@@ -7,9 +7,11 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from tokenswarm.engine.core.step_time import Coefficients
 from tokenswarm.engine.physics.fitted import FITS
 from tokenswarm.engine.physics.presets import PRESETS, fitted
 
@@ -20,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_preset_is_its_software_s_fit_with_speed_factors_and_nothing_else(name):
     preset = PRESETS[name]
     table = fitted(preset.software, preset.gpus).coefficients(preset.speculation.num_drafts)
-    assert replace(preset.cost, s_pf=1.0, s_dc=1.0) == table
+    assert replace(cast(Coefficients, preset.cost), s_pf=1.0, s_dc=1.0) == table
 
 
 def test_every_fit_meets_its_tables_within_5_percent_on_average():

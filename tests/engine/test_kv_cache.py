@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -133,6 +135,7 @@ def balance(cache: KVCache, tables: list[BlockTable]) -> None:
     assert set(cache._idle) == {r.key for r in runs if not r.pins}
     assert sum(r.pins for r in runs) == sum(len(t.runs) for t in tables)
     assert all(t.private >= 0 for t in tables)
+    run: Any
     for run in runs:  # leaves go first: a resident run's parent is resident
         assert len(run.key) == 1 or run.key[:-1] in cache._runs
 

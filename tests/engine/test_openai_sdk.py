@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from statistics import median
+from typing import Any, cast
 
 import pytest
 from openai import (
@@ -228,7 +229,7 @@ def test_many_async_streams_at_once_are_all_answered_or_refused(url):
         try:
             stream = await client.chat.completions.create(
                 model="sim-model",
-                messages=say(f"number {index}"),
+                messages=cast(Any, say(f"number {index}")),
                 max_tokens=20 + index,
                 stream=True,
                 stream_options={"include_usage": True},

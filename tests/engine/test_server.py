@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from itertools import pairwise
 from statistics import median
+from typing import Any, cast
 
 import pytest
 
+from tokenswarm.engine.core.step_time import Coefficients
 from tokenswarm.engine.physics.presets import PRESETS
 
 READY = re.compile(r"engine (sim:\S+) \(simulated\) at http://127\.0\.0\.1:(\d+) speed (\S+)\n")
@@ -125,7 +127,12 @@ def test_the_whole_answer_equals_the_streamed_one(fast):
 
 def test_a_tool_turn_streams_arguments_that_are_json(fast):
     tool = {"type": "function", "function": {"name": "read", "parameters": {"properties": {}}}}
-    fields = {"tools": [tool], "tool_choice": "required", "max_tokens": 60, "stream": True}
+    fields: dict[str, Any] = {
+        "tools": [tool],
+        "tool_choice": "required",
+        "max_tokens": 60,
+        "stream": True,
+    }
     chunks = streamed(chat(fast, **fields))
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
     calls = [call for delta in deltas for call in delta.get("tool_calls", ())]
@@ -197,7 +204,7 @@ def test_models_and_health(fast):
 
 def test_ttft_in_engine_seconds_is_near_the_formula_at_speed_20(fast):
     """One cold chunk of n tokens: 0.08 + (0.0344 + n * (20.3e-6 + 4.75e-10 * n / 2)) / 0.87 s."""
-    c = PRESETS["trtllm-like"].cost
+    c = cast(Coefficients, PRESETS["trtllm-like"].cost)
     ttfts = []
     for i in range(7):
         fields = {"max_tokens": 2, "stream": True, "stream_options": {"include_usage": True}}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import fields, replace
+from typing import cast
 
 import pytest
 
+from tokenswarm.engine.core.step_time import Coefficients
 from tokenswarm.engine.physics.hardware import B200
 from tokenswarm.engine.physics.kv_pool import Memory, pool_tokens
 from tokenswarm.engine.physics.models import KIMI_K2_5
@@ -14,6 +16,7 @@ from tokenswarm.engine.physics.presets import PRESETS, fitted
 from tokenswarm.engine.physics.what_if import WhatIf
 
 TRTLLM = PRESETS["trtllm-like"]
+COST = cast(Coefficients, TRTLLM.cost)
 
 
 def changed_fields(what_if: WhatIf) -> set[str]:
@@ -56,14 +59,14 @@ def test_a_faster_decode_kernel_shortens_the_kv_term_alone():
 
 
 def test_faster_prefill_attention_leaves_the_linear_layers():
-    before, after = TRTLLM.cost, WhatIf(prefill_attention_speed=2.0).apply(TRTLLM).cost
+    before, after = COST, WhatIf(prefill_attention_speed=2.0).apply(TRTLLM).cost
     assert after == replace(before, a2_s=before.a2_s / 2)
 
 
 def test_eight_gpus_take_their_own_tables_and_keep_the_speed_factors():
     changed = WhatIf(gpus=8).apply(TRTLLM)
     table = fitted("TensorRT-LLM", 8).coefficients(3)
-    assert changed.cost == replace(table, s_pf=TRTLLM.cost.s_pf, s_dc=TRTLLM.cost.s_dc)
+    assert changed.cost == replace(table, s_pf=COST.s_pf, s_dc=COST.s_dc)
     memory = Memory(attention="tensor_parallel")
     assert changed.kv_tokens == pool_tokens(KIMI_K2_5, B200, 8, memory)
     assert WhatIf(gpus=4).apply(changed) == TRTLLM

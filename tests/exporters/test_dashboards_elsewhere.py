@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -151,7 +152,7 @@ def expressions(dashboard: Dashboard) -> Iterator[tuple[str, str]]:
             yield f"{panel['title']}: {target['legendFormat']}", target["expr"]
 
 
-def blank(prometheus: Prometheus, dashboard: Dashboard, **chosen: str) -> set[str]:
+def blank(prometheus: Prometheus, dashboard: Dashboard, **chosen: Any) -> set[str]:
     """What has no data over the whole run, with these choices at the top of the page."""
     return {
         name
@@ -203,7 +204,7 @@ def test_where_nothing_is_measured_nothing_is_shown(prometheus, dashboard):
 
 
 def test_two_servers_of_one_host_are_two_lines_with_their_own_figures(prometheus):
-    def shown(dashboard: Dashboard, title: str, query: int = 0, **chosen: str) -> dict[str, float]:
+    def shown(dashboard: Dashboard, title: str, query: int = 0, **chosen: Any) -> dict[str, float]:
         expr = panel(dashboard, title).queries[query].expr
         return prometheus.by_label(executable(expr, **chosen), "target", OVER_AT)
 
@@ -226,7 +227,7 @@ def test_no_turn_is_no_share_of_failures(prometheus):
 
 
 def test_the_choices_at_the_top_offer_what_is_there(prometheus):
-    def offered(name: str, **chosen: str) -> list[str]:
+    def offered(name: str, **chosen: Any) -> list[str]:
         variable = next(v for v in ENGINE_VIEW.variables if v.name == name)
         asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable.values)
         assert asked is not None
@@ -256,7 +257,7 @@ def test_levels_are_stretches_that_say_what_they_ask_for(prometheus):
 def test_limits_are_those_of_the_run(prometheus):
     """From --slo; a run without has none, so its stats are neither green nor red."""
 
-    def limits(title: str, **chosen: str) -> dict[str, float]:
+    def limits(title: str, **chosen: Any) -> dict[str, float]:
         found = panel(LIVE, title).objective
         assert found is not None
         return prometheus.by_label(executable(found.expr, **chosen), "objective", OVER_AT)
@@ -274,7 +275,7 @@ def test_limits_are_those_of_the_run(prometheus):
 # 0 to what stands there within 90 s.
 PER_MIN = 60 / (OVER_AT - BEGAN_AT)
 PER_S = PER_MIN / 60
-SHOWN = {
+SHOWN: dict[str, Any] = {
     "vllm": {
         "TTFT p50": 0.5,
         "Input tokens per minute": 24442 * PER_MIN,

@@ -72,8 +72,8 @@ def test_a_level_that_lasts_is_summed_up_as_if_it_ended_now():
 
 def test_a_later_view_holds_only_what_is_new_and_together_they_hold_everything():
     run = LiveRun(lambda level, turns: None)
-    for second in range(1000):
-        run.add(turn_record(turn=second, scheduled_at_s=second, ended_at_s=second + 3.0))
+    for at_s in range(1000):
+        run.add(turn_record(turn=at_s, scheduled_at_s=at_s, ended_at_s=at_s + 3.0))
     first = run.view(990.0)
     assert len(first["windows"]) == 33 and len(first["dots"]) == 1000
     run.add(turn_record(turn=1001, scheduled_at_s=505.0, ended_at_s=995.0, first_token_at_s=12.5))

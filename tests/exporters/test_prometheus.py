@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
@@ -308,7 +309,7 @@ def test_a_late_turn_of_a_level_that_is_gone_is_still_counted():
 
 
 def health(process: str, **changes) -> Health:
-    values = dict(
+    values: dict[str, Any] = dict(
         process=process,
         at_s=200.0,
         interval_s=10.0,

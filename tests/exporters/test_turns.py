@@ -6,7 +6,7 @@ from locust.env import Environment
 
 from exporters import turns
 from tests.support.records import turn_record
-from tokenswarm.measure.record import Level
+from tokenswarm.measure.record import Level, TurnRecord
 
 
 def fire(environment: Environment, context: dict) -> None:
@@ -23,7 +23,9 @@ def fire(environment: Environment, context: dict) -> None:
 def test_a_turn_in_the_context_reaches_every_subscriber_and_other_requests_none():
     environment = Environment()
     feed = turns.install(environment)
-    first, second, levels = [], [], []
+    first: list[TurnRecord] = []
+    second: list[TurnRecord] = []
+    levels: list[Level] = []
     feed.subscribe(first.append, levels.append)
     feed.subscribe(second.append)
     record, level = turn_record(), Level(index=0, target_tpm=1e6, developers=None, started_at_s=0)
@@ -35,7 +37,8 @@ def test_a_turn_in_the_context_reaches_every_subscriber_and_other_requests_none(
 
 
 def test_a_subscription_can_be_taken_back():
-    feed, seen = turns.TurnFeed(), []
+    feed = turns.TurnFeed()
+    seen: list[object] = []
     feed.subscribe(seen.append, seen.append)
     feed.unsubscribe(seen.append, seen.append)
     feed.turn(turn_record())

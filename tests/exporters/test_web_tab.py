@@ -61,7 +61,7 @@ def site(*, login: bool = False, base: str | None = None) -> tuple[WebTab, Flask
 
 def shown(name: str = "first", **changes: Any) -> tuple[LiveRun[int], Shown]:
     live = LiveRun(lambda level, turns: len(turns))
-    values = dict(
+    values: dict[str, Any] = dict(
         live=live,
         heading={"run": name},
         headings=["#", "TTFT\np50"],

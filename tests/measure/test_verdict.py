@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def turns(count=20, **changes):
 
 
 def health(**changes):
-    values = dict(
+    values: dict[str, Any] = dict(
         process="local",
         at_s=50.0,
         interval_s=10.0,
@@ -194,7 +195,8 @@ def test_a_single_busy_interval_among_many_does_not_count():
 
 @pytest.mark.parametrize("missing", ["workers_lost", "workers_unreported"])
 def test_a_lost_or_silent_worker_makes_the_run_invalid(missing):
-    ending = replace(ENDING, workers=4, **{missing: 1})
+    lost: dict[str, Any] = {missing: 1}
+    ending = replace(ENDING, workers=4, **lost)
     assert check("workers", ending=ending).grade == INVALID
 
 

@@ -1,5 +1,7 @@
 """The arithmetic of the published study, at list prices, and its slip set right."""
 
+from typing import cast
+
 import pytest
 
 from tokenswarm.report.analysis.bill import (
@@ -73,7 +75,7 @@ def test_rented_gpus_cost_by_what_they_carry():
     """Four GPUs at $4.50 that carry 2.5M TPM: $18 for 150M tokens, $0.12 a million."""
     gpus = Gpus(usd_per_gpu_hour=4.5, count=4, capacity_tpm=2.5e6)
     bill = gpu_bill(gpus, WARM, TEAM)
-    assert bill.input_million == Amount(None, pytest.approx(0.12))
+    assert bill.input_million == Amount(None, cast(float, pytest.approx(0.12)))
     assert bill.request.with_cache_usd == pytest.approx(0.12 * 0.088)
     assert bill.team_year.with_cache_usd == pytest.approx(112_500 * 0.12)
 

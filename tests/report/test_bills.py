@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_levels_count_by_their_turns_and_hits_by_their_tokens():
 def test_a_price_stands_twice_without_and_with_cache():
     """88k in, 450 out at $5 and $25 per million: $0.451."""
     records = turns(50.0, 4, prompt_tokens=88_000, cached_tokens=44_000, output_tokens=450)
-    rows = bills(result(run(*records))).records()
+    rows: list[dict[str, Any]] = bills(result(run(*records))).records()
     opus = [row for row in rows if row["model"] == "claude-opus-4-6"]
     assert [row["cache"] for row in opus] == ["without", "with"]
     assert opus[0]["request_usd"] == pytest.approx(0.45125)

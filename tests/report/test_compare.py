@@ -71,7 +71,7 @@ def test_independent_runs_of_one_engine_rarely_differ():
             LevelSample(sample, steps(ledger)[0])
             for sample, ledger in zip(samples, ledgers, strict=True)
         ]
-        seen += bool(change(*levels, "ttft", 50).seen)
+        seen += bool(change(levels[0], levels[1], "ttft", 50).seen)
     assert seen <= 8
 
 
@@ -79,7 +79,7 @@ def test_a_share_changes_by_a_difference():
     ledgers = [known_run([1e6], turns=600), known_run([1e6], turns=600, failures=0.1)]
     samples = drawn_together(ledgers)
     levels = [LevelSample(s, steps(ledger)[0]) for s, ledger in zip(samples, ledgers, strict=True)]
-    found = change(*levels, "failures", None)
+    found = change(levels[0], levels[1], "failures", None)
     assert found.none == 0.0 and found.seen is True
     assert found.by.low < 0.1 < found.by.high
     assert 0 < found.detectable() < 0.1

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_a_regression_within_what_is_allowed_does_not_fail():
 
 
 def test_a_difference_inside_the_noise_does_not_fail_and_says_what_would_have():
-    few = dict(turns=60, sigma=1.0)
+    few: dict[str, Any] = dict(turns=60, sigma=1.0)
     found = held(
         "ttft_p50=10%",
         known_run(LEVEL, seed=5, **few),

@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -40,7 +41,7 @@ def verdict(grade):
 
 def run(name, factor=1.0, grade=VALID, **target):
     ledger = known_run(LOADS, lambda load: factor * queue_ttft_s(load))
-    values = {"engine": f"engine-{name}", "simulated": False, "gpus": 4} | target
+    values: dict[str, Any] = {"engine": f"engine-{name}", "simulated": False, "gpus": 4} | target
     of = replace(header().target, **values)
     ledger = replace(ledger, header=replace(ledger.header, target=of, speed=1.0))
     return StoredRun(Path(f"runs/{name}"), ledger, verdict=verdict(grade), called=name)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from locust.env import Environment
+
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import gevent
 import pytest
+from gevent.event import Event as GeventEvent
 
 from tests.support.option_parser import OptionParser
 from tests.support.records import turn_record
 from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
 from tokenswarm.measure.ledger import Target, read_run
-from tokenswarm.shell import admission
+from tokenswarm.shell import admission, results, signals
 from tokenswarm.shell.conductor import Conductor
 from tokenswarm.shell.options import OptionError, add_arguments
 from tokenswarm.shell.preflight import Examined
@@ -42,9 +46,18 @@ class Event:
             listener(**values)
 
 
+class Users:
+    def __init__(self) -> None:
+        self.killed = False
+
+    def kill(self, block: bool) -> None:
+        self.killed = not block
+
+
 class Runner:
     def __init__(self) -> None:
         self.stops = 0
+        self.user_greenlets = Users()
         self.target_user_count = 3
         self.target_user_classes_count = {"Developer": 2, "Other": 1}
         self.state = "ready"
@@ -83,7 +96,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamesp
 
 
 def conducted(environment: SimpleNamespace) -> Conductor:
-    conductor = Conductor(environment, environment.runner)
+    conductor = Conductor(cast(Environment, environment), environment.runner)
     conductor.prepare()
     return conductor
 
@@ -132,6 +145,55 @@ def test_its_end_comes_once(environment):
     conductor.stop()
     conductor.quit()
     assert (before, environment.process_exit_code) == (INVALID_RUN, None)
+
+
+def test_results_outlive_the_greenlet_that_asked_for_them(environment, monkeypatch):
+    """Locust kills the one in which a master notices that its last worker is gone."""
+    begun, go_on = GeventEvent(), GeventEvent()
+    show = results.show
+
+    def slowly(run):
+        begun.set()
+        go_on.wait()
+        return show(run)
+
+    monkeypatch.setattr(results, "show", slowly)
+    conductor = conducted(environment)
+    conductor.start()
+    folder = conductor.current_run().folder
+    asker = gevent.spawn(conductor.stop)
+    begun.wait()
+    asker.kill()
+    gevent.spawn_later(0.05, go_on.set)
+    conductor.quit()
+    assert (folder / "report.html").exists()
+    assert environment.process_exit_code == INVALID_RUN
+
+
+@pytest.fixture
+def raised(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """What is raised in the main greenlet."""
+    raised: list[BaseException] = []
+    monkeypatch.setattr(signals, "raise_in_main", raised.append)
+    return raised
+
+
+def test_the_first_interrupt_ends_a_run_and_the_second_cuts_its_turns_off(environment, raised):
+    conductor = conducted(environment)
+    conductor.start()
+    conductor.interrupt(1)
+    assert [KeyboardInterrupt] == list(map(type, raised))
+    assert not environment.runner.user_greenlets.killed
+    conductor.interrupt(2)
+    assert environment.runner.user_greenlets.killed and len(raised) == 1
+    conductor.quit()
+
+
+def test_an_interrupt_before_a_headless_run_leaves_at_once(environment, raised, capsys):
+    conductor = conducted(environment)
+    conductor.interrupt(1)
+    assert [signals.INTERRUPTED] == [error.code for error in raised]
+    assert "interrupted before the run began" in capsys.readouterr().err
 
 
 def test_what_cannot_be_is_refused_before_a_start(environment, capsys):

@@ -16,7 +16,8 @@ HELD_S = 0.3
 
 def sampled(busy) -> Health:
     """The last interval of a sampler that was closed after `busy`."""
-    feed, seen = TurnFeed(), []
+    feed = TurnFeed()
+    seen: list[Health] = []
     feed.subscribe(lambda turn: None, on_health=seen.append)
     sampler = HealthSampler(feed, "local", lambda: 123.0)
     busy()
@@ -57,14 +58,16 @@ def test_the_interval_is_wall_time_and_its_end_on_the_runs_clock():
 
 
 def test_an_interval_too_short_to_say_anything_is_left_out():
-    feed, seen = TurnFeed(), []
+    feed = TurnFeed()
+    seen: list[Health] = []
     feed.subscribe(lambda turn: None, on_health=seen.append)
     HealthSampler(feed, "local", lambda: 0.0).close()
     assert seen == []
 
 
 def test_nothing_is_sampled_after_the_end():
-    feed, seen = TurnFeed(), []
+    feed = TurnFeed()
+    seen: list[Health] = []
     feed.subscribe(lambda turn: None, on_health=seen.append)
     sampler = HealthSampler(feed, "local", lambda: 0.0)
     gevent.sleep(0.6)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from locust.runners import MasterRunner
+
 from dataclasses import asdict, dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import gevent
 
@@ -52,9 +54,10 @@ class FakeRunner:
 
 
 def linked(*worker_ids: str) -> tuple[MasterLink, FakeRunner, list[TurnRecord]]:
-    feed, seen, runner = TurnFeed(), [], FakeRunner(list(worker_ids))
+    feed, runner = TurnFeed(), FakeRunner(list(worker_ids))
+    seen: list[TurnRecord] = []
     feed.subscribe(seen.append)
-    link = MasterLink(runner, feed)
+    link = MasterLink(cast(MasterRunner, runner), feed)
     link.expect("run")
     return link, runner, seen
 
@@ -169,7 +172,7 @@ def test_turns_have_ended_as_far_as_with_the_slowest_worker():
 
 def test_a_workers_health_reaches_the_masters_feed():
     link, _, _ = linked("a")
-    seen = []
+    seen: list[Health] = []
     link.feed.subscribe(lambda turn: None, on_health=seen.append)
     worker = WorkerLink(status=lambda: Status("run", load(), ended=False, page=None))
     health = Health(

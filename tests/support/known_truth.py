@@ -21,7 +21,7 @@ def queue_ttft_s(load_tpm: float) -> float:
 
 
 def known_run(
-    loads_tpm: Sequence[float],
+    loads_tpm: Sequence[float] | np.ndarray,
     ttft_s: Callable[[float], float] = queue_ttft_s,
     *,
     turns: int = 200,

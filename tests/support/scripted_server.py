@@ -133,9 +133,9 @@ class ScriptedServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.stdin.close()
         self._process.wait(timeout=10)
-        self._process.stdout.close()  # type: ignore[union-attr]
+        self._process.stdout.close()
 
     def url(self, name: str, host: str = "127.0.0.1") -> str:
         return f"{self._scheme}://{host}:{self.ports[name]}"
@@ -150,9 +150,9 @@ class ScriptedServer:
         return [entry for entry in self.log(name) if entry["what"] == "send"]
 
     def _ask(self, order: object) -> Any:
-        self._process.stdin.write(json.dumps(order) + "\n")  # type: ignore[union-attr]
-        self._process.stdin.flush()  # type: ignore[union-attr]
-        return json.loads(self._process.stdout.readline())  # type: ignore[union-attr]
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
 
 
 class _Script:

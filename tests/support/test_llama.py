@@ -66,7 +66,7 @@ def test_a_grown_turn_finds_the_last_prompt_cached(server: str) -> None:
         "type": "function",
         "function": {"name": "read_file", "arguments": '{"path": "textwrap.py"}'},
     }
-    second_turn = [
+    second_turn: list[dict] = [
         *FIRST_TURN,
         {"role": "assistant", "content": text_of(first), "tool_calls": [read_call]},
         {"role": "tool", "tool_call_id": "call_1", "content": inspect.getsource(textwrap.fill)},
@@ -87,8 +87,8 @@ def test_tool_calls_and_results_are_part_of_the_prompt(server: str) -> None:
         call = {"type": "function", "id": "1", "function": {"name": "f", "arguments": arguments}}
         answer = {"role": "assistant", "content": None, "tool_calls": [call]}
         result_message = {"role": "tool", "tool_call_id": "1", "content": result}
-        turn = [FIRST_TURN[0], {"role": "user", "content": "go"}, answer, result_message]
-        return events_of(ask(server, turn, max_tokens=1)[1])[-1]["usage"]["prompt_tokens"]
+        go: list[dict] = [FIRST_TURN[0], {"role": "user", "content": "go"}, answer, result_message]
+        return events_of(ask(server, go, max_tokens=1)[1])[-1]["usage"]["prompt_tokens"]
 
     assert prompt_tokens("x" * 200, "") > prompt_tokens("", "") + 50
     assert prompt_tokens("", "x" * 200) > prompt_tokens("", "") + 50

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import chain, cycle, islice, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,8 @@ def test_paced_tickets_keep_to_the_line_across_levels_ramps_and_rests(prompt_siz
     line = TargetLine()
     arrivals = Arrivals(line, mean, cv=0, rng=np.random.default_rng(1))
     levels = [(0.5e6, 0.0), (2.5e6, 120.0), (3e6, 0.0), (0.0, 60.0), (1e6, 120.0), (0.2e6, 0.0)]
-    sizes, seen = cycle(prompt_sizes), []
+    sizes = cycle(prompt_sizes)
+    seen: list[Any] = []
     for n, (tpm, ramp_s) in enumerate(levels):
         line.set_tpm(n * 1200.0, tpm, ramp_s)
         offered_against_line(arrivals, line, sizes, (n + 1) * 1200.0, seen)

@@ -91,7 +91,7 @@ def test_the_tolerance_shrinks_with_the_root_of_the_turns():
 def test_the_tolerance_covers_honest_runs_and_not_much_more():
     """60 honest runs of 100 sessions: no row off in 9 of 10, and 3 standard errors are not 30."""
     profile = SEED
-    off = deviations = 0
+    off, deviations = 0, 0.0
     for seed in range(60):
         rows = of_sample(profile, simulate(profile, 100, seed=100 + seed))
         off += any(row.verdict == "off" for row in rows)

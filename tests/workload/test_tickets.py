@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,8 @@ def ticket_line(session_tpm: float = TPM / 2) -> TicketLine[str]:
 
 def test_ready_sessions_come_first_then_replacements_then_growth():
     tickets = ticket_line()
+    who: Any
+    place: Any
     for place, who in (("unstarted", "new"), ("idle", "over"), ("ready", "a"), ("ready", "b")):
         tickets.join(place, who)
     for due_s in (1.0, 2.0, 3.0, 4.0):

@@ -16,7 +16,6 @@ from textwrap import fill
 
 from tokenswarm.measure.amounts import parse_tpm
 from tokenswarm.measure.slo import Slo
-from tokenswarm.measure.whole_file import replace_file
 from tokenswarm.report.analysis.compare import Comparison, compare
 from tokenswarm.report.analysis.prices import SHIPPED, chosen, read_prices
 from tokenswarm.report.analysis.rounds import open_runs
@@ -24,6 +23,7 @@ from tokenswarm.report.text import side_by_side
 from tokenswarm.report.text.costs import Rates, own_gpus
 from tokenswarm.report.text.levels import WIDTH
 from tokenswarm.report.text.table import plain
+from workload.whole_file import replace_file
 
 
 def main(arguments: Sequence[str]) -> int:

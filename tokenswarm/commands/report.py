@@ -14,13 +14,13 @@ from pathlib import Path
 from tokenswarm.measure.amounts import parse_tpm
 from tokenswarm.measure.ledger import open_run
 from tokenswarm.measure.slo import Slo
-from tokenswarm.measure.whole_file import replace_file
 from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.analysis.result import Result, result
 from tokenswarm.report.files import markdown
 from tokenswarm.report.files.junit import write_junit
 from tokenswarm.report.gate import gate, require_baseline
 from tokenswarm.report.text import terminal
+from workload.whole_file import replace_file
 
 
 def main(arguments: Sequence[str]) -> int:

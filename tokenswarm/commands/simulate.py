@@ -20,6 +20,7 @@ from tokenswarm.engine.physics.presets import DEFAULT_PRESET, PRESETS
 from tokenswarm.measure.amounts import OptionError, parse_duration, parse_tpm
 from tokenswarm.measure.window import WARM_UP_SHARE
 from workload.profiles import PROFILES, load_profile
+from workload.whole_file import replace_file
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 _MOST_POINTS = 200  # guess: of a range; more is a typing error
@@ -124,7 +125,7 @@ def _write_json(options: argparse.Namespace, points: Sequence[Point]) -> None:
         "profile_hash": points[0].case.profile.fingerprint(),
         "points": [_as_json(point) for point in points],
     }
-    options.json.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    replace_file(options.json, orjson.dumps(document, option=orjson.OPT_INDENT_2))
     print(f"figures of every seed: {options.json}")
 
 

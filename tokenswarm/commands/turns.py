@@ -39,8 +39,8 @@ from tokenswarm.commands import compare
 from tokenswarm.commands.run import FOLDER, LOCUSTFILES
 from tokenswarm.exit_codes import BAD_INPUT, FAILED, INTERRUPTED, INVALID_RUN, NOT_JUDGED, PASSED
 from tokenswarm.measure.amounts import parse_tpm
-from tokenswarm.measure.whole_file import replace_file
 from tokenswarm.shell.options import API_KEY_VARIABLES, OptionError, read_options
+from workload.whole_file import replace_file
 
 LADDER = FOLDER / LOCUSTFILES["ladder"][0]
 NAME = re.compile(r"\w[\w.-]*")

@@ -17,6 +17,7 @@ from locust.runners import MasterRunner, WorkerRunner
 import argparse
 import gc
 import logging
+import os
 import secrets
 import sys
 import time
@@ -37,6 +38,7 @@ from tokenswarm.shell import (
     live_page,
     preflight,
     results,
+    signals,
     start_form,
     web_form,
 )
@@ -82,6 +84,7 @@ class Conductor:
         self._last_run: Run | None = None  # also when it has ended
         self._examined: Examined | None = None  # by the check before a headless start
         self._asked_users: int | None = None  # of Locust, when the level began
+        self._results: gevent.Greenlet | None = None  # writes those of the last run
 
     def current_run(self) -> Run:
         """The run that is on. Raises RuntimeError when none is: the test could not be started."""
@@ -112,7 +115,7 @@ class Conductor:
                     self._change_tpm,
                     lambda: start_form.fields(environment),
                 )
-                if parsed.headless and not isinstance(self._runner, WorkerRunner):
+                if self._leads_headless():
                     self._examine_headless(parsed)
         except (ValueError, OSError, preflight.EndpointError) as error:
             self._refuse(error)
@@ -160,6 +163,35 @@ class Conductor:
             # can start. Its users have stopped by now, and the next start brings the value anew.
             self._environment.stop_timeout = 0
 
+    def interrupt(self, number: int) -> None:
+        """Ctrl-C or SIGTERM, the number-th of them. The first ends the run, turns under way may
+        end; the second cuts those off, with their records; the third leaves as it is."""
+        if number == 1 and self._last_run is None and self._leads_headless():
+            print("tokenswarm: interrupted before the run began", file=sys.stderr)
+            if isinstance(self._runner, MasterRunner):
+                self._runner.quit()  # and with it the workers that have come
+            signals.raise_in_main(SystemExit(signals.INTERRUPTED))
+        elif number == 1:
+            if self.run is not None:
+                logger.info(
+                    "interrupted: no more turns are sent, those under way have up to %g s; once "
+                    "more cuts them off",
+                    self._environment.stop_timeout or 0,
+                )
+            signals.raise_in_main(KeyboardInterrupt())
+        elif number == 2:
+            logger.warning("interrupted again: turns under way are cut off, recorded as unfinished")
+            self.cut_off()
+        else:
+            print("tokenswarm: interrupted for a third time, left without results", file=sys.stderr)
+            os._exit(signals.INTERRUPTED)
+
+    def cut_off(self) -> None:
+        """Turns under way end now, as unfinished; on a master those of its workers."""
+        if self._link is not None:
+            self._link.cut_off()
+        self._runner.user_greenlets.kill(block=False)
+
     def quit(self) -> None:
         """On Ctrl-C and SIGTERM Locust comes here first, with turns under way."""
         if self.run is not None and self._environment.runner is not None:
@@ -167,6 +199,12 @@ class Conductor:
         self._finish()
         if self._metrics is not None:
             self._metrics.close()
+
+    def _leads_headless(self) -> bool:
+        """Whether Locust's main loop waits for the start that this process was made for."""
+        parsed = self._environment.parsed_options
+        headless = parsed is not None and parsed.headless
+        return headless and not isinstance(self._runner, WorkerRunner)
 
     def _refuse_form(self, parsed: argparse.Namespace, host: str) -> None:
         """Of a run that is on the form changes the users alone: what else it holds are the values
@@ -322,7 +360,9 @@ class Conductor:
             gevent.spawn(environment.runner.quit)
 
     def _finish(self) -> None:
-        """Results of the run that was on, once."""
+        """Results of the run that was on, once; whoever comes later waits for them. They are made
+        in a greenlet of their own: Locust may come here in one that it kills meanwhile, as it does
+        when a master has lost its last worker."""
         if self._metrics is not None:
             self._metrics.stop()
         run, self.run = self.run, None
@@ -330,8 +370,12 @@ class Conductor:
         self.levels = None
         if progress is not None:
             progress.close()
-        if run is None:
-            return
+        if run is not None:
+            self._results = gevent.spawn(self._end, run)
+        if self._results is not None:
+            self._results.join()
+
+    def _end(self, run: Run) -> None:
         run.close(results.ending(run, self._link) if run.worker is None else None)
         if run.worker is None:
             self._judge(run)

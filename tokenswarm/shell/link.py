@@ -31,6 +31,7 @@ from tokenswarm.measure.record import TurnRecord
 _KEY = "tokenswarm"
 _TARGET = "tokenswarm_target"
 _STOP = "tokenswarm_stop"
+_CUT = "tokenswarm_cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,11 @@ class MasterLink:
             ):
                 gevent.sleep(0.1)
 
+    def cut_off(self) -> None:
+        """Turns under way on the workers end now, as unfinished."""
+        for client_id in self._workers():
+            self.runner.send_message(_CUT, None, client_id)
+
     def _workers(self) -> list[str]:
         clients = self.runner.clients
         return [c.id for c in (*clients.ready, *clients.spawning, *clients.running)]
@@ -255,12 +261,16 @@ def install_on_worker(
             with suppress(RPCError):  # the master is gone: the worker's ledger has them
                 runner._send_stats()
 
+    def cut_off(**_kw: Any) -> None:
+        runner.user_greenlets.kill(block=False)
+
     environment.events.report_to_master.add_listener(report)
     # The last listener is the first to be called: before Locust's own, which says goodbye. What
     # comes after that, the master refuses.
     environment.events.quitting.add_listener(finish)
     environment.runner.register_message(_TARGET, take)
     environment.runner.register_message(_STOP, finish, concurrent=True)
+    environment.runner.register_message(_CUT, cut_off)
 
 
 def install_on_master(environment: Environment, feed: TurnFeed) -> MasterLink:

@@ -11,6 +11,7 @@ from locust.env import Environment
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from tokenswarm.shell import signals
 from tokenswarm.shell.conductor import Conductor
 from tokenswarm.shell.options import add_arguments
 
@@ -30,6 +31,7 @@ def _add_arguments(parser: Any, **_kw: Any) -> None:
 @events.init.add_listener
 def _conduct(environment: Environment, runner: Any, **_kw: Any) -> None:
     _CONDUCTORS[environment] = conductor = Conductor(environment, runner)
+    signals.install(conductor.interrupt)
 
     # The one event that does not say which environment it is about.
     @environment.events.spawning_complete.add_listener

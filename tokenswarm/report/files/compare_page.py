@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tokenswarm.measure.whole_file import replace_file
 from tokenswarm.report.analysis.compare import Comparison
 from tokenswarm.report.figures import side_by_side as figures
 from tokenswarm.report.figures.canvas import COLOURS, look
@@ -16,6 +15,7 @@ from tokenswarm.report.text import side_by_side as text
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text.costs import Rates
 from tokenswarm.report.text.definitions import DEFINITIONS
+from workload.whole_file import replace_file
 
 ON_THE_PAGE = COLOURS | figures.RUN_COLOURS
 

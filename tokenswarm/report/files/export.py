@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import orjson
 
-from tokenswarm.measure.whole_file import replace_file
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.figures.canvas import Drawing, drawn, look, watermark
 from tokenswarm.report.figures.curves import CURVES
@@ -20,6 +19,7 @@ from tokenswarm.report.files.summary import write_summary
 from tokenswarm.report.text.bills import bills
 from tokenswarm.report.text.table import Table, Value
 from tokenswarm.report.text.tables import tables
+from workload.whole_file import replace_file
 
 T = TypeVar("T")
 DRAWINGS = (*CURVES, TIMELINE, *DISTRIBUTIONS)

@@ -15,6 +15,7 @@ from tokenswarm.report.analysis.regression import regression_text
 from tokenswarm.report.gate import Gate
 from tokenswarm.report.notation import target_text
 from tokenswarm.report.text.objectives import cell_text
+from workload.whole_file import replacing
 
 SUITE = "tokenswarm"
 
@@ -39,7 +40,8 @@ def write_junit(path: Path, gate: Gate) -> None:
     suite.extend(cases)
     tree = xml.ElementTree(suite)
     xml.indent(tree)
-    tree.write(path, encoding="utf-8", xml_declaration=True)
+    with replacing(path) as file:
+        tree.write(file, encoding="utf-8", xml_declaration=True)
 
 
 def _objectives(gate: Gate) -> list[xml.Element]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tokenswarm.measure.verdict import GRADES, INVALID
-from tokenswarm.measure.whole_file import replace_file
 from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.figures.canvas import COLOURS, look
@@ -29,6 +28,7 @@ from tokenswarm.report.text.tables import (
     objectives,
     workload,
 )
+from workload.whole_file import replace_file
 
 
 def write_page(path: Path, found: Result, against: str = "") -> None:

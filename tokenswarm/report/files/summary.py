@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from tokenswarm.measure.tally import Summary
-from tokenswarm.measure.whole_file import replace_file
 from tokenswarm.report.analysis.result import Result
+from workload.whole_file import replace_file
 
 FORMAT = 1
 
