@@ -192,7 +192,7 @@ def test_the_first_interrupt_ends_a_run_and_the_second_cuts_its_turns_off(enviro
 def test_an_interrupt_before_a_headless_run_leaves_at_once(environment, raised, capsys):
     conductor = conducted(environment)
     conductor.interrupt(1)
-    assert [signals.INTERRUPTED] == [error.code for error in raised]
+    assert [error.code for error in raised] == [signals.INTERRUPTED]
     assert "interrupted before the run began" in capsys.readouterr().err
 
 

@@ -52,8 +52,7 @@ from tokenswarm.shell.options import OptionError, Options, read_grafana_url, rea
 from tokenswarm.shell.preflight import Examined
 from tokenswarm.shell.run import Run
 from tokenswarm.shell.terms import Terms
-from workload.profile import Profile
-from workload.profiles import load_profile
+from workload.source import Source, load_source
 
 logger = logging.getLogger("tokenswarm")
 
@@ -210,17 +209,17 @@ class Conductor:
         """Of a run that is on the form changes the users alone: what else it holds are the values
         of the command line, not those that the run was started with."""
         if self.run is None:
-            options, profile = admission.checked(self._environment, parsed, host)
-            self._examined = admission.examine(self._environment, options, profile)
+            options, source = admission.checked(self._environment, parsed, host)
+            self._examined = admission.examine(self._environment, options, source)
 
     def _examine_headless(self, parsed: argparse.Namespace) -> None:
         environment = self._environment
-        options, profile = admission.checked(environment, parsed, admission.host(environment))
-        self._examined = admission.examine(environment, options, profile)
+        options, source = admission.checked(environment, parsed, admission.host(environment))
+        self._examined = admission.examine(environment, options, source)
         corpus = runs.load_corpus(options)
         open_mode = admission.is_open(environment, options)
-        gate.require_comparable(options, profile, corpus, open_mode=open_mode)
-        runs.promised(profile)  # kept; --run-time counts from before test_start
+        gate.require_comparable(options, source, corpus, open_mode=open_mode)
+        runs.promised(source)  # kept; --run-time counts from before test_start
 
     def _refuse(self, error: Exception) -> NoReturn:
         print(f"tokenswarm: {error}", file=sys.stderr)
@@ -241,18 +240,18 @@ class Conductor:
         environment, parsed = self._environment, self._environment.parsed_options
         assert parsed is not None
         parsed.tokenswarm_terms = None  # until they are settled
-        options, profile = admission.checked(environment, parsed, admission.host(environment))
-        examined = self._take_examined() or admission.examine(environment, options, profile)
+        options, source = admission.checked(environment, parsed, admission.host(environment))
+        examined = self._take_examined() or admission.examine(environment, options, source)
         corpus = runs.load_corpus(options)
-        promised = runs.promised(profile)
+        promised = runs.promised(source)
         open_mode = admission.is_open(environment, options)
-        gate.require_comparable(options, profile, corpus, open_mode=open_mode)
-        terms = _terms(options, profile, examined, open_mode=open_mode)
+        gate.require_comparable(options, source, corpus, open_mode=open_mode)
+        terms = _terms(options, source, examined, open_mode=open_mode)
         # Locust sends the options to its workers right after this.
         parsed.tokenswarm_terms = terms.pack()
         environment.process_exit_code = None  # of an earlier start that failed
         run = runs.start(
-            terms, options, profile, corpus, self._feed, worker=None, on_broken=self._lose_clock
+            terms, options, source, corpus, self._feed, worker=None, on_broken=self._lose_clock
         )
         run.writer.write_workload(promised)
         self.run, self.levels, self._last_run = run, Levels(run, self._link), run
@@ -295,7 +294,7 @@ class Conductor:
         self.run = self._last_run = runs.start(
             terms,
             options,
-            load_profile(options.profile),
+            load_source(options.profile, options.trace, options.trace_timing),
             runs.load_corpus(options),
             self._feed,
             worker=runner.worker_index,
@@ -392,13 +391,13 @@ class Conductor:
         self._environment.process_exit_code = INVALID_RUN if judged is None and invalid else judged
 
 
-def _terms(options: Options, profile: Profile, examined: Examined, *, open_mode: bool) -> Terms:
+def _terms(options: Options, source: Source, examined: Examined, *, open_mode: bool) -> Terms:
     """What all processes of a run that begins now agree on."""
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     return Terms(
         profile=options.profile,
-        name=options.run_name or f"{stamp}-{profile.name}-{'tpm' if open_mode else 'developers'}",
+        name=options.run_name or f"{stamp}-{source.name}-{'tpm' if open_mode else 'developers'}",
         salt="" if options.warm else secrets.token_hex(8),
         started_at=now,
         speed=examined.speed,

@@ -31,14 +31,13 @@ from tokenswarm.shell.pacing import OwnPauses, Tickets
 from tokenswarm.shell.run_clock import RunClock, WallClock
 from tokenswarm.shell.terms import Terms
 from workload import corpus as corpora
-from workload import fidelity
 from workload.arrivals import Arrivals, TargetLine
 from workload.corpus import Corpus
 from workload.figures import Workload
-from workload.profile import Profile
 from workload.prompts import Conversation, SharedPrefix, shared_prefix
-from workload.session import Session
-from workload.tickets import mean_prompt_tokens, session_tpm
+from workload.replay import ReplayedSession
+from workload.retold import Retold
+from workload.source import Source, SourceSession, mean_prompt_tokens, session_tpm, workload
 from workload.tokens import Tokenizer, load_tokenizer
 
 
@@ -48,7 +47,7 @@ class Run:
 
     terms: Terms
     options: Options
-    profile: Profile
+    source: Source
     corpus: Corpus
     clock: RunClock
     header: Header
@@ -77,7 +76,16 @@ class Run:
     def client(self) -> ChatClient:
         return new_client(self.options, self.tls, engine_stamps=self.clock.driven)
 
-    def conversation(self, session: Session, drift: float) -> Conversation:
+    def conversation(self, session: SourceSession, drift: float) -> Conversation:
+        if isinstance(session, ReplayedSession):
+            return Retold(
+                self.corpus,
+                self.dialect.frames,
+                seed=self.options.seed,
+                salt=self.terms.salt,
+                growth_tokens=session.replay.growth_tokens,
+                drift=drift,
+            )
         profile = session.profile
         return Conversation(
             self.corpus,
@@ -94,7 +102,7 @@ class Run:
     def dialect(self) -> Dialect:
         return DIALECTS[self.options.api]
 
-    def opening(self, conversation: Conversation, session: Session) -> bytes:
+    def opening(self, conversation: Conversation, session: SourceSession) -> bytes:
         """The start of a body: model, options, tools, system text."""
         shared = conversation.shared
         return self.dialect.opening(
@@ -176,16 +184,16 @@ def load_corpus(options: Options) -> Corpus:
     return loaded
 
 
-def promised(profile: Profile) -> Workload:
+def promised(source: Source) -> Workload:
     """What the traffic will be judged by: two seconds of simulation, in a thread as the corpus."""
-    workload: Workload = gevent.get_hub().threadpool.apply(fidelity.workload, (profile,))
-    return workload
+    found: Workload = gevent.get_hub().threadpool.apply(workload, (source,))
+    return found
 
 
 def start(
     terms: Terms,
     options: Options,
-    profile: Profile,
+    source: Source,
     corpus: Corpus,
     feed: TurnFeed,
     *,
@@ -203,7 +211,7 @@ def start(
     folder.mkdir(parents=True, exist_ok=worker is not None)
     header = Header(
         run=terms.name,
-        fingerprint=fingerprint(options, profile, corpus, open_mode=terms.open_mode),
+        fingerprint=fingerprint(options, source, corpus, open_mode=terms.open_mode),
         started_at=terms.started_at,
         speed=terms.speed,
         target=terms.target,
@@ -215,11 +223,11 @@ def start(
     return Run(
         terms=terms,
         options=options,
-        profile=profile,
+        source=source,
         corpus=corpus,
         clock=clock,
         header=header,
-        pacing=_tickets(options, profile, clock, feed, worker or 0)
+        pacing=_tickets(options, source, clock, feed, worker or 0)
         if terms.open_mode
         else OwnPauses(clock),
         feed=feed,
@@ -247,11 +255,11 @@ def _machine() -> dict[str, str]:
 
 
 def _tickets(
-    options: Options, profile: Profile, clock: RunClock, feed: TurnFeed, index: int
+    options: Options, source: Source, clock: RunClock, feed: TurnFeed, index: int
 ) -> Tickets:
     line = TargetLine()
     rng = np.random.default_rng((options.seed, index))
-    mean_tokens = mean_prompt_tokens(profile)
+    mean_tokens = mean_prompt_tokens(source)
     arrivals = Arrivals(line, mean_tokens, cv=options.arrival_cv, rng=rng)
     numbers = count()
 
@@ -259,16 +267,16 @@ def _tickets(
         name = f"w{index}.ticket{next(numbers)}"
         feed.turn(TurnRecord.unsent(name, due_at_s, clock.now_s(), round(mean_tokens)))
 
-    return Tickets(clock, line, arrivals, session_tpm(profile), unsent)
+    return Tickets(clock, line, arrivals, session_tpm(source), unsent)
 
 
 def fingerprint(
-    options: Options, profile: Profile, corpus: Corpus, *, open_mode: bool
+    options: Options, source: Source, corpus: Corpus, *, open_mode: bool
 ) -> Fingerprint:
     """What must be equal before this run may be held against another."""
     return Fingerprint(
-        profile=profile.name,
-        profile_hash=profile.fingerprint(),
+        profile=source.name,
+        profile_hash=source.fingerprint(),
         seed=options.seed,
         corpus_hash=corpus.hash,
         tokenizer=corpus.tokenizer,
