@@ -87,9 +87,7 @@ def test_workers_that_join_a_running_test_take_their_share(stack: Stack) -> None
     cluster = Cluster(stack, "joined", workers=1)
     for number in range(1, 1 + JOINS):
         cluster.join()
-        assert until(lambda n=number: cluster.sent_by(n) > 3, RUN_TIMEOUT_S), (
-            cluster.master.err.read_text()
-        )
+        cluster.await_turns_of(number)
     began_s = max(record.scheduled_at_s for record in read(cluster.folder / "ledger.jsonl").records)
     wall_s = 8.0
     time.sleep(wall_s)
@@ -113,9 +111,7 @@ def test_a_worker_whose_wall_clock_is_wrong_is_on_its_masters_clock(stack: Stack
         file = stack.runs / f"skewed{number}.py"
         file.write_text(SKEWED.format(skew_s=skew_s))
         cluster.join(str(file))
-        assert until(lambda n=number: cluster.sent_by(n) > 3, RUN_TIMEOUT_S), (
-            cluster.master.err.read_text()
-        )
+        cluster.await_turns_of(number)
     time.sleep(3)
     ledger = cluster.end()
     level = ledger.levels[0]
