@@ -14,7 +14,7 @@ from tokenswarm.engine.offline import run as offline_run
 from tokenswarm.engine.offline.run import Load
 from tokenswarm.engine.physics.presets import PRESETS, Preset
 from workload.profiles import SEED
-from workload.tickets import mean_prompt_tokens
+from workload.rates import mean_prompt_tokens
 
 Row = tuple[str, float | str, str]
 

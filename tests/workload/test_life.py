@@ -13,7 +13,8 @@ from tokenswarm.measure.record import OUTCOMES
 from workload.life import ENDS_SESSION, Due, Life, LifeError
 from workload.profile import Subagents
 from workload.profiles import SEED
-from workload.session import Session, sessions
+from workload.session import sessions
+from workload.source import SourceSession
 
 # Of SEED with seed 6 the first session, met in its middle, has 23 turns.
 DUE, FRESH = Due(0.0), Due(0.0, fresh=True)
@@ -44,7 +45,7 @@ def behind_agents() -> Life:
     return one
 
 
-def left_of(session: Session) -> list:
+def left_of(session: SourceSession) -> list:
     return list(iter(session.next_turn, None))
 
 

@@ -14,8 +14,9 @@ from workload.arrivals import Arrivals, TargetLine
 from workload.life import Due, Life
 from workload.profile import Subagents
 from workload.profiles import AGENTIC, SEED, SMALL
+from workload.rates import developer_tpm, mean_prompt_tokens
 from workload.session import Session, Turn
-from workload.tickets import TicketLine, developer_tpm, mean_prompt_tokens
+from workload.tickets import TicketLine
 
 MEAN_TOKENS = 1_000.0
 TPM = 600.0

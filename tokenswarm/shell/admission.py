@@ -11,18 +11,18 @@ from contextlib import closing
 from tokenswarm.shell import gate, preflight
 from tokenswarm.shell import run as runs
 from tokenswarm.shell.options import OptionError, Options, read_options
+from tokenswarm.shell.options.trace import require_free_pace
 from tokenswarm.shell.preflight import Examined
-from workload.profile import Profile
-from workload.profiles import load_profile
+from workload.source import Source, load_source
 
 
 def checked(
     environment: Environment, parsed: argparse.Namespace | None, host: str | None
-) -> tuple[Options, Profile]:
+) -> tuple[Options, Source]:
     """Everything that can be refused without sending anything. Raises ValueErrors."""
     assert parsed is not None
     options = read_options(parsed, host)
-    profile = load_profile(options.profile)
+    source = load_source(options.profile, options.trace, options.trace_timing)
     if options.runs_folder.exists() and not options.runs_folder.is_dir():
         raise OptionError(f"--runs {str(options.runs_folder)!r}: not a folder; accepted: a folder")
     folder = options.runs_folder / (options.run_name or "")
@@ -30,19 +30,21 @@ def checked(
         raise OptionError(
             f"--tpm {options.tpm:g}: the ladder has --levels of its own; accepted: one of the two"
         )
+    if options.trace is not None and is_open(environment, options):
+        require_free_pace(options.trace_timing, "a rate")
     if searches(environment):
         gate.require_objectives(options)
     if options.run_name and folder.exists():
         raise OptionError(
             f"--run-name {options.run_name!r}: {folder} exists; accepted: a name not used before"
         )
-    return options, profile
+    return options, source
 
 
-def examine(environment: Environment, options: Options, profile: Profile) -> Examined:
+def examine(environment: Environment, options: Options, source: Source) -> Examined:
     """Asks the endpoint. Raises preflight.EndpointError, ValueErrors."""
     with closing(runs.new_client(options, runs.new_tls(options))) as client:
-        examined = preflight.examine(client, options, profile)
+        examined = preflight.examine(client, options, source)
     if examined.driven and (reason := _cannot_drive(environment)):
         raise OptionError(
             f"--host {options.endpoint}: an engine with --clock driven, and {reason}; accepted: a "
