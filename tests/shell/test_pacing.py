@@ -209,7 +209,10 @@ def test_in_closed_mode_pauses_stand_still_while_traffic_is_held():
     ready_s = clock.now_s() + 50
     held_s = clock.now_s()
     pauses.hold(held_s)
-    waiters = [gevent.spawn(pauses.wait, ready_s + n * 100, "ready") for n in range(3)]
+    lives = [developer(50.0 + n * 100) for n in range(3)]
+    for life in lives:
+        life.begin(held_s)
+    waiters = [gevent.spawn(pauses.wait, life) for life in lives]
     gevent.sleep(0.4)  # all three would have been due
     assert not any(waiter.ready() for waiter in waiters)
     pauses.go_on()
