@@ -145,3 +145,12 @@ def test_a_ticket_that_waited_for_a_developer_says_since_when_there_was_one(tick
     gevent.joinall(greenlets, timeout=LIMIT_S)
     _number, due = served[0]
     assert due.free_at_s is not None and due.at_s < joined_s <= due.free_at_s
+
+
+def test_a_rate_beyond_what_can_be_dealt_leaves_others_their_turn(tickets):
+    tickets.set_tpm(1e15, 0.0)
+    with gevent.Timeout(LIMIT_S):  # without a yield no timeout comes through either
+        for _ in range(3):
+            gevent.sleep(0.01)
+        tickets.set_tpm(0.0, 0.0)
+    assert tickets.waiting_tickets == 0
