@@ -103,7 +103,7 @@ def _over_http(size: Size, folder: Path) -> int:
 def _both(size: Size, folder: Path) -> str:
     """HTTP beside the same ladder in virtual time."""
     load = Load(levels_tpm=size.levels_tpm, hold_s=size.hold_minutes * 60.0)
-    cases = [Case(label=n, preset=PRESETS[n], profile=SEED, load=load) for n in NAMES]
+    cases = [Case(label=n, preset=PRESETS[n], source=SEED, load=load) for n in NAMES]
     seeds = range(1, size.seeds + 1)
     offline = sweep(cases, seeds, processes=None, progress=sys.stderr.isatty())
     runs, _ = open_runs([str(ROOT / folder / name) for name in NAMES])

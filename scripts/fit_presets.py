@@ -114,7 +114,7 @@ def _report(label: str, fitted: dict[str, tuple[float, float]], seeds: range) ->
 def _case(name: str, speed: float, decode_speed: float) -> Case:
     load = Load(levels_tpm=(TPM,), hold_s=HOLD_S, ramp_s=WARM_UP_SHARE * HOLD_S)
     preset = _with_speeds(PRESETS[name], speed, decode_speed)
-    return Case(label=name, preset=preset, profile=SEED, load=load)
+    return Case(label=name, preset=preset, source=SEED, load=load)
 
 
 def _with_speeds(preset: Preset, speed: float, decode_speed: float) -> Preset:

@@ -26,6 +26,7 @@ from workload import figures
 from workload.figures import LAW_SHARES, LIMIT, Promise, Row, Sample, Workload
 from workload.lengths import Mixture
 from workload.profile import Profile
+from workload.replay import Replay
 from workload.session import Session, Turn
 
 BASE_TOLERANCE = 0.02  # guess: rounding of published figures to two or three digits
@@ -34,6 +35,7 @@ REFERENCE_TURNS = 200_000
 REFERENCE_SEED = 2_230
 BATCHES = 40
 SIMULATED = "simulated"  # source of a target
+TRACE = "trace"  # source of a target, too: what the trace itself has
 LAWS = ("prompt", "output", "new")  # those a report draws
 
 # Quantity, unit, and the figure (mean, pNN, min, max, share) of which numbers of the sample.
@@ -76,7 +78,17 @@ def workload(profile: Profile, *, scripted: bool = True) -> Workload:
     if scripted:  # a stated hit is that of a cache which holds replies too
         stated = tuple(target for target in profile.targets if target.quantity != "ideal hit")
         profile = replace(profile, targets=stated)
-    promises = (_promise(profile, reference, *quantity) for quantity in QUANTITIES)
+    return _workload(profile, reference)
+
+
+def replayed(replay: Replay) -> Workload:
+    """Everything that a trace says of its sessions; its sub-agents are left out, as in a run."""
+    sample = _sample_of_trace(replay)
+    return _workload(replay, _Reference(sample, _batches(sample)))
+
+
+def _workload(source: Profile | Replay, reference: _Reference) -> Workload:
+    promises = (_promise(source, reference, *quantity) for quantity in QUANTITIES)
     laws = {}
     for of in LAWS:
         numbers = reference.sample.numbers(of)
@@ -114,6 +126,22 @@ def _sample_of(
         np.array([turn.gap_s for turn in turns]),
         np.array(session_turns),
         np.array(session_compactions),
+    )
+
+
+def _sample_of_trace(replay: Replay) -> Sample:
+    """Every turn of every developer's session, as it is replayed."""
+    trace = replay.trace
+    sessions = [trace.sessions[root].turns for root in trace.roots]
+    turns = [turn for session in sessions for turn in session]
+    return Sample(
+        np.array([turn.prompt_tokens for turn in turns]),
+        np.array([max(1, turn.output_tokens) for turn in turns]),
+        np.array([max(turn.kept_tokens, turn.common_tokens) for turn in turns]),
+        np.array([turn.kind for turn in turns]),
+        np.array([replay.timing.pause_s(turn.gap_s) for turn in turns]),
+        np.array([len(session) for session in sessions]),
+        np.array([sum(turn.kind == "compaction" for turn in session) for session in sessions]),
     )
 
 
@@ -229,13 +257,16 @@ def _cut(mixture: Mixture, longest: int) -> Mixture:
 
 
 def _promise(
-    profile: Profile, reference: _Reference, quantity: str, unit: str, figure: str, of: str
+    source: Profile | Replay,
+    reference: _Reference,
+    quantity: str,
+    unit: str,
+    figure: str,
+    of: str,
 ) -> Promise | None:
-    """None where the profile has nothing of the kind."""
-    if of == "session compactions" and profile.compaction is None:
-        return None
+    """None where the source has nothing of the kind."""
     if figure in ("min", "max"):
-        limit = profile.min_prompt_tokens if figure == "min" else profile.max_prompt_tokens
+        limit = source.min_prompt_tokens if figure == "min" else source.max_prompt_tokens
         return Promise(
             quantity=quantity,
             unit=unit,
@@ -250,26 +281,31 @@ def _promise(
     simulated = reference.figure(figure, of)
     if simulated is None:
         return None
-    target, source = _target(profile, quantity, simulated)
+    target, said_by = _target(source, quantity, simulated)
+    if not target:  # compactions or pauses that there are none of
+        return None
     return Promise(
         quantity=quantity,
         unit=unit,
         figure=figure,
         of=of,
         target=target,
-        source=source,
+        source=said_by,
         base_tolerance=HIT_TOLERANCE / target if quantity == "ideal hit" else BASE_TOLERANCE,
         turn_error=simulated.spread * math.sqrt(simulated.batch_size),
-        target_error=simulated.spread / math.sqrt(BATCHES) if source == SIMULATED else 0.0,
+        target_error=simulated.spread / math.sqrt(BATCHES) if said_by == SIMULATED else 0.0,
     )
 
 
-def _target(profile: Profile, quantity: str, simulated: _Figure) -> tuple[float, str]:
-    """(target, its source): stated with the profile, else closed form, else simulated."""
-    stated = profile.target(quantity)
+def _target(source: Profile | Replay, quantity: str, simulated: _Figure) -> tuple[float, str]:
+    """(target, its source): the trace's own; or stated with the profile, else closed form, else
+    simulated."""
+    if isinstance(source, Replay):
+        return simulated.value, TRACE
+    stated = source.target(quantity)
     if stated is not None:
         return stated.value, stated.source
-    value = _closed_form(profile, quantity)
+    value = _closed_form(source, quantity)
     if value is not None:
         return value, "closed form"
     return simulated.value, SIMULATED

@@ -22,7 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from workload.session import Session, Turn
+from workload.session import Turn
+from workload.source import SourceSession
 from workload.tickets import Due, Place
 
 # Where a life stands: in a place where it waits, with a turn that it sends, behind its sub-agents,
@@ -66,16 +67,17 @@ class Life:
     something only while a session is open.
     """
 
-    def __init__(self, sessions: Iterable[Session], *, agent: bool = False) -> None:
+    def __init__(self, sessions: Iterable[SourceSession], *, agent: bool = False) -> None:
         """agent: a sub-agent. It waits as one in the middle of a session does, and when its
         session is over so is its life."""
         self.ready_at_s = 0.0
         self.state: State = "ready" if agent else "unstarted"
-        self._sessions: Iterator[Session] = iter(sessions)
+        self._sessions: Iterator[SourceSession] = iter(sessions)
         self._agent = agent
-        self._session: Session | None = None
+        self._session: SourceSession | None = None
         self._turn: Turn | None = None
         self._agents_at_work = 0
+        self._begun_s = 0.0  # when the session's first turn was ready
 
     @property
     def has_session(self) -> bool:
@@ -83,7 +85,7 @@ class Life:
         return self._session is not None
 
     @property
-    def session(self) -> Session:
+    def session(self) -> SourceSession:
         """The one that is open. Raises LifeError without one."""
         if self._session is None:
             raise LifeError(f"{self.state}: no session is open")
@@ -114,7 +116,7 @@ class Life:
 
     def pause(self, now_s: float) -> None:
         """The pause before a session's first turn begins."""
-        self.ready_at_s = now_s + self.turn.gap_s
+        self.ready_at_s = self._begun_s = now_s + self.turn.gap_s
 
     def take(self, due: Due) -> None:
         """Its turn has come. Opens a session where none is open yet."""
@@ -145,8 +147,11 @@ class Life:
         if turn is None:
             self._session = None
             return self._move("end" if self._agent else "session_over")
-        natural_s = turn.gap_s if pause_s is None else pause_s
-        self.ready_at_s = ended_at_s + max(natural_s, retry_after_s)
+        if pause_s is None:
+            pause_s = turn.gap_s
+            if turn.at_s is not None:
+                pause_s = self._begun_s + turn.at_s - ended_at_s
+        self.ready_at_s = ended_at_s + max(pause_s, retry_after_s, 0.0)
         return self._move("next_behind_agents" if turn.subagents else "next")
 
     def call_agents(self) -> list[Life]:
@@ -164,7 +169,8 @@ class Life:
         self._agents_at_work -= 1
         if self._agents_at_work:
             return False
-        self.ready_at_s = max(self.ready_at_s, now_s)
+        behind_s = self.turn.gap_s if self.turn.pause_behind_agents else 0.0
+        self.ready_at_s = max(self.ready_at_s, now_s + behind_s)
         self._move("agents_over")
         return True
 

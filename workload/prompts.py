@@ -31,6 +31,7 @@ _REPLY_TEXTS = ("source", "prose")
 _TOOLS_SHARE = 0.6
 # A developer's first message of a session: a request and this share of the private context.
 _OPENING_SHARE = 0.2
+_DESCRIBED = b'"description":"'
 # Below this a reply is a bare tool call.
 _MIN_LEAD_TOKENS = 40
 # Reported / planned tokens beyond this factor is another tokenizer's bug, not a drift to follow.
@@ -50,15 +51,19 @@ class SharedPrefix:
     tokens: int
 
 
-def shared_prefix(corpus: Corpus, tokens: int) -> SharedPrefix:
-    """The shared prefix of about `tokens` tokens (to half a line)."""
+def shared_prefix(corpus: Corpus, tokens: int, salt: str | None = None) -> SharedPrefix:
+    """The shared prefix of about `tokens` tokens (to half a line). salt: one that has nothing in
+    common with those of other salts, but for the name of a tool."""
     chosen: list[bytes] = []
-    used = 0
+    used = 0 if salt is None else 2 * corpus.salt_tokens
+    line = b"" if salt is None else salt_line(salt)[:-1].encode() + b"\\n"
     for schema, cost in corpus.tools:
         if used + cost > tokens * _TOOLS_SHARE:
             break
         chosen.append(schema)
         used += cost
+    if chosen and line:
+        chosen[0] = chosen[0].replace(_DESCRIBED, _DESCRIBED + line, 1)
     pieces, system_tokens = _joined(
         corpus.tapes["system"].take(0, corpus.tapes["system"].tokens),
         corpus.tapes["prose"],
@@ -66,7 +71,7 @@ def shared_prefix(corpus: Corpus, tokens: int) -> SharedPrefix:
     )
     return SharedPrefix(
         tools=tuple(chosen),
-        system=b"".join(pieces),
+        system=line + b"".join(pieces),
         tokens=used + MESSAGE_OVERHEAD_TOKENS + system_tokens,
     )
 
@@ -165,8 +170,12 @@ class Conversation:
         self._marked.clear()
         self._tokens = self.shared.tokens
         self.ideal_cached_tokens = self.shared.tokens
-        salt = salt_line(f"{self._salt}/{self._lives}")[:-1].encode() + b"\\n"
+        self._open(target, phrase, f"{self._salt}/{self._lives}")
         self._lives += 1
+
+    def _open(self, target: int, phrase: str, salt_seed: str) -> None:
+        """The first request, behind a line of its own, and work up to the target."""
+        salt = salt_line(salt_seed)[:-1].encode() + b"\\n"
         private_tokens = target - self._tokens
         opening = int(private_tokens * _OPENING_SHARE)
         if private_tokens - opening < self._growth_tokens:

@@ -14,6 +14,7 @@ import numpy as np
 
 from workload.lengths import whole_tokens
 from workload.profile import MAX_THRESHOLD_Z, Profile
+from workload.spans import Span
 
 # Whole turns lived before a developer is met in mid-life: this many mean sessions, plus a uniform
 # part of one. Session lengths vary by 0.7 to 1 of their mean, so the start is long forgotten.
@@ -37,6 +38,10 @@ class Turn:
     reply_tokens: int  # what of this turn's reply enters the history
     cancel_after_chunks: int | None  # planned user interrupt: close after this many output chunks
     subagents: int  # sub-agent sessions to finish before this turn is sent
+    # What the prompt consists of; None: what its kind says, see workload.prompts.
+    content: tuple[Span, ...] | None = None
+    at_s: float | None = None  # not earlier than this after the session's first turn, if it says so
+    pause_behind_agents: bool = False  # the pause begins when the sub-agents are through
 
 
 class Session:

@@ -82,9 +82,24 @@ def _refusal(spec: str, error: Exception) -> str:
     )
 
 
+def embedded_ranks() -> dict[bytes, int]:
+    """The embedded vocabulary: rank, which is also the id, of each token's bytes, in their order.
+
+    Raises TokenizerError without mistral-common.
+    """
+    _, ranks = _embedded_vocabulary()
+    return ranks
+
+
 def _embedded_encoding() -> Any:
     import tiktoken
 
+    pattern, ranks = _embedded_vocabulary()
+    return tiktoken.Encoding(EMBEDDED, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+
+
+def _embedded_vocabulary() -> tuple[str, dict[bytes, int]]:
+    """The splitting pattern and the ranks."""
     # Found without importing the package: its import pulls in pydantic and takes seconds.
     package = importlib.util.find_spec("mistral_common")
     if package is None or package.origin is None:
@@ -93,9 +108,7 @@ def _embedded_encoding() -> Any:
     config = vocabulary["config"]
     n_ranks = config["default_vocab_size"] - config["default_num_special_tokens"]
     ranks = {base64.b64decode(v["token_bytes"]): v["rank"] for v in vocabulary["vocab"][:n_ranks]}
-    return tiktoken.Encoding(
-        EMBEDDED, pat_str=config["pattern"], mergeable_ranks=ranks, special_tokens={}
-    )
+    return config["pattern"], ranks
 
 
 def _tiktoken_counter(encoding: Any) -> Callable[[Sequence[str]], list[int]]:

@@ -14,6 +14,7 @@ from tokenswarm.engine.offline.study import PUBLISHED, TPM
 from tokenswarm.engine.offline.sweep import Case, Point, sweep
 from tokenswarm.engine.offline.what_if_text import changed
 from tokenswarm.engine.physics.presets import PRESETS
+from workload.profile import Profile
 from workload.profiles import SEED
 
 QUICK = "--profile small --seeds 2 --hold 3m --quiet --processes 1"
@@ -147,7 +148,7 @@ def test_bad_input_names_itself_and_what_is_accepted(command, said, capsys):
 def test_the_presets_meet_the_study_on_a_few_seeds():
     """`make compare` shows it with 24 seeds; the median of 5 scatters by 7, 11 and 15 %."""
     load = Load(levels_tpm=(TPM,), hold_s=2_400, ramp_s=720)
-    cases = [Case(label=n, preset=PRESETS[n], profile=SEED, load=load) for n in PUBLISHED]
+    cases = [Case(label=n, preset=PRESETS[n], source=SEED, load=load) for n in PUBLISHED]
     together, trtllm, sglang = sweep(cases, range(1, 6), processes=2)
     for point, allowed in ((together, 0.2), (trtllm, 0.25), (sglang, 0.4)):
         published = PUBLISHED[point.case.label].ttft_p50_s
@@ -164,7 +165,9 @@ def value(point: Point, name: str) -> float:
 
 def test_growth_keeps_its_shape():
     load = Load(levels_tpm=(TPM,))
-    case = Case(label="", preset=PRESETS["trtllm-like"], profile=SEED, load=load)
-    grown = changed(case, "growth-tokens=3k").profile.growth_tokens
+    case = Case(label="", preset=PRESETS["trtllm-like"], source=SEED, load=load)
+    source = changed(case, "growth-tokens=3k").source
+    assert isinstance(source, Profile)
+    grown = source.growth_tokens
     assert grown.mean == pytest.approx(3_000, rel=1e-3)
     assert grown.sigma == SEED.growth_tokens.sigma

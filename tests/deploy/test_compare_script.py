@@ -17,7 +17,7 @@ import compare
 from tokenswarm.engine.offline.sweep import Case, sweep
 from tokenswarm.report.analysis.interval import Interval
 load = compare.Load(levels_tpm=(1e6,), hold_s=60.0, drain_s=600.0)
-case = Case(label="x", preset=compare.PRESETS["trtllm-like"], profile=compare.SEED, load=load)
+case = Case(label="x", preset=compare.PRESETS["trtllm-like"], source=compare.SEED, load=load)
 (point,) = sweep([case], range(1, 4), processes=1)
 values = sorted(f.ttft_p50_s for f in point.figures)
 answers = [

@@ -223,7 +223,7 @@ def test_the_same_seed_gives_the_same_turns_and_another_seed_others():
 
 def test_one_process_and_two_give_the_same_points():
     cases = [
-        Case(label=str(tpm), preset=TRTLLM, profile=SMALL, load=level(tpm, minutes=2))
+        Case(label=str(tpm), preset=TRTLLM, source=SMALL, load=level(tpm, minutes=2))
         for tpm in (5e4, 1e5)
     ]
     assert sweep(cases, range(3), processes=1) == sweep(cases, range(3), processes=2)

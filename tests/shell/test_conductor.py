@@ -249,5 +249,5 @@ def test_a_rate_that_the_users_cannot_carry_is_said_before_traffic(environment, 
     environment.parsed_options.tpm = "1M"
     environment.parsed_options.num_users = 3
     conducted(environment)
-    assert "--users 3: a developer of profile small sends about" in caplog.text
+    assert "--users 3: a developer of small sends about" in caplog.text
     assert "of the 1.00M asked for" in caplog.text and "or more can send that" in caplog.text

@@ -13,7 +13,8 @@ from tokenswarm.measure.record import OUTCOMES
 from workload.life import ENDS_SESSION, Life, LifeError
 from workload.profile import Subagents
 from workload.profiles import SEED
-from workload.session import Session, sessions
+from workload.session import sessions
+from workload.source import SourceSession
 from workload.tickets import Due
 
 # Of SEED with seed 3 the first session, met in mid-life, has 13 turns.
@@ -44,7 +45,7 @@ def behind_agents() -> Life:
     return one
 
 
-def left_of(session: Session) -> list:
+def left_of(session: SourceSession) -> list:
     return list(iter(session.next_turn, None))
 
 

@@ -11,15 +11,22 @@ from typing import Any, get_args
 import orjson
 
 from tokenswarm.engine.offline import tables
-from tokenswarm.engine.offline.run import Load
+from tokenswarm.engine.offline.run import CONTEXT_TOKENS, Load
 from tokenswarm.engine.offline.study import PUBLISHED, TPM
 from tokenswarm.engine.offline.sweep import Case, Point, sweep
 from tokenswarm.engine.offline.traffic import History
 from tokenswarm.engine.offline.what_if_text import changed, described
 from tokenswarm.engine.physics.presets import DEFAULT_PRESET, PRESETS
-from tokenswarm.measure.amounts import OptionError, parse_duration, parse_tpm
+from tokenswarm.measure.amounts import OptionError, parse_duration, parse_tokens, parse_tpm
 from tokenswarm.measure.window import WARM_UP_SHARE
-from workload.profiles import PROFILES, load_profile
+from tokenswarm.shell.options.trace import (
+    TRACE_OPTIONS,
+    require_free_pace,
+    trace_path,
+    trace_timing,
+)
+from workload.profiles import PROFILES
+from workload.source import Source, load_source
 from workload.whole_file import replace_file
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
@@ -39,9 +46,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _curve(options: argparse.Namespace) -> int:
     """TTFT, TPS and achieved TPM of each preset while the load rises."""
-    profile = load_profile(options.profile)
+    source = _source(options)
     cases = [
-        _with_changes(Case(label=name, preset=PRESETS[name], profile=profile, load=load), options)
+        _with_changes(Case(label=name, preset=PRESETS[name], source=source, load=load), options)
         for name in _presets(options.preset)
         for load in _loads(options)
     ]
@@ -60,10 +67,10 @@ def _curve(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     """The study's table: every preset at one rate, beside the published figures."""
-    profile = load_profile(options.profile)
+    source = _source(options)
     (load,) = _loads(options)
     names = _presets(options.preset)
-    cases = [Case(label=n, preset=PRESETS[n], profile=profile, load=load) for n in names]
+    cases = [Case(label=n, preset=PRESETS[n], source=source, load=load) for n in names]
     points = _simulate(cases, options)
     _print(points, tables.compare_table(points))
     for point in points:
@@ -74,12 +81,12 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _what_if(options: argparse.Namespace) -> int:
     """A preset, and the same with each change."""
-    profile = load_profile(options.profile)
+    source = _source(options)
     (load,) = _loads(options)
     name, *others = _presets(options.preset)
     if others:
         raise OptionError(f"--preset {options.preset!r}: accepted is one preset")
-    base = Case(label=name, preset=PRESETS[name], profile=profile, load=load)
+    base = Case(label=name, preset=PRESETS[name], source=source, load=load)
     cases = [base, *(changed(base, text) for text in options.change)]
     points = _simulate(cases, options)
     _print(points, tables.what_if_table(points[0], points[1:]))
@@ -121,8 +128,8 @@ def _write_json(options: argparse.Namespace, points: Sequence[Point]) -> None:
         "simulated": True,
         "note": NOTE,
         "heading": tables.heading(points),
-        "profile": points[0].case.profile.name,
-        "profile_hash": points[0].case.profile.fingerprint(),
+        "profile": points[0].case.source.name,
+        "profile_hash": points[0].case.source.fingerprint(),
         "points": [_as_json(point) for point in points],
     }
     replace_file(options.json, orjson.dumps(document, option=orjson.OPT_INDENT_2))
@@ -154,6 +161,20 @@ def _with_changes(case: Case, options: argparse.Namespace) -> Case:
     return replace(changed(case, options.change), label=f"{case.label}, {options.change}")
 
 
+def _source(options: argparse.Namespace) -> Source:
+    """What is simulated. Raises ValueErrors that name the option."""
+    trace, timing = trace_path(options), trace_timing(options)
+    if trace is not None:
+        if getattr(options, "developers", None) is None:
+            require_free_pace(timing, "--tpm")
+        if options.history != "scripted":
+            raise OptionError(
+                f"--history {options.history}: a trace says what was kept of prompts, not of "
+                "replies; accepted with --trace: scripted"
+            )
+    return load_source(options.profile, trace, timing)
+
+
 def _presets(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
@@ -169,6 +190,7 @@ def _loads(options: argparse.Namespace) -> list[Load]:
         "hold_s": hold_s,
         "drain_s": parse_duration("--drain", options.drain),
         "history": options.history,
+        "context_tokens": parse_tokens("--context-tokens", options.context_tokens),
     }
     developers = getattr(options, "developers", None)
     if developers is not None:
@@ -281,6 +303,8 @@ def _add_common(
     add = parser.add_argument
     add("--preset", default=preset, help=f"of {', '.join(PRESETS)} (default: {preset})")
     add("--profile", default="seed", help=f"{', '.join(PROFILES)}, or a .toml file")
+    for name, settings in TRACE_OPTIONS.items():
+        add(name, **settings)
     add("--tpm", default=tpm, help=f"input tokens per minute offered (default: {tpm})")
     add("--seeds", type=_whole(1), default=int(seeds), help=f"runs of each (default: {seeds})")
     add("--first-seed", type=_whole(0), default=1, metavar="N", help="the first of --seeds")
@@ -290,6 +314,12 @@ def _add_common(
     add("--max-developers", type=_whole(1), default=300, metavar="N", help="most open at once")
     add("--arrival-cv", type=_spread, default=0.0, metavar="CV", help="0 paced, 1 Poisson")
     add("--history", choices=get_args(History), default="scripted", help="replies in the history")
+    add(
+        "--context-tokens",
+        default=str(CONTEXT_TOKENS),
+        metavar="TOKENS",
+        help=f"prompt and output together (default: {CONTEXT_TOKENS})",
+    )
     add("--processes", type=_whole(1), metavar="N", help="(default: one per core)")
     add("--json", type=Path, metavar="FILE", help="figures of every seed")
     add("--quiet", action="store_true", help="no progress bar")

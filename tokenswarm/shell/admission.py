@@ -22,10 +22,9 @@ from tokenswarm.shell.options import (
     read_options,
     readers_of_options,
 )
+from tokenswarm.shell.options.trace import require_free_pace
 from tokenswarm.shell.preflight import Examined
-from workload.profile import Profile
-from workload.profiles import load_profile
-from workload.tickets import session_tpm
+from workload.source import Source, load_source, session_tpm
 
 # Developers are only places for sessions until a ticket comes, so they may all be made at once;
 # this keeps a worker's heartbeat alive meanwhile (guess).
@@ -34,11 +33,11 @@ PLACES_PER_S = 100
 
 def checked(
     environment: Environment, parsed: argparse.Namespace | None, host: str | None
-) -> tuple[Options, Profile]:
+) -> tuple[Options, Source]:
     """Everything that can be refused without sending anything. Raises ValueErrors."""
     assert parsed is not None
     options = read_options(parsed, host)
-    profile = load_profile(options.profile)
+    source = load_source(options.profile, options.trace, options.trace_timing)
     api_key()  # refused here where it cannot be sent
     _require_writable(options.runs_folder)
     folder = options.runs_folder / (options.run_name or "")
@@ -47,19 +46,21 @@ def checked(
             f"--tpm {options.tpm:g}: the ladder has --levels of its own; accepted: one of the two"
         )
     _require_own_options(environment, parsed)
+    if options.trace is not None and is_open(environment, options):
+        require_free_pace(options.trace_timing, "a rate")
     if searches(environment):
         gate.require_objectives(options)
     if options.run_name and folder.exists():
         raise OptionError(
             f"--run-name {options.run_name!r}: {folder} exists; accepted: a name not used before"
         )
-    return options, profile
+    return options, source
 
 
-def examine(environment: Environment, options: Options, profile: Profile) -> Examined:
+def examine(environment: Environment, options: Options, source: Source) -> Examined:
     """Asks the endpoint. Raises preflight.EndpointError, ValueErrors."""
     with closing(runs.new_client(options, runs.new_tls(options))) as client:
-        examined = preflight.examine(client, options, profile)
+        examined = preflight.examine(client, options, source)
     if examined.driven and (reason := _cannot_drive(environment)):
         raise OptionError(
             f"--host {options.endpoint}: an engine with --clock driven, and {reason}; accepted: a "
@@ -117,10 +118,10 @@ def fill_places(environment: Environment, options: Options) -> None:
         parsed.spawn_rate = parsed.spawn_rate or PLACES_PER_S
 
 
-def too_few(environment: Environment, options: Options, profile: Profile) -> str | None:
-    """What to say of a rate that the places cannot carry, each with the pauses of the profile and
-    8 s of service: tpm / session_tpm developers are needed. None where they can, or where pauses
-    are not the profile's."""
+def too_few(environment: Environment, options: Options, source: Source) -> str | None:
+    """What to say of a rate that the places cannot carry, each with the pauses of profile or
+    trace: tpm / session_tpm developers are needed. None where they can, or where pauses are
+    somebody else's."""
     parsed = environment.parsed_options
     assert parsed is not None
     if searches(environment) or any(
@@ -133,12 +134,12 @@ def too_few(environment: Environment, options: Options, profile: Profile) -> str
         option, places, tpm = "--users", parsed.num_users, options.tpm
     else:
         return None
-    each_tpm = session_tpm(profile)
+    each_tpm = session_tpm(source)
     needed = math.ceil(tpm / each_tpm)
     if needed <= places:
         return None
     return (
-        f"{option} {places}: a developer of profile {profile.name} sends about "
+        f"{option} {places}: a developer of {source.name} sends about "
         f"{tpm_text(each_tpm)} tokens a minute, all of them {tpm_text(places * each_tpm)} of the "
         f"{tpm_text(tpm)} asked for; {needed} or more can send that"
     )

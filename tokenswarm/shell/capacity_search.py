@@ -12,7 +12,7 @@ from tokenswarm.report.notation import tpm_text
 from tokenswarm.report.text.objectives import cell_text
 from tokenswarm.shell.rate_shape import RateShape
 from tokenswarm.shell.run import Run
-from workload.tickets import mean_prompt_tokens
+from workload.source import mean_prompt_tokens
 
 # Wall time after which the master knows what its workers knew: they report every 3 s (Locust's
 # WORKER_REPORT_INTERVAL); with room for two.
@@ -33,7 +33,7 @@ class CapacitySearch(RateShape):
             highest_tpm=search.highest_tpm,
             tolerance=search.tolerance,
         )
-        self._mean_prompt_tokens = mean_prompt_tokens(run.profile)
+        self._mean_prompt_tokens = mean_prompt_tokens(run.source)
         self._turns: list[TurnRecord] = []
         self._level: Level | None = None
         self._rested_at_s: float | None = None

@@ -45,15 +45,17 @@ from tokenswarm.shell import (
 from tokenswarm.shell import run as runs
 from tokenswarm.shell.keeper import Broken
 from tokenswarm.shell.levels import Levels
-from tokenswarm.shell.link import MasterLink, Status
+from tokenswarm.shell.link import MasterLink
 from tokenswarm.shell.live_page import LivePage
 from tokenswarm.shell.metrics import Metrics
 from tokenswarm.shell.options import OptionError, Options, read_grafana_url, read_options
 from tokenswarm.shell.preflight import Examined
 from tokenswarm.shell.run import Run
+from tokenswarm.shell.run_clock import WallClock
+from tokenswarm.shell.shared_clock import AGAIN_S, ClockError
 from tokenswarm.shell.terms import Terms
-from workload.profile import Profile
-from workload.profiles import load_profile
+from tokenswarm.shell.worker_link import Status, WorkerLink
+from workload.source import Source, load_source
 
 logger = logging.getLogger("tokenswarm")
 
@@ -74,10 +76,13 @@ class Conductor:
         self._runner = runner
         self._feed = turns.install(environment)
         self._link: MasterLink | None = None
+        self._master: WorkerLink | None = None  # a worker's way to it
+        self._joining: gevent.Greenlet | None = None  # makes a worker's run
+        self._problem: str | None = None  # why this worker takes no part in the master's run
         if isinstance(runner, MasterRunner):
             self._link = link.install_on_master(environment, self._feed)
         elif isinstance(runner, WorkerRunner):
-            link.install_on_worker(environment, self._feed, self._status, self._take_target)
+            self._master = WorkerLink(environment, self._feed, self)
         self._metrics: Metrics | None = None
         self._page: LivePage | None = None
         self._progress: Progress | None = None
@@ -90,6 +95,13 @@ class Conductor:
         """The run that is on. Raises RuntimeError when none is: the test could not be started."""
         if self.run is None:
             raise RuntimeError("no run is on: see the error above")
+        return self.run
+
+    def joined_run(self) -> Run | None:
+        """The run of a new user; None where the test could not be started. A worker's users wait
+        here until it knows its master's clock and has the text."""
+        if self._joining is not None:
+            self._joining.join()
         return self.run
 
     def current_levels(self) -> Levels:
@@ -123,8 +135,9 @@ class Conductor:
     def start(self) -> None:
         environment = self._environment
         try:
-            if isinstance(environment.runner, WorkerRunner):
-                self._start_worker(environment.runner)
+            if self._master is not None:
+                # In a greenlet of its own: this one reads the worker's post.
+                self._joining = gevent.spawn(self._join, self._master)
             else:
                 self._start_run()
         except (ValueError, OSError, preflight.EndpointError, Broken) as error:
@@ -148,6 +161,8 @@ class Conductor:
 
     def rest(self) -> None:
         """Nothing more is sent; turns under way may end."""
+        if self._joining is not None:
+            self._joining.kill()
         if self.run is not None:
             self.run.stopping = True
         if self.levels is not None:
@@ -210,20 +225,20 @@ class Conductor:
         """Of a run that is on the form changes the users alone: what else it holds are the values
         of the command line, not those that the run was started with."""
         if self.run is None:
-            options, profile = admission.checked(self._environment, parsed, host)
-            self._examined = admission.examine(self._environment, options, profile)
+            options, source = admission.checked(self._environment, parsed, host)
+            self._examined = admission.examine(self._environment, options, source)
 
     def _examine_headless(self, parsed: argparse.Namespace) -> None:
         environment = self._environment
-        options, profile = admission.checked(environment, parsed, admission.host(environment))
+        options, source = admission.checked(environment, parsed, admission.host(environment))
         admission.fill_places(environment, options)
-        if (reason := admission.too_few(environment, options, profile)) is not None:
+        if (reason := admission.too_few(environment, options, source)) is not None:
             logger.warning(reason)
-        self._examined = admission.examine(environment, options, profile)
+        self._examined = admission.examine(environment, options, source)
         corpus = runs.load_corpus(options)
         open_mode = admission.is_open(environment, options)
-        gate.require_comparable(options, profile, corpus, open_mode=open_mode)
-        runs.promised(profile)  # kept; --run-time counts from before test_start
+        gate.require_comparable(options, source, corpus, open_mode=open_mode)
+        runs.promised(source)  # kept; --run-time counts from before test_start
 
     def _refuse(self, error: Exception) -> NoReturn:
         print(f"tokenswarm: {error}", file=sys.stderr)
@@ -244,23 +259,23 @@ class Conductor:
         environment, parsed = self._environment, self._environment.parsed_options
         assert parsed is not None
         parsed.tokenswarm_terms = None  # until they are settled
-        options, profile = admission.checked(environment, parsed, admission.host(environment))
-        examined = self._take_examined() or admission.examine(environment, options, profile)
+        options, source = admission.checked(environment, parsed, admission.host(environment))
+        examined = self._take_examined() or admission.examine(environment, options, source)
         corpus = runs.load_corpus(options)
-        promised = runs.promised(profile)
+        promised = runs.promised(source)
         open_mode = admission.is_open(environment, options)
-        gate.require_comparable(options, profile, corpus, open_mode=open_mode)
-        terms = _terms(options, profile, examined, open_mode=open_mode)
+        gate.require_comparable(options, source, corpus, open_mode=open_mode)
+        terms = _terms(options, source, examined, open_mode=open_mode)
         # Locust sends the options to its workers right after this.
         parsed.tokenswarm_terms = terms.pack()
         environment.process_exit_code = None  # of an earlier start that failed
         run = runs.start(
-            terms, options, profile, corpus, self._feed, worker=None, on_broken=self._lose_clock
+            terms, options, source, corpus, self._feed, worker=None, on_broken=self._lose_clock
         )
         run.writer.write_workload(promised)
         self.run, self.levels, self._last_run = run, Levels(run, self._link), run
         if self._link is not None:
-            self._link.expect(terms.name)
+            self._link.expect(terms.name, run.clock.now_s)
         assert self._metrics is not None
         self._metrics.start(run)
         if not open_mode:
@@ -287,7 +302,18 @@ class Conductor:
         examined, self._examined = self._examined, None
         return examined
 
-    def _start_worker(self, runner: WorkerRunner) -> None:
+    def _join(self, master: WorkerLink) -> None:
+        """A worker takes the run's terms, or sends nothing and says why."""
+        self._problem = None
+        try:
+            self._start_worker(master)
+        except (ValueError, OSError) as error:
+            logger.error("this worker takes no part in the run: %s", error)
+            self._problem = str(error)
+            self._environment.process_exit_code = BAD_INPUT
+        master.send_now()  # the master counts it in, or knows why not
+
+    def _start_worker(self, master: WorkerLink) -> None:
         parsed = self._environment.parsed_options
         assert parsed is not None
         if parsed.tokenswarm_terms is None:
@@ -295,31 +321,57 @@ class Conductor:
         terms = Terms.unpack(parsed.tokenswarm_terms)
         parsed.profile = terms.profile
         options = read_options(parsed, admission.host(self._environment))
-        self.run = self._last_run = runs.start(
+        source = load_source(options.profile, options.trace, options.trace_timing)
+        corpus = runs.load_corpus(options)
+        run = self.run = self._last_run = runs.start(
             terms,
             options,
-            load_profile(options.profile),
-            runs.load_corpus(options),
+            source,
+            corpus,
             self._feed,
-            worker=runner.worker_index,
+            worker=self._runner.worker_index,
             on_broken=self._lose_clock,
+            origin=master.clock(terms.speed).origin,
         )
         assert self._metrics is not None
-        self._metrics.start(self.run)
+        self._metrics.start(run)
+        gevent.spawn(self._keep_clock, run, master)
         _freeze()
 
-    def _status(self) -> Status:
+    def _keep_clock(self, run: Run, master: WorkerLink) -> None:
+        """Corrects a worker's clock where it has drifted from its master's."""
+        assert isinstance(run.clock, WallClock)
+        while self.run is run:
+            gevent.sleep(AGAIN_S)
+            try:
+                known = master.clock(run.clock.speed)
+            except ClockError as error:
+                logger.warning("the run's clock was not compared: %s", error)
+                continue
+            if abs(known.origin - run.clock.origin) > known.uncertainty_s:
+                run.clock.origin = known.origin
+
+    def status(self) -> Status:
         last = self._last_run
         return Status(
             last.terms.name if last else None,
             last.load() if last else IDLE,
             ended=self.run is None,
+            problem=self._problem,
             page=self._metrics.address if self._metrics else None,
         )
 
-    def _take_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
+    def take_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         if self.run is not None:
             self.run.set_target(tpm, level, ramp_s)
+
+    def hold(self, overdue_s: float) -> None:
+        if self.run is not None:
+            self.run.hold(overdue_s)
+
+    def go_on(self) -> None:
+        if self.run is not None:
+            self.run.go_on()
 
     def _developer_count(self, user_count: int) -> int:
         """Of so many users."""
@@ -395,13 +447,13 @@ class Conductor:
         self._environment.process_exit_code = INVALID_RUN if judged is None and invalid else judged
 
 
-def _terms(options: Options, profile: Profile, examined: Examined, *, open_mode: bool) -> Terms:
+def _terms(options: Options, source: Source, examined: Examined, *, open_mode: bool) -> Terms:
     """What all processes of a run that begins now agree on."""
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     return Terms(
         profile=options.profile,
-        name=options.run_name or f"{stamp}-{profile.name}-{'tpm' if open_mode else 'developers'}",
+        name=options.run_name or f"{stamp}-{source.name}-{'tpm' if open_mode else 'developers'}",
         salt="" if options.warm else secrets.token_hex(8),
         started_at=now,
         speed=examined.speed,

@@ -6,7 +6,7 @@ from locust import User, task
 from locust.env import Environment
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import gevent
@@ -19,8 +19,9 @@ from tokenswarm.shell.keeper import Turn as Waiting
 from tokenswarm.shell.run import Run
 from tokenswarm.shell.run_clock import Stamps
 from workload.life import Life
-from workload.prompts import Conversation
-from workload.session import Session, Turn, sessions
+from workload.prompts import Conversation, SharedPrefix
+from workload.session import Turn
+from workload.source import SourceSession, sessions
 from workload.tickets import Due
 
 
@@ -34,13 +35,22 @@ class AgentsThrough(Waiting):
     error: Exception | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Text:
     """What is sent of a session: its conversation, and the bytes before it."""
 
-    session: Session
-    conversation: Conversation
-    opening: bytes
+    def __init__(self, run: Run, session: SourceSession, drift: float) -> None:
+        self.session = session
+        self.conversation: Conversation = run.conversation(session, drift)
+        self._run = run
+        self._opened: tuple[SharedPrefix, bytes] | None = None
+
+    @property
+    def opening(self) -> bytes:
+        """Tools and system text as they are in the current turn."""
+        shared = self.conversation.shared
+        if self._opened is None or self._opened[0] is not shared:
+            self._opened = shared, self._run.opening(self.conversation, self.session)
+        return self._opened[1]
 
 
 class Developer:
@@ -91,9 +101,7 @@ class Developer:
             self._run_subagents()
 
     def _write(self) -> None:
-        session = self.life.session
-        conversation = self.run.conversation(session, self._drift)
-        self._text = Text(session, conversation, self.run.opening(conversation, session))
+        self._text = Text(self.run, self.life.session, self._drift)
 
     def _send(self, turn: Turn, due: Due) -> TurnRecord:
         """One Locust request event per finished turn; a turn that the end of the run cuts off goes
@@ -107,7 +115,8 @@ class Developer:
         closing = run.dialect.closing(
             turn.output_tokens, min_tokens=least, field=run.options.output_field
         )
-        size = len(text.opening) + conversation.body_bytes + len(closing)
+        opening = text.opening
+        size = len(opening) + conversation.body_bytes + len(closing)
         level = run.level
         run.under_way.append(due.at_s)
         run.sent_prompt_tokens += conversation.planned_prompt_tokens
@@ -115,7 +124,7 @@ class Developer:
         seen: Observation | None = None
         try:
             seen = self.client.send(
-                (text.opening, *conversation.segments, closing),
+                (opening, *conversation.segments, closing),
                 size,
                 cancel_after_chunks=turn.cancel_after_chunks,
                 max_tokens=turn.output_tokens,
@@ -210,14 +219,14 @@ class CodingDeveloper(User):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         # Locust makes its users even where the test could not be started; these leave at once.
-        run = wiring.conductor(environment).run
+        run = wiring.conductor(environment).joined_run()
         self._has_run = run is not None
         if run is None:
             return
         self._run = run
         number = self._run.next_developer()
         seed, worker = self._run.options.seed, self._run.worker or 0
-        self._life = Life(sessions(self._run.profile, seed, worker, number))
+        self._life = Life(sessions(self._run.source, seed, worker, number))
         self._developer = Developer(self._run, environment, self._life, self._own_pause)
         self._due = Due(0.0)
         self._in_session = False

@@ -12,18 +12,18 @@ from tokenswarm.shell.options import GateOptions, OptionError, Options
 from tokenswarm.shell.results import PAGE
 from tokenswarm.shell.run import Run
 from workload.corpus import Corpus
-from workload.profile import Profile
+from workload.source import Source
 
 
 def require_comparable(
-    options: Options, profile: Profile, corpus: Corpus, *, open_mode: bool
+    options: Options, source: Source, corpus: Corpus, *, open_mode: bool
 ) -> None:
     """Raises OptionError where the baseline is of another workload, LedgerError or OSError where it
     cannot be read: before any traffic."""
     baseline = options.gate.baseline
     if baseline is None:
         return
-    ours = runs.fingerprint(options, profile, corpus, open_mode=open_mode)
+    ours = runs.fingerprint(options, source, corpus, open_mode=open_mode)
     differences = read_header(baseline).fingerprint.differences(ours)
     if differences:
         raise OptionError(

@@ -251,7 +251,7 @@ def _heading(run: Run) -> dict[str, Any]:
         "run": run.terms.name,
         "target": target_text(run.header),
         "simulated": run.terms.target.simulated,
-        "profile": run.profile.name,
+        "profile": run.source.name,
         "seed": run.options.seed,
         "slos": [
             {

@@ -19,7 +19,7 @@ from tokenswarm.shell.health_sampler import HealthSampler
 from tokenswarm.shell.link import MasterLink
 from tokenswarm.shell.options import MetricsOptions, OptionError, read_metrics_options
 from tokenswarm.shell.run import Run
-from workload.tickets import mean_prompt_tokens
+from workload.source import mean_prompt_tokens
 
 logger = logging.getLogger("tokenswarm")
 
@@ -61,7 +61,7 @@ class Metrics:
             Origin(process=process, merged=run.worker is None),
             load=run.load if self._link is None else self._link.load,
             lost_records=lambda: None if self._link is None else self._link.lost_records(),
-            mean_prompt_tokens=mean_prompt_tokens(run.profile),
+            mean_prompt_tokens=mean_prompt_tokens(run.source),
             objectives=run.options.gate.slos,
         )
         self._page.show(page, process)

@@ -15,7 +15,7 @@ from tokenswarm.client.observation import Observation
 from tokenswarm.client.stream import ChatClient, RequestFailed
 from tokenswarm.measure.ledger import Target
 from tokenswarm.shell.options import API_KEY_VARIABLES, OptionError, Options
-from workload.profile import Profile
+from workload.source import Source
 
 logger = logging.getLogger("tokenswarm")
 
@@ -41,10 +41,10 @@ class Examined(NamedTuple):
     driven: bool = False  # the embedded engine's clock goes on as the generator says
 
 
-def examine(client: ChatClient, options: Options, profile: Profile) -> Examined:
+def examine(client: ChatClient, options: Options, source: Source) -> Examined:
     """What is to be known of the endpoint before traffic.
 
-    Lists the models, compares the context length with the profile's prompts, then asks the chosen
+    Lists the models, compares the context length with the prompts to come, then asks the chosen
     model for a single token, in a request like those of the traffic: what is refused is refused
     here, on a few tokens. Raises EndpointError, or OptionError where --model is needed.
     """
@@ -57,7 +57,7 @@ def examine(client: ChatClient, options: Options, profile: Profile) -> Examined:
         raise EndpointError(f"--model {model!r}: {options.endpoint} lists {_listed(models)}")
     if not model.isprintable():  # it is printed wherever results are
         raise EndpointError(f"--model {model!r}: a name that cannot be printed")
-    _check_context(models.get(model, {}), model, options, profile)
+    _check_context(models.get(model, {}), model, options, source)
     answer = _try_one_token(client, options, model)
     info = {} if answer.sim_speed is None else simulation(client, options)
     target = Target(
@@ -132,23 +132,23 @@ def _listed(names: Iterable[str]) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in ", ".join(names))
 
 
-def _check_context(said: dict[str, Any], model: str, options: Options, profile: Profile) -> None:
+def _check_context(said: dict[str, Any], model: str, options: Options, source: Source) -> None:
     """Refuses a model too short for every prompt, warns of one too short for the longest."""
     limit = _context_tokens(said)
     if limit is None:
         return
-    if limit < profile.min_prompt_tokens:
+    if limit < source.min_prompt_tokens:
         raise EndpointError(
-            f"--profile {options.profile}: its smallest prompt is {profile.min_prompt_tokens:,} "
-            f"tokens, and {model} takes {limit:,}; accepted: a profile with shorter prompts"
+            f"{options.asked_source}: its smallest prompt is {source.min_prompt_tokens:,} "
+            f"tokens, and {model} takes {limit:,}; accepted: one with shorter prompts"
         )
-    if limit < profile.max_prompt_tokens + profile.max_output_tokens:
+    if limit < source.max_prompt_tokens + source.max_output_tokens:
         logger.warning(
-            "--profile %s: prompts of up to %s tokens and %s of output; %s takes %s in all: "
+            "%s: prompts of up to %s tokens and %s of output; %s takes %s in all: "
             "longer turns will fail with context_overflow",
-            options.profile,
-            f"{profile.max_prompt_tokens:,}",
-            f"{profile.max_output_tokens:,}",
+            options.asked_source,
+            f"{source.max_prompt_tokens:,}",
+            f"{source.max_output_tokens:,}",
             model,
             f"{limit:,}",
         )

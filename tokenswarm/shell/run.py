@@ -31,14 +31,13 @@ from tokenswarm.shell.pacing import OwnPauses, Tickets
 from tokenswarm.shell.run_clock import RunClock, WallClock
 from tokenswarm.shell.terms import Terms
 from workload import corpus as corpora
-from workload import fidelity
 from workload.arrivals import Arrivals, TargetLine
 from workload.corpus import Corpus
 from workload.figures import Workload
-from workload.profile import Profile
 from workload.prompts import Conversation, SharedPrefix, shared_prefix
-from workload.session import Session
-from workload.tickets import mean_prompt_tokens, session_tpm
+from workload.replay import ReplayedSession
+from workload.retold import Retold
+from workload.source import Source, SourceSession, mean_prompt_tokens, session_tpm, workload
 from workload.tokens import Tokenizer, load_tokenizer
 
 
@@ -48,7 +47,7 @@ class Run:
 
     terms: Terms
     options: Options
-    profile: Profile
+    source: Source
     corpus: Corpus
     clock: RunClock
     header: Header
@@ -77,7 +76,16 @@ class Run:
     def client(self) -> ChatClient:
         return new_client(self.options, self.tls, engine_stamps=self.clock.driven)
 
-    def conversation(self, session: Session, drift: float) -> Conversation:
+    def conversation(self, session: SourceSession, drift: float) -> Conversation:
+        if isinstance(session, ReplayedSession):
+            return Retold(
+                self.corpus,
+                self.dialect.frames,
+                seed=self.options.seed,
+                salt=self.terms.salt,
+                growth_tokens=session.replay.growth_tokens,
+                drift=drift,
+            )
         profile = session.profile
         return Conversation(
             self.corpus,
@@ -94,7 +102,7 @@ class Run:
     def dialect(self) -> Dialect:
         return DIALECTS[self.options.api]
 
-    def opening(self, conversation: Conversation, session: Session) -> bytes:
+    def opening(self, conversation: Conversation, session: SourceSession) -> bytes:
         """The start of a body: model, options, tools, system text."""
         shared = conversation.shared
         return self.dialect.opening(
@@ -123,6 +131,14 @@ class Run:
     def set_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         self.level, self.target_tpm = level, tpm if level is not None else None
         self.pacing.set_tpm(tpm, ramp_s)
+
+    def hold(self, overdue_s: float) -> None:
+        """No more turns until `go_on`, as if since so many wall seconds ago."""
+        self.pacing.hold(self.clock.now_s() - overdue_s * self.clock.speed)
+
+    def go_on(self) -> None:
+        """In open mode with the next target."""
+        self.pacing.go_on()
 
     def close(self, ending: Ending | None) -> None:
         """ending: the ledger's last line, of a master or a process alone."""
@@ -176,34 +192,36 @@ def load_corpus(options: Options) -> Corpus:
     return loaded
 
 
-def promised(profile: Profile) -> Workload:
+def promised(source: Source) -> Workload:
     """What the traffic will be judged by: two seconds of simulation, in a thread as the corpus."""
-    workload: Workload = gevent.get_hub().threadpool.apply(fidelity.workload, (profile,))
-    return workload
+    found: Workload = gevent.get_hub().threadpool.apply(workload, (source,))
+    return found
 
 
 def start(
     terms: Terms,
     options: Options,
-    profile: Profile,
+    source: Source,
     corpus: Corpus,
     feed: TurnFeed,
     *,
     worker: int | None,
     on_broken: Callable[[str], None],
+    origin: float | None = None,
 ) -> Run:
     """Second 0. Creates the run's folder and ledger, and the pacing.
 
     worker: the index of a Locust worker, None for a master or a process alone; on_broken: told why
     engine and generator have no clock in common any more. Raises keeper.Broken where they never
-    had.
+    had. origin: second 0 in monotonic seconds, as a worker knows it from its master; None: by this
+    machine's wall clock.
     """
-    clock = _clock(terms, options, on_broken)
+    clock = _clock(terms, options, on_broken, origin)
     folder = options.runs_folder / terms.name
     folder.mkdir(parents=True, exist_ok=worker is not None)
     header = Header(
         run=terms.name,
-        fingerprint=fingerprint(options, profile, corpus, open_mode=terms.open_mode),
+        fingerprint=fingerprint(options, source, corpus, open_mode=terms.open_mode),
         started_at=terms.started_at,
         speed=terms.speed,
         target=terms.target,
@@ -215,11 +233,11 @@ def start(
     return Run(
         terms=terms,
         options=options,
-        profile=profile,
+        source=source,
         corpus=corpus,
         clock=clock,
         header=header,
-        pacing=_tickets(options, profile, clock, feed, worker or 0)
+        pacing=_tickets(options, source, clock, feed, worker or 0)
         if terms.open_mode
         else OwnPauses(clock),
         feed=feed,
@@ -230,9 +248,13 @@ def start(
     )
 
 
-def _clock(terms: Terms, options: Options, on_broken: Callable[[str], None]) -> RunClock:
+def _clock(
+    terms: Terms, options: Options, on_broken: Callable[[str], None], origin: float | None
+) -> RunClock:
     if terms.driven:
         return lead(new_client(options, new_tls(options)), on_broken)
+    if origin is not None:
+        return WallClock(origin, terms.speed)
     return WallClock.starting_at(terms.started_at, terms.speed)
 
 
@@ -247,11 +269,11 @@ def _machine() -> dict[str, str]:
 
 
 def _tickets(
-    options: Options, profile: Profile, clock: RunClock, feed: TurnFeed, index: int
+    options: Options, source: Source, clock: RunClock, feed: TurnFeed, index: int
 ) -> Tickets:
     line = TargetLine()
     rng = np.random.default_rng((options.seed, index))
-    mean_tokens = mean_prompt_tokens(profile)
+    mean_tokens = mean_prompt_tokens(source)
     arrivals = Arrivals(line, mean_tokens, cv=options.arrival_cv, rng=rng)
     numbers = count()
 
@@ -259,16 +281,16 @@ def _tickets(
         name = f"w{index}.ticket{next(numbers)}"
         feed.turn(TurnRecord.unsent(name, due_at_s, clock.now_s(), round(mean_tokens)))
 
-    return Tickets(clock, line, arrivals, session_tpm(profile), unsent)
+    return Tickets(clock, line, arrivals, session_tpm(source), unsent)
 
 
 def fingerprint(
-    options: Options, profile: Profile, corpus: Corpus, *, open_mode: bool
+    options: Options, source: Source, corpus: Corpus, *, open_mode: bool
 ) -> Fingerprint:
     """What must be equal before this run may be held against another."""
     return Fingerprint(
-        profile=profile.name,
-        profile_hash=profile.fingerprint(),
+        profile=source.name,
+        profile_hash=source.fingerprint(),
         seed=options.seed,
         corpus_hash=corpus.hash,
         tokenizer=corpus.tokenizer,

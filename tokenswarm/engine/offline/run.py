@@ -21,8 +21,7 @@ from tokenswarm.engine.offline.traffic import NEVER, History, OpenTraffic, Simul
 from tokenswarm.engine.physics.presets import Preset
 from tokenswarm.measure.quantiles import censored_quantiles, quantile
 from tokenswarm.measure.window import WARM_UP_SHARE
-from workload.profile import Profile
-from workload.tickets import mean_prompt_tokens
+from workload.source import Source, mean_prompt_tokens
 
 CONTEXT_TOKENS = 262_144  # the server's default
 SECONDS_PER_MINUTE = 60.0
@@ -44,6 +43,7 @@ class Load:
     max_developers: int = 300
     arrival_cv: float = 0.0
     history: History = "scripted"
+    context_tokens: int = CONTEXT_TOKENS  # prompt and output together; the pool may hold less
 
     def __post_init__(self) -> None:
         if bool(self.levels_tpm) == (self.developers is not None):
@@ -91,7 +91,7 @@ class SimulatedRun:
     """A finished run: every turn, in the order of sending, and the engine as it stands."""
 
     load: Load
-    profile: Profile
+    source: Source
     turns: list[SimulatedTurn]
     unsent_at_s: list[float]  # due times of tickets that no developer took
     engine: Engine
@@ -112,7 +112,7 @@ class SimulatedRun:
         counted = [t for t in answered if t.outcome == "ok"]  # usage comes with the answer's end
         alive = [t for t in asked if t.outcome in ("ok", "cancelled", "unfinished")]
         unfinished = [t for t in asked if t.outcome == "unfinished"]
-        unsent_tokens = unsent * round(mean_prompt_tokens(self.profile))
+        unsent_tokens = unsent * round(mean_prompt_tokens(self.source))
         ttft_p50_s, ttft_p90_s = _ttft_quantiles(alive, self.load.cut_s, (0.5, 0.9))
         return Figures(
             offered_tpm=(sum(t.prompt_tokens for t in asked) + unsent_tokens) / minutes,
@@ -136,30 +136,28 @@ class SimulatedRun:
         )
 
 
-def run(preset: Preset, profile: Profile, load: Load, seed: int) -> SimulatedRun:
+def run(preset: Preset, source: Source, load: Load, seed: int) -> SimulatedRun:
     """One run of one seed. The same arguments give the same turns."""
     engine = preset.engine(seed)
     pool_tokens = preset.kv_tokens // BLOCK_TOKENS * BLOCK_TOKENS
-    context_tokens = min(CONTEXT_TOKENS, pool_tokens)
+    context_tokens = min(load.context_tokens, pool_tokens)
     traffic: Traffic
     if load.developers is not None:
-        traffic = Traffic(
-            engine, profile, seed, context_tokens=context_tokens, history=load.history
-        )
+        traffic = Traffic(engine, source, seed, context_tokens=context_tokens, history=load.history)
         traffic.begin(load.developers)
     else:
-        traffic = _open_traffic(engine, profile, load, seed, context_tokens)
+        traffic = _open_traffic(engine, source, load, seed, context_tokens)
     traffic.at(load.end_s, traffic.rest)
     _drive(engine, traffic, load)
-    return SimulatedRun(load, profile, traffic.turns, traffic.unsent_at_s, engine)
+    return SimulatedRun(load, source, traffic.turns, traffic.unsent_at_s, engine)
 
 
 def _open_traffic(
-    engine: Engine, profile: Profile, load: Load, seed: int, context_tokens: int
+    engine: Engine, source: Source, load: Load, seed: int, context_tokens: int
 ) -> OpenTraffic:
     traffic = OpenTraffic(
         engine,
-        profile,
+        source,
         seed,
         context_tokens=context_tokens,
         history=load.history,

@@ -16,16 +16,16 @@ from tokenswarm.engine.offline.estimate import Estimate, over_seeds
 from tokenswarm.engine.offline.run import Figures, Load
 from tokenswarm.engine.physics.presets import Preset
 from tokenswarm.measure.window import KEPT_UP_SHARE
-from workload.profile import Profile
+from workload.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One preset under the traffic of one profile; `label` names it in tables."""
+    """One preset under the traffic of one source; `label` names it in tables."""
 
     label: str
     preset: Preset
-    profile: Profile
+    source: Source
     load: Load
 
 
@@ -92,5 +92,5 @@ def _figures_of(jobs: Sequence[tuple[Case, int]], workers: int) -> Iterator[Figu
 
 def _run(job: tuple[Case, int]) -> Figures:
     case, seed = job
-    run = offline_run.run(case.preset, case.profile, case.load, seed)
+    run = offline_run.run(case.preset, case.source, case.load, seed)
     return run.figures(max(0, len(case.load.levels_tpm) - 1))

@@ -26,10 +26,10 @@ def heading(points: Sequence[Point]) -> str:
     """What was simulated, and how: two lines above every table and in every file."""
     names = ", ".join(dict.fromkeys(point.case.preset.engine_name for point in points))
     first = points[0]
-    profile, load, seeds = first.case.profile, first.case.load, first.seeds
+    source, load, seeds = first.case.source, first.case.load, first.seeds
     return (
         f"SIMULATED by {names} (embedded engine, offline, engine seconds)\n"
-        f"profile {profile.name} ({profile.fingerprint()}), seeds {seeds[0]} to {seeds[-1]}, "
+        f"profile {source.name} ({source.fingerprint()}), seeds {seeds[0]} to {seeds[-1]}, "
         f"{load.hold_s / 60:g} min each, the first {WARM_UP_SHARE:.0%} left out"
     )
 

@@ -8,7 +8,7 @@ seconds: `workload.session` says what is sent, `workload.life` what a developer 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
@@ -24,9 +24,10 @@ from tokenswarm.engine.core.sequence import Sequence
 from tokenswarm.measure.decode import decode_tps
 from workload.arrivals import Arrivals, TargetLine
 from workload.life import Life
-from workload.profile import Profile
-from workload.session import sessions
-from workload.tickets import Due, TicketLine, mean_prompt_tokens, session_tpm
+from workload.session import Turn
+from workload.source import Source, mean_prompt_tokens, session_tpm, sessions
+from workload.spans import Span
+from workload.tickets import Due, TicketLine
 
 # scripted: histories carry replies of the workload's own, as over HTTP, so a cache holds the last
 # prompt; echo: they carry the engine's reply, so it holds that as well.
@@ -107,8 +108,10 @@ class Work:
     def advance(self, sequence_id: int, history: History) -> tuple[Sequence, int]:
         """The sequence of the next turn, and its ideal cached tokens."""
         turn = self.life.turn
+        if turn.content is not None:
+            return _sequence(sequence_id, turn, _of_spans(turn.content)), turn.ideal_cached_tokens
         if turn.kind in ("start", "compaction"):
-            shared_tokens = self.life.session.profile.shared_prefix_tokens
+            shared_tokens = turn.ideal_cached_tokens
             self._segments = _extended((), ("shared", shared_tokens), shared_tokens)
             self._held_tokens = shared_tokens
         ideal_tokens = self._held_tokens
@@ -119,13 +122,23 @@ class Work:
         echoes = history == "echo"
         self._segments = whole if echoes else prompt
         self._held_tokens = replied_tokens if echoes else turn.prompt_tokens
-        sequence = Sequence(
-            id=sequence_id,
-            prompt_tokens=turn.prompt_tokens,
-            output_tokens=turn.output_tokens,
-            segments=whole,
-        )
-        return sequence, ideal_tokens
+        return _sequence(sequence_id, turn, whole), ideal_tokens
+
+
+def _sequence(sequence_id: int, turn: Turn, segments: tuple[Segment, ...]) -> Sequence:
+    return Sequence(
+        id=sequence_id,
+        prompt_tokens=turn.prompt_tokens,
+        output_tokens=turn.output_tokens,
+        segments=segments,
+    )
+
+
+def _of_spans(content: Iterable[Span]) -> tuple[Segment, ...]:
+    segments: tuple[Segment, ...] = ()
+    for span in content:
+        segments = _extended(segments, span.key, span.end_tokens)
+    return segments
 
 
 def _extended(segments: tuple[Segment, ...], key: Hashable, num_tokens: int) -> tuple[Segment, ...]:
@@ -146,7 +159,7 @@ class Traffic:
     def __init__(
         self,
         engine: Engine,
-        profile: Profile,
+        source: Source,
         seed: int,
         *,
         context_tokens: int,
@@ -155,7 +168,7 @@ class Traffic:
         self.turns: list[SimulatedTurn] = []
         self.unsent_at_s: list[float] = []  # due times of tickets that nobody took
         self._engine = engine
-        self._profile = profile
+        self._source = source
         self._seed = seed
         self._context_tokens = context_tokens
         self._history = history
@@ -178,7 +191,7 @@ class Traffic:
     def _developers(self, developers: int) -> list[Work]:
         """None of them has opened a session."""
         return [
-            Work(Life(sessions(self._profile, self._seed, 0, number)))
+            Work(Life(sessions(self._source, self._seed, 0, number)))
             for number in range(developers)
         ]
 
@@ -284,20 +297,20 @@ class OpenTraffic(Traffic):
     def __init__(
         self,
         engine: Engine,
-        profile: Profile,
+        source: Source,
         seed: int,
         *,
         context_tokens: int,
         history: History = "scripted",
         arrival_cv: float = 0.0,
     ) -> None:
-        super().__init__(engine, profile, seed, context_tokens=context_tokens, history=history)
+        super().__init__(engine, source, seed, context_tokens=context_tokens, history=history)
         rng = np.random.default_rng((seed, 0))
         self._line = TargetLine()
-        mean_tokens = mean_prompt_tokens(profile)
+        mean_tokens = mean_prompt_tokens(source)
         self._arrivals = Arrivals(self._line, mean_tokens, cv=arrival_cv, rng=rng)
         self._tickets: TicketLine[Work] = TicketLine(
-            self._line, self._arrivals, session_tpm(profile)
+            self._line, self._arrivals, session_tpm(source)
         )
         self._last_due_s = 0.0
         self._next_due_s = NEVER  # before a rate was set

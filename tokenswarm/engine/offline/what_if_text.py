@@ -15,7 +15,9 @@ from tokenswarm.engine.physics.hardware import GPUS
 from tokenswarm.engine.physics.kv_pool import Attention
 from tokenswarm.engine.physics.what_if import WhatIf
 from tokenswarm.measure.amounts import OptionError, parse_tokens
-from workload.profile import Profile, ProfileError
+from workload.profile import ProfileError
+from workload.replay import Replay
+from workload.source import Source
 
 Parse = Callable[[str, str], Any]
 
@@ -31,11 +33,11 @@ def changed(case: Case, text: str) -> Case:
     workload = {name: given.pop(name) for name in _WORKLOAD if name in given}
     try:
         preset = WhatIf(**given).apply(case.preset)
-        profile = _grown(case.profile, workload.get("growth_tokens"))
+        source = _grown(case.source, workload.get("growth_tokens"))
     except (ValueError, ProfileError) as error:
         raise OptionError(f"{text!r}: {error}") from None
     load = replace(case.load, history=workload.get("history", case.load.history))
-    return replace(case, label=text, preset=preset, profile=profile, load=load)
+    return replace(case, label=text, preset=preset, source=source, load=load)
 
 
 def described() -> str:
@@ -43,16 +45,18 @@ def described() -> str:
     return "; ".join(f"{name}={accepted}" for name, (_, accepted, _) in _PARAMETERS.items())
 
 
-def _grown(profile: Profile, growth_tokens: int | None) -> Profile:
+def _grown(source: Source, growth_tokens: int | None) -> Source:
     """New tokens per turn scaled to this mean, the shape kept."""
     if growth_tokens is None:
-        return profile
-    if growth_tokens >= profile.max_prompt_tokens:
+        return source
+    if isinstance(source, Replay):
+        raise ValueError("growth-tokens: a trace has its own; accepted with a profile")
+    if growth_tokens >= source.max_prompt_tokens:
         raise ValueError(
-            f"growth-tokens: accepted are less than the longest prompt, {profile.max_prompt_tokens}"
+            f"growth-tokens: accepted are less than the longest prompt, {source.max_prompt_tokens}"
         )
-    factor = growth_tokens / profile.growth_tokens.mean
-    return replace(profile, growth_tokens=profile.growth_tokens.scaled(factor))
+    factor = growth_tokens / source.growth_tokens.mean
+    return replace(source, growth_tokens=source.growth_tokens.scaled(factor))
 
 
 def _read(part: str) -> tuple[str, Any]:

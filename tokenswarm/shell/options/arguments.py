@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from tokenswarm.shell.options.trace import TRACE_OPTIONS
 from workload.profiles import PROFILES
 from workload.tokens import EMBEDDED
 
@@ -48,6 +49,7 @@ GROUPS = (
             *("--extra-body", "--min-tokens", "--output-field"),
         ),
     ),
+    Group("replay", ALL, tuple(TRACE_OPTIONS)),
     Group("patience", ALL, ("--connect-timeout", "--first-token-timeout", "--stall-timeout")),
     Group("judgement", ALL, ("--slo", "--baseline", "--max-regress", "--junit")),
     Group(
@@ -155,6 +157,8 @@ def add_arguments(parser: Any) -> None:
         metavar="CV",
         help="Open mode: spread of the arrivals; 0 paced, 1 Poisson, more bursty",
     )
+    for option, settings in TRACE_OPTIONS.items():
+        add(option, in_form=False, **settings)
     _add_gate_arguments(add)
     _add_search_arguments(add)
     add(

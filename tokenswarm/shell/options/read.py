@@ -20,6 +20,7 @@ from tokenswarm.measure.amounts import OptionError, parse_duration, parse_rate, 
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.gate import require_baseline
+from tokenswarm.shell.options.trace import trace_path, trace_timing
 from tokenswarm.shell.options.values import GateOptions, MetricsOptions, Options, SearchOptions
 
 
@@ -33,6 +34,8 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         api=dialect.name,
         model=parsed.model or None,
         profile=parsed.profile or "seed",
+        trace=trace_path(parsed),
+        trace_timing=trace_timing(parsed),
         seed=_at_least("--seed", parsed.seed, 0),
         tpm=parse_rate("--tpm", parsed.tpm) if parsed.tpm else None,
         levels_tpm=tuple(parse_rate("--levels", rate) for rate in parsed.levels.split(",")),

@@ -11,6 +11,7 @@ from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.stream import Timeouts
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.regression import Limit
+from workload.replay import Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class Options:
     api: str  # one of client.dialects.DIALECTS
     model: str | None
     profile: str
+    trace: Path | None  # instead of the profile
+    trace_timing: Timing
     seed: int
     tpm: float | None  # None: closed mode, or the ladder's levels
     levels_tpm: tuple[float, ...]
@@ -57,6 +60,11 @@ class Options:
     metrics: MetricsOptions
     gate: GateOptions
     search: SearchOptions
+
+    @property
+    def asked_source(self) -> str:
+        """The option that says where sessions come from, with its value."""
+        return f"--trace {self.trace}" if self.trace else f"--profile {self.profile}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
