@@ -231,6 +231,9 @@ class Conductor:
     def _examine_headless(self, parsed: argparse.Namespace) -> None:
         environment = self._environment
         options, source = admission.checked(environment, parsed, admission.host(environment))
+        admission.fill_places(environment, options)
+        if (reason := admission.too_few(environment, options, source)) is not None:
+            logger.warning(reason)
         self._examined = admission.examine(environment, options, source)
         corpus = runs.load_corpus(options)
         open_mode = admission.is_open(environment, options)

@@ -227,6 +227,7 @@ def start(
         target=terms.target,
         worker=worker,
         machine=_machine(),
+        arrival_cv=options.arrival_cv if terms.open_mode else 0.0,
         driven=terms.driven,
         command=command_line(sys.argv),
     )
