@@ -120,8 +120,13 @@ def test_a_run_without_turns_has_a_table_of_unknowns():
     ],
 )
 def test_turns_before_their_own_pause_was_over_are_counted(early_s, said):
-    records = [turn_record(turn=n, early_s=seconds) for n, seconds in enumerate(early_s)]
-    ledger = Ledger(header(), records, [])
-    text = "\n".join(notes(ledger, [], Tally(records).summary((0.0, 60.0))))
+    records = [
+        turn_record(turn=n, scheduled_at_s=50.0, early_s=seconds)
+        for n, seconds in enumerate(early_s)
+    ]
+    warm_up = turn_record(turn=9, scheduled_at_s=1.0, early_s=99.0)
+    levels = [Level(index=0, target_tpm=1e6, developers=None, started_at_s=0.0, ended_at_s=100.0)]
+    ledger = Ledger(header(), [warm_up, *records], levels)
+    text = "\n".join(notes(ledger, steps(ledger), Tally(records).summary((0.0, 60.0))))
     assert [line for line in said if line in text] == said
     assert ("Pauses:" in text) == bool(said)

@@ -24,7 +24,7 @@ from tokenswarm.shell.options import (
 )
 from tokenswarm.shell.options.trace import require_free_pace
 from tokenswarm.shell.preflight import Examined
-from workload.source import Source, load_source, session_tpm
+from workload.source import Source, developer_tpm, load_source
 
 # Developers are only places for sessions until a ticket comes, so they may all be made at once;
 # this keeps a worker's heartbeat alive meanwhile (guess).
@@ -120,7 +120,7 @@ def fill_places(environment: Environment, options: Options) -> None:
 
 def too_few(environment: Environment, options: Options, source: Source) -> str | None:
     """What to say of a rate that the places cannot carry, each with the pauses of profile or
-    trace: tpm / session_tpm developers are needed. None where they can, or where pauses are
+    trace: tpm / developer_tpm developers are needed. None where they can, or where pauses are
     somebody else's."""
     parsed = environment.parsed_options
     assert parsed is not None
@@ -134,7 +134,7 @@ def too_few(environment: Environment, options: Options, source: Source) -> str |
         option, places, tpm = "--users", parsed.num_users, options.tpm
     else:
         return None
-    each_tpm = session_tpm(source)
+    each_tpm = developer_tpm(source)
     needed = math.ceil(tpm / each_tpm)
     if needed <= places:
         return None

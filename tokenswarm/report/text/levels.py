@@ -93,7 +93,7 @@ def notes(ledger: Ledger, steps: Sequence[Step], whole: Summary) -> list[str]:
         if step.summary.failures
     ]
     lines += [_ends(whole), *_censored(steps, whole), _drift(whole), *_inferred(whole)]
-    lines += [*_new_tokens(whole), *_early(ledger.records)]
+    lines += [*_new_tokens(whole), *_early(ledger.records, steps)]
     if (share := whole.estimated_first_chunk_share) is not None and share > 0:
         lines.append(f"TPS: tokens in the first chunk are estimated in {share:.0%} of the turns.")
     if ledger.torn_lines:
@@ -166,15 +166,23 @@ def _new_tokens(whole: Summary) -> list[str]:
     ]
 
 
-def _early(records: Sequence[TurnRecord]) -> list[str]:
-    """Of turns that a ticket called; none in closed mode, where every pause is kept."""
-    known_s = [r.early_s for r in records if r.early_s is not None and r.sent_at_s is not None]
+def _early(records: Sequence[TurnRecord], steps: Sequence[Step]) -> list[str]:
+    """Of the turns of the levels that a ticket called; none in closed mode, where every pause is
+    kept."""
+    windows = [step.window for step in steps]
+    known_s = [
+        r.early_s
+        for r in records
+        if r.early_s is not None
+        and r.sent_at_s is not None
+        and any(start_s <= r.scheduled_at_s < end_s for start_s, end_s in windows)
+    ]
     early_s = [seconds for seconds in known_s if seconds > 0]
     if not early_s:
         return []
     return [
-        f"Pauses: {len(early_s) / len(known_s):.0%} of the turns were due before their developer's "
-        f"own pause was over, by {number_text(quantile(early_s, 0.5))} s in the median."
+        f"Pauses: {len(early_s) / len(known_s):.0%} of the levels' turns were due before their "
+        f"developer's own pause was over, by {number_text(quantile(early_s, 0.5))} s in the median."
     ]
 
 
