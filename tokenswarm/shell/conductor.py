@@ -118,7 +118,7 @@ class Conductor:
             if environment.web_ui is not None:
                 web_form.require_free_port(environment.web_ui.host, environment.web_ui.port)
             self._metrics = Metrics(environment, self._feed, self._link)
-            web_form.install(environment, self._refuse_form)
+            web_form.install(environment, self._refuse_form, admission.host(environment))
             if parsed is not None:
                 grafana_url = read_grafana_url(parsed)
                 self._page = live_page.install(
