@@ -131,7 +131,7 @@ def test_no_answer_lets_pages_of_other_sites_read_it():
     """Locust's own applications say Access-Control-Allow-Origin: * on every route."""
     site = form([])
     for answer in (site.get("/", headers={"Origin": "null"}), site.get("/nowhere")):
-        assert not [name for name in answer.headers.keys() if name.startswith("Access-Control")]
+        assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 @pytest.mark.parametrize(

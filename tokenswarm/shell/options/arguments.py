@@ -253,7 +253,7 @@ def add_arguments(parser: Any) -> None:
         in_form=False,
         default="",
         metavar="NAMES",
-        help="Names by which the web UI is reached, comma-separated, beside localhost and addresses",
+        help="Names the web UI is reached by, comma-separated, beside localhost and addresses",
     )
     add(
         "--allow-hosts",
