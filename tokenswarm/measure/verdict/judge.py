@@ -14,7 +14,7 @@ from tokenswarm.measure.verdict.of_generator import (
     read_lag,
     workers,
 )
-from tokenswarm.measure.verdict.of_run import censoring, end, samples, steadiness, torn_lines
+from tokenswarm.measure.verdict.of_run import books, censoring, end, samples, steadiness, torn_lines
 from tokenswarm.measure.verdict.of_workload import (
     contamination,
     output_length,
@@ -45,4 +45,6 @@ def judge(evidence: Evidence) -> Verdict:
     ]
     if evidence.ledger.header.target.simulated:
         checks.append(engine_lateness(evidence))
+    if evidence.books:
+        checks.append(books(evidence))
     return Verdict(tuple(checks))

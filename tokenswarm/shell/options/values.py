@@ -58,6 +58,7 @@ class Options:
     runs_folder: Path
     run_name: str | None
     metrics: MetricsOptions
+    metrics_urls: tuple[str, ...]  # of the server
     gate: GateOptions
     search: SearchOptions
 
