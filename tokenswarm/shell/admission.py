@@ -22,7 +22,7 @@ def checked(
     """Everything that can be refused without sending anything. Raises ValueErrors."""
     assert parsed is not None
     options = read_options(parsed, host)
-    source = load_source(options.profile, options.trace, options.trace_timing)
+    source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
     if options.runs_folder.exists() and not options.runs_folder.is_dir():
         raise OptionError(f"--runs {str(options.runs_folder)!r}: not a folder; accepted: a folder")
     folder = options.runs_folder / (options.run_name or "")

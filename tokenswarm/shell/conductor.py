@@ -294,7 +294,7 @@ class Conductor:
         self.run = self._last_run = runs.start(
             terms,
             options,
-            load_source(options.profile, options.trace, options.trace_timing),
+            load_source(options.profile, options.trace, options.trace_timing, options.habits),
             runs.load_corpus(options),
             self._feed,
             worker=runner.worker_index,
