@@ -144,7 +144,7 @@ def habit_table(
                 UNKNOWN if point is base else _interval(point.ratio(base, "ttft_p50_s")),
                 _millions(point.estimate("achieved_tpm")),
                 UNKNOWN if point is base else _interval(point.ratio(base, "achieved_tpm")),
-                UNKNOWN if more_usd is None or point is base else f"${more_usd:,.0f}",
+                UNKNOWN if more_usd is None or point is base else _dollars(more_usd),
             )
         )
     return _table(head, rows)
@@ -154,6 +154,10 @@ def _missed_tokens(point: Point) -> float | None:
     """Tokens of a mean prompt that the cache did not hold."""
     prompt, hit = point.estimate("prompt_mean_tokens"), point.estimate("hit_share")
     return None if prompt is None or hit is None else prompt.value * (1 - hit.value)
+
+
+def _dollars(usd: float) -> str:
+    return f"{'-' if usd < 0 else ''}${abs(usd):,.0f}"
 
 
 def _digits_of(tokens: float | None) -> str:
