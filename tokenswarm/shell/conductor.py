@@ -325,7 +325,7 @@ class Conductor:
         terms = Terms.unpack(parsed.tokenswarm_terms)
         parsed.profile = terms.profile
         options = read_options(parsed, admission.host(self._environment))
-        source = load_source(options.profile, options.trace, options.trace_timing)
+        source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
         corpus = runs.load_corpus(options)
         run = self.run = self._last_run = runs.start(
             terms,

@@ -22,6 +22,7 @@ from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.gate import require_baseline
 from tokenswarm.shell.options.trace import trace_path, trace_timing
 from tokenswarm.shell.options.values import GateOptions, MetricsOptions, Options, SearchOptions
+from workload.habits import require_habits
 
 
 def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
@@ -36,6 +37,7 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         profile=parsed.profile or "seed",
         trace=trace_path(parsed),
         trace_timing=trace_timing(parsed),
+        habits=require_habits(parsed.habit),
         seed=_at_least("--seed", parsed.seed, 0),
         tpm=parse_rate("--tpm", parsed.tpm) if parsed.tpm else None,
         levels_tpm=tuple(parse_rate("--levels", rate) for rate in parsed.levels.split(",")),

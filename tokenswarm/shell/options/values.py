@@ -36,6 +36,7 @@ class Options:
     profile: str
     trace: Path | None  # instead of the profile
     trace_timing: Timing
+    habits: tuple[str, ...]
     seed: int
     tpm: float | None  # None: closed mode, or the ladder's levels
     levels_tpm: tuple[float, ...]
