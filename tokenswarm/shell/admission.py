@@ -99,14 +99,20 @@ def _require_own_options(environment: Environment, parsed: argparse.Namespace) -
                 f"{option} {given!r}: `tokenswarm run {name}` does not read it; accepted: it with "
                 f"{others}"
             )
-    if offers_rates(environment) and parsed.headless:
-        for option, given in (("--users", parsed.num_users), ("--run-time", parsed.run_time)):
-            if given is not None:
-                raise OptionError(
-                    f"{option} {given}: the rates of `tokenswarm run {name}` say how many "
-                    "developers there are and how long it lasts; accepted: --max-developers, "
-                    "--hold, or `tokenswarm run agents`"
-                )
+
+
+def require_no_users(environment: Environment, parsed: argparse.Namespace) -> None:
+    """Before a headless start, since Locust then fills in what was not said. Raises OptionError for
+    users and an end of the run beside a shape of rates, which has its own."""
+    if not offers_rates(environment):
+        return
+    for option, given in (("--users", parsed.num_users), ("--run-time", parsed.run_time)):
+        if given is not None:
+            raise OptionError(
+                f"{option} {given}: the rates of a ladder or a search say how many developers there "
+                "are and how long it lasts; accepted: --max-developers, --hold, or `tokenswarm run "
+                "agents`"
+            )
 
 
 def fill_places(environment: Environment, options: Options) -> None:
