@@ -37,7 +37,7 @@ def checked(
     """Everything that can be refused without sending anything. Raises ValueErrors."""
     assert parsed is not None
     options = read_options(parsed, host)
-    source = load_source(options.profile, options.trace, options.trace_timing)
+    source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
     api_key()  # refused here where it cannot be sent
     _require_writable(options.runs_folder)
     folder = options.runs_folder / (options.run_name or "")

@@ -50,6 +50,7 @@ from tokenswarm.shell.live_page import LivePage
 from tokenswarm.shell.metrics import Metrics
 from tokenswarm.shell.options import OptionError, Options, read_grafana_url, read_options
 from tokenswarm.shell.preflight import Examined
+from tokenswarm.shell.probes import Probes
 from tokenswarm.shell.run import Run
 from tokenswarm.shell.run_clock import WallClock
 from tokenswarm.shell.shared_clock import AGAIN_S, ClockError
@@ -85,6 +86,7 @@ class Conductor:
             self._master = WorkerLink(environment, self._feed, self)
         self._metrics: Metrics | None = None
         self._page: LivePage | None = None
+        self._probes: Probes | None = None  # of the run that is on
         self._progress: Progress | None = None
         self._last_run: Run | None = None  # also when it has ended
         self._examined: Examined | None = None  # by the check before a headless start
@@ -273,6 +275,8 @@ class Conductor:
             terms, options, source, corpus, self._feed, worker=None, on_broken=self._lose_clock
         )
         run.writer.write_workload(promised)
+        if options.metrics_urls:
+            self._probes = Probes(options.metrics_urls, run.folder, run.clock.now_s, run.tls)
         self.run, self.levels, self._last_run = run, Levels(run, self._link), run
         if self._link is not None:
             self._link.expect(terms.name, run.clock.now_s)
@@ -321,7 +325,7 @@ class Conductor:
         terms = Terms.unpack(parsed.tokenswarm_terms)
         parsed.profile = terms.profile
         options = read_options(parsed, admission.host(self._environment))
-        source = load_source(options.profile, options.trace, options.trace_timing)
+        source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
         corpus = runs.load_corpus(options)
         run = self.run = self._last_run = runs.start(
             terms,
@@ -431,6 +435,9 @@ class Conductor:
             self._results.join()
 
     def _end(self, run: Run) -> None:
+        probes, self._probes = self._probes, None
+        if probes is not None:
+            probes.close()
         run.close(results.ending(run, self._link) if run.worker is None else None)
         if run.worker is None:
             self._judge(run)

@@ -64,7 +64,7 @@ GROUPS = (
         ALL,
         (
             *("--runs", "--run-name", "--grafana-url", "--metrics-port", "--metrics-host"),
-            *("--metrics-targets", "--pushgateway", "--pushgateway-delete"),
+            *("--metrics-url", "--metrics-targets", "--pushgateway", "--pushgateway-delete"),
         ),
     ),
 )
@@ -296,6 +296,15 @@ def add_arguments(parser: Any) -> None:
         metavar="URL",
         in_form=False,
         help="Grafana, for a link on the web UI's page of coding agents",
+    )
+    add(
+        "--metrics-url",
+        action="append",
+        default=[],
+        metavar="URL",
+        in_form=False,
+        help="Metrics page of the server, of each replica one, to hold its counts against ours; "
+        "repeatable",
     )
     add(
         "--metrics-port",
