@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.text import findings
+from tokenswarm.report.text import failures, findings, headline
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text import workload as workload_text
-from tokenswarm.report.text.levels import table
+from tokenswarm.report.text.levels import WIDTH, table
 from tokenswarm.report.text.objectives import objectives
 
 
 def text(found: Result) -> str:
     """Levels, SLOs if any were asked for, knee and capacity, workload, verdict."""
-    parts = [table(found.ledger, found.steps, found.whole)]
+    reason = headline.stopped(found.ledger)
+    parts = [fill(f"STOPPED before its time: {reason}.", WIDTH)] if reason else []
+    parts.append(table(found.ledger, found.steps, found.whole))
+    if found.whole.failed:
+        said = [
+            fill(f"  {line}", WIDTH, subsequent_indent="    ") for line in failures.lines(found)
+        ]
+        parts.append("\n".join(["Failures, with what was said:", *said]))
     if found.slos:
         shares = [point.goodput.value for point in found.curve.points]
         parts.append(objectives(found.steps, found.slos, shares))

@@ -50,7 +50,7 @@ GROUPS = (
     ),
     Group("replay", ALL, tuple(TRACE_OPTIONS)),
     Group("patience", ALL, ("--connect-timeout", "--first-token-timeout", "--stall-timeout")),
-    Group("judgement", ALL, ("--slo", "--baseline", "--max-regress", "--junit")),
+    Group("judgement", ALL, ("--slo", "--baseline", "--max-regress", "--junit", "--max-failures")),
     Group(
         "results and metrics",
         ALL,
@@ -297,6 +297,15 @@ def _add_gate_arguments(add: Callable[..., None]) -> None:
         metavar="FILE",
         in_form=False,
         help="Write the answers as JUnit XML",
+    )
+    add(
+        "--max-failures",
+        default="20%",
+        metavar="PERCENT",
+        in_form=False,
+        help="End the run where more of its last 50 turns fail than this and chance explain (6 of "
+        "6, 23 of 50), or than a --slo of failures allows where that is more; off: never. A "
+        "search never ends by it",
     )
 
 
