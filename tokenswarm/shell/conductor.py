@@ -21,12 +21,12 @@ import os
 import secrets
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import gevent
 
 from exporters import turns
-from exporters.progress import Progress
+from exporters.progress import Plan, Progress
 from exporters.turns import IDLE
 from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
 from tokenswarm.measure.amounts import parse_rate
@@ -63,6 +63,14 @@ logger = logging.getLogger("tokenswarm")
 # Workers report every 3 s (Locust's WORKER_REPORT_INTERVAL); with room for two.
 _LAST_REPORT_S = 8.0
 _CONNECT_S = 5.0  # guess: forked workers reach their master within 0.1 s
+
+
+@runtime_checkable
+class RatePlan(Protocol):
+    """A shape that knows how it will go."""
+
+    def plan(self, run: Run) -> Plan | None:
+        """None before its first level."""
 
 
 class Conductor:
@@ -120,7 +128,7 @@ class Conductor:
             if environment.web_ui is not None:
                 web_form.require_free_port(environment.web_ui.host, environment.web_ui.port)
             self._metrics = Metrics(environment, self._feed, self._link)
-            web_form.install(environment, self._refuse_form)
+            web_form.install(environment, self._refuse_form, admission.host(environment))
             if parsed is not None:
                 grafana_url = read_grafana_url(parsed)
                 self._page = live_page.install(
@@ -298,8 +306,20 @@ class Conductor:
             run.clock.now_s,
             self.levels.in_flight,
             unit="engine s" if run.header.engine_seconds else "s",
+            plan=lambda: self._plan(run),
         )
         _freeze()
+
+    def _plan(self, run: Run) -> Plan | None:
+        """A shape's own; without one --run-time, wall seconds, is the end."""
+        shape = self._environment.shape_class
+        if shape is not None:
+            plan: Plan | None = shape.plan(run) if isinstance(shape, RatePlan) else None
+            return plan
+        parsed = self._environment.parsed_options
+        if parsed is None or not parsed.run_time:
+            return None
+        return Plan(None, parsed.run_time * run.clock.speed)
 
     def _take_examined(self) -> Examined | None:
         """What the check before this start found, if there was one; a later start looks again."""
