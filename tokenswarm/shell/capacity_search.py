@@ -24,6 +24,7 @@ class CapacitySearch(RateShape):
     """Doubles, then bisects; ends when the capacity is known."""
 
     abstract = False
+    options_of = "capacity"
     searches = True  # levels are meant to miss: the SLOs guide the search and judge nothing
 
     def begin(self, run: Run) -> None:

@@ -21,12 +21,12 @@ import os
 import secrets
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import gevent
 
 from exporters import turns
-from exporters.progress import Progress
+from exporters.progress import Plan, Progress
 from exporters.turns import IDLE
 from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
 from tokenswarm.measure.amounts import parse_rate
@@ -52,6 +52,7 @@ from tokenswarm.shell.live_page import LivePage
 from tokenswarm.shell.metrics import Metrics
 from tokenswarm.shell.options import OptionError, Options, read_grafana_url, read_options
 from tokenswarm.shell.preflight import Examined
+from tokenswarm.shell.probes import Probes
 from tokenswarm.shell.run import Run
 from tokenswarm.shell.run_clock import DrivenClock, WallClock
 from tokenswarm.shell.shared_clock import AGAIN_S, ClockError
@@ -66,6 +67,14 @@ _LAST_REPORT_S = 8.0
 # Turns under way when a run ends for its failures: long enough for those that fail fast (guess).
 _FAILING_GRACE_S = 5.0
 _CONNECT_S = 5.0  # guess: forked workers reach their master within 0.1 s
+
+
+@runtime_checkable
+class RatePlan(Protocol):
+    """A shape that knows how it will go."""
+
+    def plan(self, run: Run) -> Plan | None:
+        """None before its first level."""
 
 
 class Conductor:
@@ -89,6 +98,7 @@ class Conductor:
             self._master = WorkerLink(environment, self._feed, self)
         self._metrics: Metrics | None = None
         self._page: LivePage | None = None
+        self._probes: Probes | None = None  # of the run that is on
         self._progress: Progress | None = None
         self._last_run: Run | None = None  # also when it has ended
         self._examined: Examined | None = None  # by the check before a headless start
@@ -123,7 +133,7 @@ class Conductor:
             if environment.web_ui is not None:
                 web_form.require_free_port(environment.web_ui.host, environment.web_ui.port)
             self._metrics = Metrics(environment, self._feed, self._link)
-            web_form.install(environment, self._refuse_form)
+            web_form.install(environment, self._refuse_form, admission.host(environment))
             if parsed is not None:
                 grafana_url = read_grafana_url(parsed)
                 self._page = live_page.install(
@@ -236,6 +246,9 @@ class Conductor:
     def _examine_headless(self, parsed: argparse.Namespace) -> None:
         environment = self._environment
         options, source = admission.checked(environment, parsed, admission.host(environment))
+        admission.fill_places(environment, options)
+        if (reason := admission.too_few(environment, options, source)) is not None:
+            logger.warning(reason)
         self._examined = admission.examine(environment, options, source)
         corpus = runs.load_corpus(options)
         open_mode = admission.is_open(environment, options)
@@ -275,6 +288,8 @@ class Conductor:
             terms, options, source, corpus, self._feed, worker=None, on_broken=self._lose_clock
         )
         run.writer.write_workload(promised)
+        if options.metrics_urls:
+            self._probes = Probes(options.metrics_urls, run.folder, run.clock.now_s, run.tls)
         self.run, self.levels, self._last_run = run, Levels(run, self._link), run
         if self._link is not None:
             self._link.expect(terms.name, run.clock.now_s)
@@ -297,8 +312,20 @@ class Conductor:
             run.clock.now_s,
             self.levels.in_flight,
             unit="engine s" if run.header.engine_seconds else "s",
+            plan=lambda: self._plan(run),
         )
         _freeze()
+
+    def _plan(self, run: Run) -> Plan | None:
+        """A shape's own; without one --run-time, wall seconds, is the end."""
+        shape = self._environment.shape_class
+        if shape is not None:
+            plan: Plan | None = shape.plan(run) if isinstance(shape, RatePlan) else None
+            return plan
+        parsed = self._environment.parsed_options
+        if parsed is None or not parsed.run_time:
+            return None
+        return Plan(None, parsed.run_time * run.clock.speed)
 
     def _take_examined(self) -> Examined | None:
         """What the check before this start found, if there was one; a later start looks again."""
@@ -324,7 +351,7 @@ class Conductor:
         terms = Terms.unpack(parsed.tokenswarm_terms)
         parsed.profile = terms.profile
         options = read_options(parsed, admission.host(self._environment))
-        source = load_source(options.profile, options.trace, options.trace_timing)
+        source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
         corpus = runs.load_corpus(options)
         run = self.run = self._last_run = runs.start(
             terms,
@@ -469,6 +496,9 @@ class Conductor:
             self._results.join()
 
     def _end(self, run: Run) -> None:
+        probes, self._probes = self._probes, None
+        if probes is not None:
+            probes.close()
         run.close(results.ending(run, self._link) if run.worker is None else None)
         if run.worker is None:
             self._judge(run)

@@ -24,9 +24,14 @@ def write_summary(path: Path, found: Result) -> None:
 
 def contents(found: Result) -> dict[str, Any]:
     """{"format", "header", "verdict", "levels": [{"level", "summary"}], "whole_run", "curve",
+<<<<<<< HEAD
     "stopped", "failure_kinds", "workload", "torn_lines"}; the fields are those of Header, Check,
     Level, Summary, CurvePoint, FailureKind and Row, with the derived failed, failure_share and
     grade."""
+=======
+    "workload", "books", "torn_lines"}; the fields are those of Header, Check, Level, Summary,
+    CurvePoint, Row and Entry, with the derived failed, failure_share and grade."""
+>>>>>>> main
     return {
         "format": FORMAT,
         "header": found.ledger.header,
@@ -46,6 +51,7 @@ def contents(found: Result) -> dict[str, Any]:
         "stopped": stopped(found.ledger) or None,
         "failure_kinds": failure_kinds(found.ledger.records),
         "workload": found.workload,
+        "books": found.books,
         "torn_lines": found.ledger.torn_lines,
     }
 
