@@ -24,14 +24,9 @@ def write_summary(path: Path, found: Result) -> None:
 
 def contents(found: Result) -> dict[str, Any]:
     """{"format", "header", "verdict", "levels": [{"level", "summary"}], "whole_run", "curve",
-<<<<<<< HEAD
-    "stopped", "failure_kinds", "workload", "torn_lines"}; the fields are those of Header, Check,
-    Level, Summary, CurvePoint, FailureKind and Row, with the derived failed, failure_share and
-    grade."""
-=======
-    "workload", "books", "torn_lines"}; the fields are those of Header, Check, Level, Summary,
-    CurvePoint, Row and Entry, with the derived failed, failure_share and grade."""
->>>>>>> main
+    "stopped", "failure_kinds", "workload", "books", "torn_lines"}; the fields are those of Header,
+    Check, Level, Summary, CurvePoint, FailureKind, Row and Entry, with the derived failed,
+    failure_share and grade."""
     return {
         "format": FORMAT,
         "header": found.ledger.header,

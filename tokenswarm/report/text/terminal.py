@@ -5,11 +5,7 @@ from __future__ import annotations
 from textwrap import fill
 
 from tokenswarm.report.analysis.result import Result
-<<<<<<< HEAD
-from tokenswarm.report.text import failures, findings, headline
-=======
-from tokenswarm.report.text import books, findings
->>>>>>> main
+from tokenswarm.report.text import books, failures, findings, headline
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text import workload as workload_text
 from tokenswarm.report.text.levels import WIDTH, table
@@ -17,8 +13,8 @@ from tokenswarm.report.text.objectives import objectives
 
 
 def text(found: Result) -> str:
-<<<<<<< HEAD
-    """Levels, SLOs if any were asked for, knee and capacity, workload, verdict."""
+    """Levels, SLOs if any were asked for, knee and capacity, workload, the server's books if
+    there are, verdict."""
     reason = headline.stopped(found.ledger)
     parts = [fill(f"STOPPED before its time: {reason}.", WIDTH)] if reason else []
     parts.append(table(found.ledger, found.steps, found.whole))
@@ -27,11 +23,6 @@ def text(found: Result) -> str:
             fill(f"  {line}", WIDTH, subsequent_indent="    ") for line in failures.lines(found)
         ]
         parts.append("\n".join(["Failures, with what was said:", *said]))
-=======
-    """Levels, SLOs if any were asked for, knee and capacity, workload, the server's books if
-    there are, verdict."""
-    parts = [table(found.ledger, found.steps, found.whole)]
->>>>>>> main
     if found.slos:
         shares = [point.goodput.value for point in found.curve.points]
         parts.append(objectives(found.steps, found.slos, shares))
