@@ -64,6 +64,7 @@ class Run:
     open_sessions: int = 0
     sent_prompt_tokens: int = 0  # planned ones
     stopping: bool = False
+    stopped: str | None = None  # why the run ends itself before its time
     clock_lost: str | None = None  # in driven time: why it stopped
     _developers: int = 0
     _prefixes: dict[int, SharedPrefix] = field(default_factory=dict)

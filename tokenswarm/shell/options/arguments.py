@@ -58,7 +58,8 @@ GROUPS = (
     ),
     Group("replay", ALL, tuple(TRACE_OPTIONS)),
     Group("patience", ALL, ("--connect-timeout", "--first-token-timeout", "--stall-timeout")),
-    Group("judgement", ALL, ("--slo", "--baseline", "--max-regress", "--junit")),
+    Group("judgement", ALL, ("--slo", "--baseline", "--max-regress", "--junit", "--max-failures")),
+    Group("web UI", ALL, ("--web-allowed-host", "--allow-hosts")),
     Group(
         "results and metrics",
         ALL,
@@ -285,6 +286,21 @@ def add_arguments(parser: Any) -> None:
         help="Accept any TLS certificate",
     )
     add("--ca-file", in_form=False, default="", metavar="FILE", help="Certificates to trust")
+    add(
+        "--web-allowed-host",
+        in_form=False,
+        default="",
+        metavar="NAMES",
+        help="Names the web UI is reached by, comma-separated, beside localhost and addresses",
+    )
+    add(
+        "--allow-hosts",
+        in_form=False,
+        default="",
+        metavar="HOSTS",
+        help="Where the web UI's form may point the traffic, beside --host and loopback: names or "
+        "name:port, comma-separated",
+    )
     add("--gpus", type=int, default=0, metavar="N", help="GPUs behind the endpoint, if known")
     add("--runs", in_form=False, default="runs", metavar="FOLDER", help="Where results go")
     add(
@@ -375,6 +391,15 @@ def _add_gate_arguments(add: Callable[..., None]) -> None:
         metavar="FILE",
         in_form=False,
         help="Write the answers as JUnit XML",
+    )
+    add(
+        "--max-failures",
+        default="20%",
+        metavar="PERCENT",
+        in_form=False,
+        help="End the run where more of its last 50 turns fail than this and chance explain (6 of "
+        "6, 23 of 50), or than a --slo of failures allows where that is more; off: never. A "
+        "search never ends by it",
     )
 
 

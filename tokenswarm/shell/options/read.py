@@ -89,9 +89,28 @@ def _gate(parsed: argparse.Namespace) -> GateOptions:
     junit = Path(parsed.junit) if parsed.junit else None
     if junit is not None and not junit.parent.is_dir():
         raise OptionError(f"--junit {parsed.junit!r}: no folder {junit.parent}; accepted: a file")
+    slos = tuple(map(Slo.parse, parsed.slo))
     return GateOptions(
-        slos=tuple(map(Slo.parse, parsed.slo)), baseline=baseline, limits=limits, junit=junit
+        slos=slos,
+        baseline=baseline,
+        limits=limits,
+        junit=junit,
+        max_failures=_max_failures(parsed.max_failures, slos),
     )
+
+
+def _max_failures(text: str, slos: Sequence[Slo]) -> float | None:
+    """What an objective of failures allows does not end the run."""
+    if text == "off":
+        return None
+    try:
+        share = parse_share("--max-failures", text)
+    except OptionError:
+        share = math.nan
+    if not share < 1:
+        raise OptionError(f"--max-failures {text!r}: accepted are 0% to 99%, or off")
+    allowed = max((s.threshold for s in slos if s.metric == "failures"), default=0.0)
+    return max(share, allowed) if allowed < 1 else None
 
 
 def _search(parsed: argparse.Namespace) -> SearchOptions:

@@ -81,6 +81,7 @@ class GateOptions:
     baseline: Path | None
     limits: tuple[Limit, ...]
     junit: Path | None
+    max_failures: float | None  # share of the turns at which the run ends; None: off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
