@@ -102,17 +102,18 @@ def _require_own_options(environment: Environment, parsed: argparse.Namespace) -
 
 
 def require_no_users(environment: Environment, parsed: argparse.Namespace) -> None:
-    """Before a headless start, since Locust then fills in what was not said. Raises OptionError for
-    users and an end of the run beside a shape of rates, which has its own."""
-    if not offers_rates(environment):
-        return
-    for option, given in (("--users", parsed.num_users), ("--run-time", parsed.run_time)):
-        if given is not None:
-            raise OptionError(
-                f"{option} {given}: the rates of a ladder or a search say how many developers there "
-                "are and how long it lasts; accepted: --max-developers, --hold, or `tokenswarm run "
-                "agents`"
-            )
+    """A ladder's rates say how many there are. Before the start alone: Locust fills in a user where
+    none was asked for. Raises OptionError."""
+    shape = environment.shape_class
+    name = getattr(shape, "options_of", None)
+    if name is not None and offers_rates(environment):
+        for option, given in (("--users", parsed.num_users), ("--run-time", parsed.run_time)):
+            if given is not None:
+                raise OptionError(
+                    f"{option} {given}: the rates of `tokenswarm run {name}` say how many "
+                    "developers there are and how long it lasts; accepted: --max-developers, "
+                    "--hold, or `tokenswarm run agents`"
+                )
 
 
 def fill_places(environment: Environment, options: Options) -> None:
