@@ -1,4 +1,5 @@
-"""An endpoint that keeps every body it gets and answers each with the same short stream."""
+"""An endpoint that keeps every body it gets and answers each with the same short stream, or from
+some request on with a refusal."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from tests.support.scripted_server import answer, delta, usage
+from tests.support.scripted_server import answer, delta, refusal, usage
 
 BYTES_PER_TOKEN = 4  # what it reports; far enough from any tokenizer for a drift to be followed
+
+REFUSAL = b'{"error":{"message":"quota \\u001b[31mexceeded"}}'  # with an escape code
 
 
 class RecordingServer(ThreadingHTTPServer):
@@ -18,8 +21,10 @@ class RecordingServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, refuses_from: int | None) -> None:
+        """refuses_from: the first body, by number, that gets REFUSAL; None: none does."""
         super().__init__(("127.0.0.1", 0), _Endpoint)
+        self.refuses_from = refuses_from
         self.bodies: list[bytes] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -38,7 +43,11 @@ class _Endpoint(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        first = self.server.refuses_from
         self.server.bodies.append(body)
+        if first is not None and len(self.server.bodies) > first:
+            self.wfile.write(refusal(429, REFUSAL))
+            return
         counts = usage(len(body) // BYTES_PER_TOKEN, 2)
         reply = (delta(content="a"), delta(content="b"), delta("length"))
         self.wfile.write(answer(*reply, counts))
@@ -48,8 +57,8 @@ class _Endpoint(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def recording_server() -> Iterator[RecordingServer]:
-    with RecordingServer() as server:
+def recording_server(refuses_from: int | None = None) -> Iterator[RecordingServer]:
+    with RecordingServer(refuses_from) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
