@@ -99,14 +99,20 @@ def _require_own_options(environment: Environment, parsed: argparse.Namespace) -
                 f"{option} {given!r}: `tokenswarm run {name}` does not read it; accepted: it with "
                 f"{others}"
             )
-    if offers_rates(environment) and parsed.headless:
-        for option, given in (("--users", parsed.num_users), ("--run-time", parsed.run_time)):
-            if given is not None:
-                raise OptionError(
-                    f"{option} {given}: the rates of `tokenswarm run {name}` say how many "
-                    "developers there are and how long it lasts; accepted: --max-developers, "
-                    "--hold, or `tokenswarm run agents`"
-                )
+
+
+def require_rates_alone(environment: Environment, parsed: argparse.Namespace) -> None:
+    """Raises OptionError where users or a run time are asked for beside a ladder's rates. Before a
+    headless start only: at it Locust itself sets the users to 1."""
+    if not offers_rates(environment):
+        return
+    for option, given in (("--users", parsed.num_users), ("--run-time", parsed.run_time)):
+        if given is not None:
+            raise OptionError(
+                f"{option} {given}: the rates of the locustfile say how many developers there are "
+                "and how long it lasts; accepted: --max-developers, --hold, or "
+                "`tokenswarm run agents`"
+            )
 
 
 def fill_places(environment: Environment, options: Options) -> None:
