@@ -101,18 +101,19 @@ def _require_own_options(environment: Environment, parsed: argparse.Namespace) -
             )
 
 
-def require_rates_alone(environment: Environment, parsed: argparse.Namespace) -> None:
-    """Raises OptionError where users or a run time are asked for beside a ladder's rates. Before a
-    headless start only: at it Locust itself sets the users to 1."""
-    if not offers_rates(environment):
-        return
-    for option, given in (("--users", parsed.num_users), ("--run-time", parsed.run_time)):
-        if given is not None:
-            raise OptionError(
-                f"{option} {given}: the rates of the locustfile say how many developers there are "
-                "and how long it lasts; accepted: --max-developers, --hold, or "
-                "`tokenswarm run agents`"
-            )
+def require_no_users(environment: Environment, parsed: argparse.Namespace) -> None:
+    """A ladder's rates say how many there are. Before the start alone: Locust fills in a user where
+    none was asked for. Raises OptionError."""
+    shape = environment.shape_class
+    name = getattr(shape, "options_of", None)
+    if name is not None and offers_rates(environment):
+        for option, given in (("--users", parsed.num_users), ("--run-time", parsed.run_time)):
+            if given is not None:
+                raise OptionError(
+                    f"{option} {given}: the rates of `tokenswarm run {name}` say how many "
+                    "developers there are and how long it lasts; accepted: --max-developers, "
+                    "--hold, or `tokenswarm run agents`"
+                )
 
 
 def fill_places(environment: Environment, options: Options) -> None:

@@ -245,8 +245,8 @@ class Conductor:
 
     def _examine_headless(self, parsed: argparse.Namespace) -> None:
         environment = self._environment
+        admission.require_no_users(environment, parsed)
         options, source = admission.checked(environment, parsed, admission.host(environment))
-        admission.require_rates_alone(environment, parsed)
         admission.fill_places(environment, options)
         if (reason := admission.too_few(environment, options, source)) is not None:
             logger.warning(reason)

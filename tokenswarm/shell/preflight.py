@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tokenswarm.client.dialects import DIALECTS
+from tokenswarm.client.headers import Identity
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.stream import ChatClient, RequestFailed
 from tokenswarm.measure.ledger import Target
@@ -190,7 +191,8 @@ def _try_one_token(client: ChatClient, options: Options, model: str) -> Observat
         user.begin + b"ping" + user.end,
         dialect.closing(1, min_tokens=least, field=options.output_field),
     ]
-    seen = client.send(body, sum(map(len, body)))
+    identity = Identity(options.session_headers, "preflight")
+    seen = client.send(body, sum(map(len, body)), identity=identity)
     # One token may well be an empty one, or the end: an empty answer is an answer.
     if seen.outcome in ("ok", "empty", "withheld"):
         return seen

@@ -18,6 +18,7 @@ import numpy as np
 from exporters import ledger
 from exporters.turns import Load, TurnFeed
 from tokenswarm.client.dialects import DIALECTS, Dialect
+from tokenswarm.client.headers import session_id
 from tokenswarm.client.stream import ChatClient
 from tokenswarm.client.tls import tls_context
 from tokenswarm.measure.ending import Ending
@@ -103,6 +104,10 @@ class Run:
     def dialect(self) -> Dialect:
         return DIALECTS[self.options.api]
 
+    def session_id(self, session: SourceSession) -> str:
+        """Which the endpoint is told, in the dialect's own field and by --session-header."""
+        return session_id(self.terms.salt, session.name)
+
     def opening(self, conversation: Conversation, session: SourceSession) -> bytes:
         """The start of a body: model, options, tools, system text."""
         shared = conversation.shared
@@ -111,7 +116,7 @@ class Run:
             shared.tools,
             shared.system,
             self.options.extra_body,
-            session=session.name,
+            session=self.session_id(session),
         )
 
     @property
@@ -166,6 +171,8 @@ def new_client(
         timeouts=options.timeouts,
         tls=tls,
         dialect=DIALECTS[options.api],
+        headers=options.headers,
+        secrets=options.secrets,
         engine_stamps=engine_stamps,
     )
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from textwrap import fill
 
+from tokenswarm.measure.verdict import INVALID
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.text import books, failures, findings, headline
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text import workload as workload_text
 from tokenswarm.report.text.levels import WIDTH, table
 from tokenswarm.report.text.objectives import objectives
+
+NOT_TO_BE_USED = "Not to be used, the run is INVALID (see the verdict):"
 
 
 def text(found: Result) -> str:
@@ -26,7 +29,8 @@ def text(found: Result) -> str:
     if found.slos:
         shares = [point.goodput.value for point in found.curve.points]
         parts.append(objectives(found.steps, found.slos, shares))
-    parts.append(findings.text(found.curve))
+    invalid = found.verdict.grade == INVALID
+    parts.append((f"{NOT_TO_BE_USED}\n" if invalid else "") + findings.text(found.curve))
     parts.append(workload_text.table(found.workload))
     if found.books:
         parts.append(books.table(found.books))

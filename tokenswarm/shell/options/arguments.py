@@ -26,7 +26,14 @@ class Group:
 
 ALL = ("agents", "ladder", "capacity")
 GROUPS = (
-    Group("target", ALL, ("--host", "--api", "--model", "--gpus", "--insecure", "--ca-file")),
+    Group(
+        "target",
+        ALL,
+        (
+            *("--host", "--base-path", "--query", "--api", "--header", "--session-header"),
+            *("--model", "--gpus", "--insecure", "--ca-file"),
+        ),
+    ),
     Group("rate", ("agents",), ("--tpm", "--ramp", "--max-developers", "--arrival-cv")),
     Group(
         "ladder",
@@ -167,6 +174,37 @@ def add_arguments(parser: Any) -> None:
         default="chat",
         metavar="NAME",
         help="What the endpoint speaks: chat (completions), messages (Anthropic) or responses",
+    )
+    add(
+        "--base-path",
+        in_form=False,
+        default="",
+        metavar="PATH",
+        help="Path before each call, where it names no version, such as /serving-endpoints; / for "
+        "none; empty: that of --host, with /v1 where it has no version",
+    )
+    add(
+        "--query",
+        in_form=False,
+        default="",
+        metavar="TEXT",
+        help="Query of each call, such as api-version=2024-10-21; secrets as $VARIABLE",
+    )
+    add(
+        "--header",
+        in_form=False,
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="One more header, 'Name: value', of every request; secrets as $VARIABLE; repeatable",
+    )
+    add(
+        "--session-header",
+        in_form=False,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="A header that carries the session's id, such as X-Session-ID; repeatable",
     )
     add("--model", default="", metavar="NAME", help="Model; empty: the only one the server lists")
     add("--seed", type=int, default=1, metavar="N", help="Same seed, same sessions and prompts")

@@ -20,6 +20,7 @@ from tokenswarm.measure.amounts import OptionError, parse_duration, parse_rate, 
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.gate import require_baseline
+from tokenswarm.shell.options.header import read_header, read_header_name, read_query
 from tokenswarm.shell.options.trace import trace_path, trace_timing
 from tokenswarm.shell.options.values import GateOptions, MetricsOptions, Options, SearchOptions
 from workload.habits import require_habits
@@ -30,9 +31,15 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
     if not host:
         raise OptionError("--host is missing; accepted: the base of the API, http://host:port")
     dialect = DIALECTS[_one_of("--api", parsed.api, tuple(DIALECTS))]
+    query, secrets = read_query(parsed.query)
     return Options(
-        endpoint=Endpoint.parse(host),
+        endpoint=Endpoint.parse(host, parsed.base_path, query),
         api=dialect.name,
+        headers=tuple(map(read_header, parsed.header)),
+        secrets=secrets,
+        session_headers=tuple(
+            read_header_name("--session-header", name) for name in parsed.session_header
+        ),
         model=parsed.model or None,
         profile=parsed.profile or "seed",
         trace=trace_path(parsed),
