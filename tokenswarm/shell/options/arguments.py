@@ -314,8 +314,7 @@ def add_arguments(parser: Any) -> None:
         default=[],
         metavar="URL",
         in_form=False,
-        help="Metrics page of the server, of each replica one, to hold its counts against ours; "
-        "repeatable",
+        help="Metrics page of the server, one of each replica; repeatable",
     )
     add(
         "--metrics-port",
