@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.records import failed_record, header, turn_record, unfinished_record
+from tokenswarm.measure.books import BALANCED, EXPLAINED, FLAGGED, Entry
 from tokenswarm.measure.ending import Ending
 from tokenswarm.measure.health import Health
 from tokenswarm.measure.ledger import Ledger, Target
@@ -65,6 +66,7 @@ def verdict(
     promised=True,
     torn_lines=0,
     driven=False,
+    books=(),
     level=LEVEL,
     arrival_cv=0.0,
 ) -> Verdict:
@@ -86,8 +88,43 @@ def verdict(
             whole=tally.summary((0.0, 1000.0)),
             steady=steady,
             workload=rows,
+            books=books,
         )
     )
+
+
+def entry(state, residual, reason=""):
+    """Of the server's books, where ours are 1,000 tokens."""
+    server = None if residual is None else 1000 * (1 + residual)
+    return Entry(
+        quantity="prompt tokens",
+        server=server,
+        ours=1000.0,
+        residual=residual,
+        state=state,
+        reason=reason,
+    )
+
+
+@pytest.mark.parametrize(
+    ("books", "grade", "figure"),
+    [
+        ([entry(BALANCED, 0.001), entry(BALANCED, -0.002)], VALID, 0.002),
+        ([entry(BALANCED, 0.001), entry(FLAGGED, 0.01, "another client")], SUSPECT, 0.01),
+        ([entry(FLAGGED, -0.4, "a page is missing")], SUSPECT, 0.4),
+        ([entry(EXPLAINED, 0.03, "2 turns without usage")], VALID, 0.0),
+        ([entry(None, None, "not on the page")], None, None),
+    ],
+)
+def test_the_servers_books_are_held_to_half_a_percent(books, grade, figure):
+    found = check("server's books", books=books)
+    assert (found.grade, found.figure) == (grade, pytest.approx(figure) if figure else figure)
+    if grade != VALID:
+        assert books[-1].reason in found.finding
+
+
+def test_without_a_page_of_the_server_its_books_are_no_check():
+    assert "server's books" not in {c.name for c in verdict().checks}
 
 
 def check(name, *arguments, **keywords):
@@ -366,7 +403,7 @@ def test_the_page_of_the_docs_lists_every_check_with_its_limits():
     lines = (Path(__file__).parents[2] / "docs" / "verdict.md").read_text().splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
     listed = {row[0]: row[2:4] for row in rows[2:]}
-    checks = verdict(simulated=True, speed=1.0).checks
+    checks = verdict(simulated=True, speed=1.0, books=[entry(BALANCED, 0.0)]).checks
     assert list(listed) == [c.name for c in checks]
     for c in checks:
         for limit, text in zip((c.limits.suspect, c.limits.invalid), listed[c.name], strict=True):
@@ -456,3 +493,8 @@ def test_a_level_that_fails_too_often_is_no_result_and_never_invalid(failed, gra
 
 def test_failures_are_not_checked_where_no_turn_came_to_an_end():
     assert check("failures", [unfinished_record()]).grade is None
+
+
+def test_a_level_cut_short_in_its_ramp_is_not_held_against_its_target():
+    climbing = replace(LEVEL, target_tpm=99e3, ramp_s=30.0)
+    assert check("offered load", level=climbing).grade is None

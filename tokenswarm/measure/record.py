@@ -97,6 +97,7 @@ class TurnRecord:
     free_at_s: float | None = None  # when a developer was free to send it
     early_s: float | None = None  # by how much a ticket called it before its own pause was over
     # None: written by an earlier version, or never sent
+    cache_written_tokens: int | None = None  # of the prompt, kept from now on; the server's usage
     coalesced_chunks: int | None = None  # output chunks with the stamp of the one before
     first_stamp_chunks: int | None = None  # output chunks with the stamp of the first
     first_stamp_tokens: int | None = None  # in these; only where the server reports them
@@ -218,7 +219,8 @@ class Level:
     """One stretch of constant offered traffic.
 
     index: 0-based; target_tpm: input tokens per minute asked for (None in closed mode);
-    developers: users asked for; ended_at_s: None while it lasts.
+    developers: users asked for; ended_at_s: None while it lasts; ramp_s: from its start until the
+    target is reached (0 in ledgers of earlier versions).
     """
 
     index: int
@@ -226,3 +228,4 @@ class Level:
     developers: int | None
     started_at_s: float
     ended_at_s: float | None = None
+    ramp_s: float = 0.0

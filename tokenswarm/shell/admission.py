@@ -10,6 +10,7 @@ import math
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from tokenswarm.report.notation import tpm_text
 from tokenswarm.shell import gate, preflight
@@ -18,7 +19,7 @@ from tokenswarm.shell.options import (
     OptionError,
     Options,
     api_key,
-    default,
+    defaults,
     read_options,
     readers_of_options,
 )
@@ -37,7 +38,7 @@ def checked(
     """Everything that can be refused without sending anything. Raises ValueErrors."""
     assert parsed is not None
     options = read_options(parsed, host)
-    source = load_source(options.profile, options.trace, options.trace_timing)
+    source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
     api_key()  # refused here where it cannot be sent
     _require_writable(options.runs_folder)
     folder = options.runs_folder / (options.run_name or "")
@@ -93,13 +94,30 @@ def _require_own_options(environment: Environment, parsed: argparse.Namespace) -
         return
     for option, readers in readers_of_options().items():
         given = getattr(parsed, option.strip("-").replace("-", "_"))
-        if name not in readers and given != default(option):
+        if name not in readers and given != defaults()[option]:
             others = " or ".join(f"`tokenswarm run {other}`" for other in readers)
             raise OptionError(
                 f"{option} {given!r}: `tokenswarm run {name}` does not read it; accepted: it with "
                 f"{others}"
             )
-    if offers_rates(environment) and parsed.headless:
+
+
+def changed(held: argparse.Namespace, wanted: argparse.Namespace) -> dict[str, Any]:
+    """Options of ours whose values differ, with the wanted ones."""
+    names = {option: option.strip("-").replace("-", "_") for option in defaults()}
+    return {
+        option: getattr(wanted, name)
+        for option, name in names.items()
+        if getattr(wanted, name) != getattr(held, name)
+    }
+
+
+def require_no_users(environment: Environment, parsed: argparse.Namespace) -> None:
+    """A ladder's rates say how many there are. Before the start alone: Locust fills in a user where
+    none was asked for. Raises OptionError."""
+    shape = environment.shape_class
+    name = getattr(shape, "options_of", None)
+    if name is not None and offers_rates(environment):
         for option, given in (("--users", parsed.num_users), ("--run-time", parsed.run_time)):
             if given is not None:
                 raise OptionError(

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import gevent
 from gevent.pool import Group
 
+from tokenswarm.client.headers import Identity
 from tokenswarm.client.observation import Observation
 from tokenswarm.measure.record import MAX_RETRY_AFTER_S, TurnRecord
 from tokenswarm.shell import wiring
@@ -40,6 +41,7 @@ class Text:
     def __init__(self, run: Run, session: SourceSession, drift: float) -> None:
         self.session = session
         self.conversation: Conversation = run.conversation(session, drift)
+        self.identity = Identity(run.options.session_headers, run.session_id(session))
         self._run = run
         self._opened: tuple[SharedPrefix, bytes] | None = None
 
@@ -128,6 +130,7 @@ class Developer:
                 cancel_after_chunks=turn.cancel_after_chunks,
                 max_tokens=turn.output_tokens,
                 headers=sending.headers,
+                identity=text.identity,
                 on_sent=sending.on_wire,
             )
             sending.over()
@@ -296,6 +299,7 @@ def _record(
         **stamps._asdict(),
         prompt_tokens=seen.prompt_tokens,
         cached_tokens=seen.cached_tokens,
+        cache_written_tokens=seen.cache_written_tokens,
         output_tokens=seen.output_tokens,
         reasoning_tokens=seen.reasoning_tokens,
         output_chunks=seen.output_chunks,

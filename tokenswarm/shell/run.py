@@ -18,6 +18,7 @@ import numpy as np
 from exporters import ledger
 from exporters.turns import Load, TurnFeed
 from tokenswarm.client.dialects import DIALECTS, Dialect
+from tokenswarm.client.headers import session_id
 from tokenswarm.client.stream import ChatClient
 from tokenswarm.client.tls import tls_context
 from tokenswarm.measure.ending import Ending
@@ -35,8 +36,8 @@ from workload.arrivals import Arrivals, TargetLine
 from workload.corpus import Corpus
 from workload.figures import Workload
 from workload.prompts import Conversation, SharedPrefix, shared_prefix
-from workload.replay import ReplayedSession
 from workload.retold import Retold
+from workload.session import Session
 from workload.source import Source, SourceSession, developer_tpm, mean_prompt_tokens, workload
 from workload.tokens import Tokenizer, load_tokenizer
 
@@ -63,6 +64,7 @@ class Run:
     open_sessions: int = 0
     sent_prompt_tokens: int = 0  # planned ones
     stopping: bool = False
+    stopped: str | None = None  # why the run ends itself before its time
     clock_lost: str | None = None  # in driven time: why it stopped
     _developers: int = 0
     _prefixes: dict[int, SharedPrefix] = field(default_factory=dict)
@@ -77,13 +79,13 @@ class Run:
         return new_client(self.options, self.tls, engine_stamps=self.clock.driven)
 
     def conversation(self, session: SourceSession, drift: float) -> Conversation:
-        if isinstance(session, ReplayedSession):
+        if not isinstance(session, Session):
             return Retold(
                 self.corpus,
                 self.dialect.frames,
                 seed=self.options.seed,
                 salt=self.terms.salt,
-                growth_tokens=session.replay.growth_tokens,
+                growth_tokens=session.growth_tokens,
                 drift=drift,
             )
         profile = session.profile
@@ -94,13 +96,17 @@ class Run:
             session.name,
             seed=self.options.seed,
             salt=self.terms.salt,
-            growth_tokens=round(profile.growth_tokens.mean + profile.output_tokens.mean),
+            growth_tokens=session.growth_tokens,
             drift=drift,
         )
 
     @property
     def dialect(self) -> Dialect:
         return DIALECTS[self.options.api]
+
+    def session_id(self, session: SourceSession) -> str:
+        """Which the endpoint is told, in the dialect's own field and by --session-header."""
+        return session_id(self.terms.salt, session.name)
 
     def opening(self, conversation: Conversation, session: SourceSession) -> bytes:
         """The start of a body: model, options, tools, system text."""
@@ -110,7 +116,7 @@ class Run:
             shared.tools,
             shared.system,
             self.options.extra_body,
-            session=session.name,
+            session=self.session_id(session),
         )
 
     @property
@@ -165,6 +171,8 @@ def new_client(
         timeouts=options.timeouts,
         tls=tls,
         dialect=DIALECTS[options.api],
+        headers=options.headers,
+        secrets=options.secrets,
         engine_stamps=engine_stamps,
     )
 
@@ -296,5 +304,6 @@ def fingerprint(
         corpus_hash=corpus.hash,
         tokenizer=corpus.tokenizer,
         mode="tpm" if open_mode else "developers",
+        api=options.api,
         version=version("tokenswarm"),
     )

@@ -15,7 +15,7 @@ from tokenswarm.measure.verdict.of_generator import (
     workers,
 )
 from tokenswarm.measure.verdict.of_load import failures, offered_load
-from tokenswarm.measure.verdict.of_run import censoring, end, samples, steadiness, torn_lines
+from tokenswarm.measure.verdict.of_run import books, censoring, end, samples, steadiness, torn_lines
 from tokenswarm.measure.verdict.of_workload import (
     contamination,
     output_length,
@@ -48,4 +48,6 @@ def judge(evidence: Evidence) -> Verdict:
     ]
     if evidence.ledger.header.target.simulated:
         checks.append(engine_lateness(evidence))
+    if evidence.books:
+        checks.append(books(evidence))
     return Verdict(tuple(checks))
