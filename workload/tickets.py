@@ -151,7 +151,8 @@ class TicketLine(Generic[Waiter]):
 
     def _set_natural_number(self, number: int) -> None:
         before, self._natural_number = self._natural_number, number
-        for rank in range(before, number):
+        ever = len(self._ranks) + len(self._free_ranks)
+        for rank in range(before, min(number, ever)):
             if (place := self._by_rank.get(rank)) is not None:
                 heappush(self._natural, (place.life.ready_at_s, next(self._order), place))
         if number < before:
