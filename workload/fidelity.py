@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
@@ -87,7 +88,17 @@ def replayed(replay: Replay) -> Workload:
     return _workload(replay, _Reference(sample, _batches(sample)))
 
 
-def _workload(source: Profile | Replay, reference: _Reference) -> Workload:
+def sample_of_fresh(sessions: Iterable[AnySession], turns: int) -> Sample:
+    """At least so many turns of whole sessions, in the order in which they come."""
+    return _sample_of(sessions, turns)
+
+
+def workload_of_sample(sample: Sample) -> Workload:
+    """Everything that a simulation of these sessions says."""
+    return _workload(None, _Reference(sample, _batches(sample)))
+
+
+def _workload(source: Profile | Replay | None, reference: _Reference) -> Workload:
     promises = (_promise(source, reference, *quantity) for quantity in QUANTITIES)
     laws = {}
     for of in LAWS:
@@ -104,7 +115,7 @@ def simulate(profile: Profile, sessions: int, seed: int) -> Sample:
 
 
 def _sample_of(
-    sessions: Iterable[Session], at_least_turns: float = math.inf, *, scripted: bool = False
+    sessions: Iterable[AnySession], at_least_turns: float = math.inf, *, scripted: bool = False
 ) -> Sample:
     """Every turn of these sessions; stops after the session with which it has enough turns."""
     turns: list[Turn] = []
@@ -179,6 +190,13 @@ def _batches(sample: Sample) -> list[Sample]:
     return parts
 
 
+class AnySession(Protocol):
+    """Whatever has turns: of a profile, of a trace, with habits."""
+
+    def next_turn(self) -> Turn | None:
+        """None: it is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Reference:
     """The large simulation, whole and in batches of whole sessions."""
@@ -214,10 +232,14 @@ def _figure(sample: Sample, figure: str, of: str) -> tuple[float, int] | None:
 
 
 def _reference(profile: Profile, scripted: bool) -> _Reference:
-    streams = map(np.random.default_rng, _seeds(REFERENCE_SEED))
-    sessions = (Session(profile, rng, "") for rng in streams)
-    sample = _sample_of(sessions, REFERENCE_TURNS, scripted=scripted)
+    sample = _sample_of(fresh_sessions(profile), REFERENCE_TURNS, scripted=scripted)
     return _Reference(sample, _batches(sample))
+
+
+def fresh_sessions(profile: Profile) -> Iterator[Session]:
+    """Endless ones, the same whenever they are asked for."""
+    for n, seeds in enumerate(_seeds(REFERENCE_SEED)):
+        yield Session(profile, np.random.default_rng(seeds), f"s{n}")
 
 
 def _seeds(seed: int) -> Iterator[np.random.SeedSequence]:
@@ -257,7 +279,7 @@ def _cut(mixture: Mixture, longest: int) -> Mixture:
 
 
 def _promise(
-    source: Profile | Replay,
+    source: Profile | Replay | None,
     reference: _Reference,
     quantity: str,
     unit: str,
@@ -266,6 +288,8 @@ def _promise(
 ) -> Promise | None:
     """None where the source has nothing of the kind."""
     if figure in ("min", "max"):
+        if source is None:
+            return None
         limit = source.min_prompt_tokens if figure == "min" else source.max_prompt_tokens
         return Promise(
             quantity=quantity,
@@ -297,9 +321,13 @@ def _promise(
     )
 
 
-def _target(source: Profile | Replay, quantity: str, simulated: _Figure) -> tuple[float, str]:
+def _target(
+    source: Profile | Replay | None, quantity: str, simulated: _Figure
+) -> tuple[float, str]:
     """(target, its source): the trace's own; or stated with the profile, else closed form, else
     simulated."""
+    if source is None:
+        return simulated.value, SIMULATED
     if isinstance(source, Replay):
         return simulated.value, TRACE
     stated = source.target(quantity)

@@ -54,26 +54,54 @@ class SharedPrefix:
 def shared_prefix(corpus: Corpus, tokens: int, salt: str | None = None) -> SharedPrefix:
     """The shared prefix of about `tokens` tokens (to half a line). salt: one that has nothing in
     common with those of other salts, but for the name of a tool."""
-    chosen: list[bytes] = []
-    used = 0 if salt is None else 2 * corpus.salt_tokens
-    line = b"" if salt is None else salt_line(salt)[:-1].encode() + b"\\n"
-    for schema, cost in corpus.tools:
-        if used + cost > tokens * _TOOLS_SHARE:
-            break
-        chosen.append(schema)
-        used += cost
-    if chosen and line:
-        chosen[0] = chosen[0].replace(_DESCRIBED, _DESCRIBED + line, 1)
+    tools = only_tools(corpus, round(tokens * _TOOLS_SHARE), salt)
+    salted = 0 if salt is None else corpus.salt_tokens
     pieces, system_tokens = _joined(
         corpus.tapes["system"].take(0, corpus.tapes["system"].tokens),
         corpus.tapes["prose"],
-        tokens - used - MESSAGE_OVERHEAD_TOKENS,
+        tokens - tools.tokens - MESSAGE_OVERHEAD_TOKENS - salted,
     )
     return SharedPrefix(
-        tools=tuple(chosen),
-        system=line + b"".join(pieces),
-        tokens=used + MESSAGE_OVERHEAD_TOKENS + system_tokens,
+        tools=tools.tools,
+        system=_salted(salt) + b"".join(pieces),
+        tokens=tools.tokens + MESSAGE_OVERHEAD_TOKENS + salted + system_tokens,
     )
+
+
+def only_tools(corpus: Corpus, tokens: int, salt: str | None = None) -> SharedPrefix:
+    """As many tools as fit. salt: as of `shared_prefix`."""
+    chosen: list[bytes] = []
+    used = 0 if salt is None else corpus.salt_tokens
+    for schema, cost in corpus.tools:
+        if used + cost > tokens:
+            break
+        chosen.append(schema)
+        used += cost
+    if not chosen:
+        return SharedPrefix(tools=(), system=b"", tokens=0)
+    chosen[0] = chosen[0].replace(_DESCRIBED, _DESCRIBED + _salted(salt), 1)
+    return SharedPrefix(tools=tuple(chosen), system=b"", tokens=used)
+
+
+def with_system(
+    corpus: Corpus, prefix: SharedPrefix, tokens: int, rng: Random, salt: str
+) -> SharedPrefix:
+    """The prefix with more system text, up to about `tokens` in all. The text begins with a line
+    that no other salt has."""
+    prose = corpus.tapes["prose"]
+    fixed = corpus.salt_tokens + (0 if prefix.system else MESSAGE_OVERHEAD_TOKENS)
+    start = rng.randrange(prose.n_units)
+    pieces, taken = prose.take(start, tokens - prefix.tokens - fixed)
+    return SharedPrefix(
+        tools=prefix.tools,
+        system=prefix.system + _salted(salt) + b"".join(pieces),
+        tokens=prefix.tokens + fixed + taken,
+    )
+
+
+def _salted(salt: str | None) -> bytes:
+    """The line of a salt, escaped for JSON; nothing without one."""
+    return b"" if salt is None else salt_line(salt)[:-1].encode() + b"\\n"
 
 
 def _joined(
@@ -175,7 +203,7 @@ class Conversation:
 
     def _open(self, target: int, phrase: str, salt_seed: str) -> None:
         """The first request, behind a line of its own, and work up to the target."""
-        salt = salt_line(salt_seed)[:-1].encode() + b"\\n"
+        salt = _salted(salt_seed)
         private_tokens = target - self._tokens
         opening = int(private_tokens * _OPENING_SHARE)
         if private_tokens - opening < self._growth_tokens:

@@ -75,6 +75,11 @@ class Replay:
                 met = self._any_turn(rng)
                 yield ReplayedSession(self, met.session, name, rng, first_turn=met.turn)
 
+    def each_session(self) -> Iterator[ReplayedSession]:
+        """Every developer's session of the trace once, from its first turn on."""
+        for n, root in enumerate(self.trace.roots):
+            yield ReplayedSession(self, root, f"s{n}", np.random.default_rng(n))
+
     def _any_turn(self, rng: np.random.Generator) -> Place:
         """One of a developer, each as likely as any other."""
         roots = self.trace.roots
@@ -212,6 +217,11 @@ class ReplayedSession:
         self._next = self._first = first_turn
         self._at_s = 0.0
         self._due_agents: tuple[int, ...] = ()
+
+    @property
+    def growth_tokens(self) -> int:
+        """The grain of a history."""
+        return self.replay.growth_tokens
 
     def next_turn(self) -> Turn | None:
         """The next turn, or None: the session is over."""

@@ -12,7 +12,13 @@ from random import Random
 
 from workload.corpus import Corpus
 from workload.frames import Frames
-from workload.prompts import Conversation, SharedPrefix, shared_prefix
+from workload.prompts import (
+    Conversation,
+    SharedPrefix,
+    only_tools,
+    shared_prefix,
+    with_system,
+)
 from workload.session import Turn
 from workload.spans import Key, Span
 from workload.tokens import GENERATION_PROMPT_TOKENS
@@ -101,7 +107,13 @@ class Retold(Conversation):
         drift = 1.0 if span.everyone else self.drift
         target = round(span.end_tokens / drift) - GENERATION_PROMPT_TOKENS
         reply_tokens = round(span.reply_tokens / drift)
-        if span.kind == "start":
+        if span.kind == "tools":
+            self.shared = only_tools(self._corpus, target, seeds)
+            self._tokens = self.shared.tokens
+        elif span.kind == "system":
+            self.shared = with_system(self._corpus, self.shared, target, self._rng, seeds)
+            self._tokens = self.shared.tokens
+        elif span.kind == "start":
             self.shared = shared_prefix(self._corpus, round(span.opening_tokens / drift), seeds)
             self._tokens = self.shared.tokens
             if target - self._tokens >= _MIN_MESSAGE_TOKENS:

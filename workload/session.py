@@ -96,6 +96,11 @@ class Session:
             self._due_subagents(kind),
         )
 
+    @property
+    def growth_tokens(self) -> int:
+        """What a turn adds to the prompt before it, typically: the grain of a history."""
+        return round(self.profile.growth_tokens.mean + self.profile.output_tokens.mean)
+
     def subagent(self, k: int) -> Session:
         """The session of sub-agent `k` (0-based): the same one whenever it is asked for."""
         if not 0 <= k < self._agents:

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 Key = tuple[str | int, ...]
-Kind = Literal["start", "tool", "user"]
+Kind = Literal["start", "tools", "system", "tool", "user"]
 
 
 class Span(NamedTuple):
     """A stretch of a prompt, from the end of the one before it to `end_tokens`.
 
-    kind: how it is written: "start" (tools, system text, a first message and work), "tool" (a reply
-    with a call, and its result) or "user" (a reply, and a message). reply_tokens: the reply's part
+    kind: how it is written: "start" (tools, system text, a first message and work), "tools" and
+    "system" (of it, these alone), "tool" (a reply with a call, and its result) or "user" (a reply,
+    and a message). reply_tokens: the reply's part
     of it, 0 where there is none. opening_tokens: of a "start", what of it are tools and system
     text. everyone: the same text in all sessions, as a system prompt is; else this session's own.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.traces import line, written
 from tokenswarm.__main__ import main
 from tokenswarm.engine.offline.run import Load
 from tokenswarm.engine.offline.study import PUBLISHED, TPM
@@ -171,3 +172,26 @@ def test_growth_keeps_its_shape():
     grown = source.growth_tokens
     assert grown.mean == pytest.approx(3_000, rel=1e-3)
     assert grown.sigma == SEED.growth_tokens.sigma
+
+
+def test_a_trace_is_simulated_in_place_of_a_profile(tmp_path: Path, capsys):
+    trace = written(
+        tmp_path / "two.jsonl",
+        [line("a", 0, 9_000), line("a", 9, 9_500, kept_tokens=9_000), line("b", 0, 12_000)],
+    )
+    printed = run(f"curve --trace {trace} --tpm 100k {QUICK}", capsys)
+    assert "profile trace-two.jsonl" in printed
+    timed = f"--trace {trace} --trace-timing original --developers 2 {QUICK}"
+    assert "2 devs" in run(f"curve {timed}", capsys)
+    assert (
+        "--trace-timing original: --tpm says when turns come; accepted with it: think"
+        in refused(f"compare --trace {trace} --trace-timing original {QUICK}", capsys)
+    )
+
+
+def test_habits_stand_beside_the_same_sessions_without_them(capsys):
+    printed = run(f"habits --habit tools-reordered --habit summary --developers 8 {QUICK}", capsys)
+    rows = {row.split()[0]: row for row in printed.splitlines() if "%" in row}
+    assert " 0% (0%) " in rows["tools-reordered"]
+    assert "$" in rows["tools-reordered"] and "summary" in rows
+    assert "tools-reordered: tools in another order in every request." in printed

@@ -147,6 +147,15 @@ def test_a_ticket_that_waited_for_a_developer_says_since_when_there_was_one(tick
     assert due.free_at_s is not None and due.at_s < joined_s <= due.free_at_s
 
 
+def test_a_rate_beyond_what_can_be_dealt_leaves_others_their_turn(tickets):
+    tickets.set_tpm(1e15, 0.0)
+    with gevent.Timeout(LIMIT_S):  # without a yield no timeout comes through either
+        for _ in range(3):
+            gevent.sleep(0.01)
+        tickets.set_tpm(0.0, 0.0)
+    assert tickets.waiting_tickets == 0
+
+
 def test_what_the_dealer_comes_to_too_late_is_given_up_not_sent(tickets, unsent, clock):
     """As after SIGSTOP, or when a machine slept: the clock has gone on, the process has not."""
     served, greenlets = waiting(tickets, ["ready"] * 3)

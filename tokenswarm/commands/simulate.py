@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,16 +20,21 @@ from tokenswarm.engine.offline.what_if_text import changed, described
 from tokenswarm.engine.physics.presets import DEFAULT_PRESET, PRESETS
 from tokenswarm.measure.amounts import OptionError, parse_duration, parse_tokens, parse_tpm
 from tokenswarm.measure.window import WARM_UP_SHARE
+from tokenswarm.report.analysis.bill import Price
+from tokenswarm.report.analysis.prices import read_prices
 from tokenswarm.shell.options.trace import (
     TRACE_OPTIONS,
     require_free_pace,
     trace_path,
     trace_timing,
 )
+from workload.habits import HABITS, require_habits
 from workload.profiles import PROFILES
-from workload.source import Source, load_source
+from workload.source import Habitual, Source, load_source
 from workload.whole_file import replace_file
 
+_PRICED_MODEL = "claude-opus-4-6"
+_DAY_HOURS = 8
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 _MOST_POINTS = 200  # guess: of a range; more is a typing error
 NOTE = (
@@ -161,18 +167,54 @@ def _with_changes(case: Case, options: argparse.Namespace) -> Case:
     return replace(changed(case, options.change), label=f"{case.label}, {options.change}")
 
 
+def _habits(options: argparse.Namespace) -> int:
+    """Sessions as they are, and the same with each habit that breaks caches."""
+    names = require_habits(options.habit or tuple(HABITS))
+    options.habit = []
+    base = _source(options)
+    assert not isinstance(base, Habitual)  # it was asked for without
+    (load,) = _loads(options)
+    (name,) = _presets(options.preset)
+    plain = Case(label="as it is", preset=PRESETS[name], source=base, load=load)
+    with_habits = [replace(plain, label=n, source=Habitual(base, (n,))) for n in names]
+    points = _simulate([plain, *with_habits], options)
+    price = read_prices()[_PRICED_MODEL]
+    _print(
+        points,
+        tables.habit_table(points[0], points[1:], partial(_day_usd, price, points[0])),
+        f"more a day: dollars for each developer and {_DAY_HOURS} hours of the first row's turns, "
+        f"at list prices of {price.model} ({price.as_of}), for input alone.",
+        *(f"{n}: {HABITS[n].summary}." for n in names),
+    )
+    _write_json(options, points)
+    return 0
+
+
+def _day_usd(price: Price, base: Point, point: Point) -> float | None:
+    """What the input of a developer's day costs: the base's turns, the point's prompts and hits."""
+    load = base.case.load
+    start_s, end_s = load.window(0)
+    turns = base.estimate("turns")
+    prompt, hit = point.estimate("prompt_mean_tokens"), point.estimate("hit_share")
+    if turns is None or prompt is None or hit is None or load.developers is None:
+        return None
+    cached_usd = price.input_usd if price.cache_read_usd is None else price.cache_read_usd
+    missed_usd = price.input_usd if price.cache_write_usd is None else price.cache_write_usd
+    turn_usd = prompt.value * (hit.value * cached_usd + (1 - hit.value) * missed_usd) / 1e6
+    return turn_usd * turns.value / load.developers * _DAY_HOURS * 3600 / (end_s - start_s)
+
+
 def _source(options: argparse.Namespace) -> Source:
     """What is simulated. Raises ValueErrors that name the option."""
     trace, timing = trace_path(options), trace_timing(options)
-    if trace is not None:
-        if getattr(options, "developers", None) is None:
-            require_free_pace(timing, "--tpm")
-        if options.history != "scripted":
-            raise OptionError(
-                f"--history {options.history}: a trace says what was kept of prompts, not of "
-                "replies; accepted with --trace: scripted"
-            )
-    return load_source(options.profile, trace, timing)
+    if trace is not None and getattr(options, "developers", None) is None:
+        require_free_pace(timing, "--tpm")
+    if (trace is not None or options.habit) and options.history != "scripted":
+        raise OptionError(
+            f"--history {options.history}: traces and habits say what is kept of prompts, not of "
+            "replies; accepted with --trace and --habit: scripted"
+        )
+    return load_source(options.profile, trace, timing, options.habit)
 
 
 def _presets(text: str) -> list[str]:
@@ -287,6 +329,10 @@ def parser() -> argparse.ArgumentParser:
     )
     curve.add_argument("--change", metavar="CHANGES", help="of every preset; as in whatif")
     curve.add_argument("--plot", type=Path, metavar="FILE", help=", ".join(PICTURE_SUFFIXES))
+    habits = command("habits", _habits, preset=DEFAULT_PRESET, tpm="1M", seeds="6", hold="40m")
+    habits.add_argument(
+        "--developers", default="12", metavar="N", help="who follow their own pauses (default: 12)"
+    )
     rate = f"{TPM / 1e6:g}M"
     command("compare", _compare, preset=f"{published},roofline", tpm=rate, seeds="24", hold="40m")
     what_if = command("whatif", _what_if, preset=DEFAULT_PRESET, tpm=rate, seeds="24", hold="40m")

@@ -50,6 +50,7 @@ from tokenswarm.shell.live_page import LivePage
 from tokenswarm.shell.metrics import Metrics
 from tokenswarm.shell.options import OptionError, Options, read_grafana_url, read_options
 from tokenswarm.shell.preflight import Examined
+from tokenswarm.shell.probes import Probes
 from tokenswarm.shell.run import Run
 from tokenswarm.shell.run_clock import WallClock
 from tokenswarm.shell.shared_clock import AGAIN_S, ClockError
@@ -85,6 +86,7 @@ class Conductor:
             self._master = WorkerLink(environment, self._feed, self)
         self._metrics: Metrics | None = None
         self._page: LivePage | None = None
+        self._probes: Probes | None = None  # of the run that is on
         self._progress: Progress | None = None
         self._last_run: Run | None = None  # also when it has ended
         self._examined: Examined | None = None  # by the check before a headless start
@@ -231,6 +233,9 @@ class Conductor:
     def _examine_headless(self, parsed: argparse.Namespace) -> None:
         environment = self._environment
         options, source = admission.checked(environment, parsed, admission.host(environment))
+        admission.fill_places(environment, options)
+        if (reason := admission.too_few(environment, options, source)) is not None:
+            logger.warning(reason)
         self._examined = admission.examine(environment, options, source)
         corpus = runs.load_corpus(options)
         open_mode = admission.is_open(environment, options)
@@ -277,6 +282,8 @@ class Conductor:
             on_full=self._lose_disk,
         )
         run.writer.write_workload(promised)
+        if options.metrics_urls:
+            self._probes = Probes(options.metrics_urls, run.folder, run.clock.now_s, run.tls)
         self.run, self.levels, self._last_run = run, Levels(run, self._link), run
         if self._link is not None:
             self._link.expect(terms.name, run.clock.now_s)
@@ -325,7 +332,7 @@ class Conductor:
         terms = Terms.unpack(parsed.tokenswarm_terms)
         parsed.profile = terms.profile
         options = read_options(parsed, admission.host(self._environment))
-        source = load_source(options.profile, options.trace, options.trace_timing)
+        source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
         corpus = runs.load_corpus(options)
         run = self.run = self._last_run = runs.start(
             terms,
@@ -451,6 +458,9 @@ class Conductor:
             self._results.join()
 
     def _end(self, run: Run) -> None:
+        probes, self._probes = self._probes, None
+        if probes is not None:
+            probes.close()
         run.close(results.ending(run, self._link) if run.worker is None else None)
         results.save_rest(run)
         if run.worker is None:

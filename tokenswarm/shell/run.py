@@ -36,8 +36,8 @@ from workload.arrivals import Arrivals, TargetLine
 from workload.corpus import Corpus
 from workload.figures import Workload
 from workload.prompts import Conversation, SharedPrefix, shared_prefix
-from workload.replay import ReplayedSession
 from workload.retold import Retold
+from workload.session import Session
 from workload.source import Source, SourceSession, mean_prompt_tokens, session_tpm, workload
 from workload.tokens import Tokenizer, load_tokenizer
 
@@ -78,13 +78,13 @@ class Run:
         return new_client(self.options, self.tls, engine_stamps=self.clock.driven)
 
     def conversation(self, session: SourceSession, drift: float) -> Conversation:
-        if isinstance(session, ReplayedSession):
+        if not isinstance(session, Session):
             return Retold(
                 self.corpus,
                 self.dialect.frames,
                 seed=self.options.seed,
                 salt=self.terms.salt,
-                growth_tokens=session.replay.growth_tokens,
+                growth_tokens=session.growth_tokens,
                 drift=drift,
             )
         profile = session.profile
@@ -95,7 +95,7 @@ class Run:
             session.name,
             seed=self.options.seed,
             salt=self.terms.salt,
-            growth_tokens=round(profile.growth_tokens.mean + profile.output_tokens.mean),
+            growth_tokens=session.growth_tokens,
             drift=drift,
         )
 
@@ -241,6 +241,7 @@ def start(
         target=terms.target,
         worker=worker,
         machine=_machine(),
+        arrival_cv=options.arrival_cv if terms.open_mode else 0.0,
         driven=terms.driven,
         command=command_line(sys.argv),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isinf
 
 from tabulate import tabulate
@@ -119,6 +119,49 @@ def what_if_table(base: Point, changes: Sequence[Point]) -> str:
         for point in (base, *changes)
     ]
     return _table(head, rows)
+
+
+def habit_table(
+    base: Point, habits: Sequence[Point], day_usd: Callable[[Point], float | None]
+) -> str:
+    """The sessions as they are, then with each habit, as ratios to them seed by seed. day_usd: what
+    the input of a developer's day costs."""
+    head = (
+        *("habit", "hit (ideal)", "prefilled again", "TTFT p50", "of the first", "achieved"),
+        *("of the first", "more a day"),
+    )
+    first_usd = day_usd(base)
+    rows = []
+    for point in (base, *habits):
+        usd = day_usd(point)
+        more_usd = None if usd is None or first_usd is None else usd - first_usd
+        rows.append(
+            (
+                point.case.label,
+                _hits(point),
+                _digits_of(_missed_tokens(point)),
+                _number(point.estimate("ttft_p50_s")),
+                UNKNOWN if point is base else _interval(point.ratio(base, "ttft_p50_s")),
+                _millions(point.estimate("achieved_tpm")),
+                UNKNOWN if point is base else _interval(point.ratio(base, "achieved_tpm")),
+                UNKNOWN if more_usd is None or point is base else _dollars(more_usd),
+            )
+        )
+    return _table(head, rows)
+
+
+def _missed_tokens(point: Point) -> float | None:
+    """Tokens of a mean prompt that the cache did not hold."""
+    prompt, hit = point.estimate("prompt_mean_tokens"), point.estimate("hit_share")
+    return None if prompt is None or hit is None else prompt.value * (1 - hit.value)
+
+
+def _dollars(usd: float) -> str:
+    return f"{'-' if usd < 0 else ''}${abs(usd):,.0f}"
+
+
+def _digits_of(tokens: float | None) -> str:
+    return UNKNOWN if tokens is None else f"{tokens:,.0f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -15,8 +15,7 @@ from tokenswarm.engine.physics.hardware import GPUS
 from tokenswarm.engine.physics.kv_pool import Attention
 from tokenswarm.engine.physics.what_if import WhatIf
 from tokenswarm.measure.amounts import OptionError, parse_tokens
-from workload.profile import ProfileError
-from workload.replay import Replay
+from workload.profile import Profile, ProfileError
 from workload.source import Source
 
 Parse = Callable[[str, str], Any]
@@ -49,8 +48,8 @@ def _grown(source: Source, growth_tokens: int | None) -> Source:
     """New tokens per turn scaled to this mean, the shape kept."""
     if growth_tokens is None:
         return source
-    if isinstance(source, Replay):
-        raise ValueError("growth-tokens: a trace has its own; accepted with a profile")
+    if not isinstance(source, Profile):
+        raise ValueError("growth-tokens: a trace has its own; accepted with a profile alone")
     if growth_tokens >= source.max_prompt_tokens:
         raise ValueError(
             f"growth-tokens: accepted are less than the longest prompt, {source.max_prompt_tokens}"

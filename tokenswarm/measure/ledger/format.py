@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tokenswarm.measure.books.series import Reading
 from tokenswarm.measure.ending import Ending
 from tokenswarm.measure.fingerprint import Fingerprint
 from tokenswarm.measure.health import Health
@@ -53,6 +54,7 @@ class Header:
     target: Target
     worker: int | None = None  # None: the master, or the only process
     machine: dict[str, str] | None = None  # of the generator: what and in which version
+    arrival_cv: float = 0.0  # of the tickets; 0: paced, and not said by earlier versions
     driven: bool = False  # the times are the embedded engine's own, on a clock kept with it
 
     @property
@@ -72,3 +74,4 @@ class Ledger:
     health: list[Health] = field(default_factory=list)  # by process, then time
     workload: Workload | None = None  # None: written by an earlier version
     ending: Ending | None = None  # None: killed, or written by an earlier version
+    server: list[Reading] = field(default_factory=list)  # of its metrics pages, by time

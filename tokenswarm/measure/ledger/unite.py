@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from tokenswarm.measure.books.series import read_series
 from tokenswarm.measure.health import Health
 from tokenswarm.measure.ledger.format import Header, Ledger, LedgerError
 from tokenswarm.measure.ledger.read import by_index, first_line, in_order, read
@@ -15,7 +16,8 @@ from tokenswarm.measure.record import Level, TurnRecord
 
 
 def read_run(directory: Path, *, chunk_gaps: bool = True) -> Ledger:
-    """Merge every *.jsonl of a run: the master's ledger.jsonl and its workers' worker-N.jsonl.
+    """Merge every *.jsonl of a run: the master's ledger.jsonl and its workers' worker-N.jsonl; with
+    the readings of the server's metrics pages that lie beside them.
 
     A turn in two files counts once. Each file's times are moved to the master's second 0 by the
     difference of their `started_at`. Raises LedgerError where there is no ledger, where the files
@@ -46,6 +48,7 @@ def read_run(directory: Path, *, chunk_gaps: bool = True) -> Ledger:
         in_order(health),
         next((ledger.workload for _, ledger in ledgers if ledger.workload), None),
         next((ledger.ending for _, ledger in ledgers if ledger.ending), None),
+        read_series(directory),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tokenswarm.measure.books import Entry
 from tokenswarm.measure.health import Health
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.quantiles import claimable
@@ -25,6 +26,7 @@ class Evidence:
     whole: Summary
     steady: Sequence[bool | None]
     workload: Sequence[Row]
+    books: Sequence[Entry] = ()  # the server's own counts beside ours; none: no page was asked
     over: bool = True  # False: judged while the run goes on
 
     @property

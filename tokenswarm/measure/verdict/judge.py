@@ -14,7 +14,8 @@ from tokenswarm.measure.verdict.of_generator import (
     read_lag,
     workers,
 )
-from tokenswarm.measure.verdict.of_run import censoring, end, samples, steadiness, torn_lines
+from tokenswarm.measure.verdict.of_load import failures, offered_load
+from tokenswarm.measure.verdict.of_run import books, censoring, end, samples, steadiness, torn_lines
 from tokenswarm.measure.verdict.of_workload import (
     contamination,
     output_length,
@@ -33,6 +34,8 @@ def judge(evidence: Evidence) -> Verdict:
         hub_stalls(evidence),
         cpu(evidence),
         workers(evidence),
+        offered_load(evidence),
+        failures(evidence),
         token_drift(evidence),
         output_length(evidence),
         workload(evidence),
@@ -45,4 +48,6 @@ def judge(evidence: Evidence) -> Verdict:
     ]
     if evidence.ledger.header.target.simulated:
         checks.append(engine_lateness(evidence))
+    if evidence.books:
+        checks.append(books(evidence))
     return Verdict(tuple(checks))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tokenswarm.measure.books import BALANCED, FLAGGED, TOLERANCE
 from tokenswarm.measure.quantiles import samples_needed
 from tokenswarm.measure.verdict.evidence import BEFORE, Evidence, kept_up, listed
 from tokenswarm.measure.verdict.grades import INVALID, Check, Limits, graded
@@ -99,4 +100,29 @@ def torn_lines(evidence: Evidence) -> Check:
         Limits(suspect=0, invalid=None, unit="lines", source="each is a turn that is lost"),
         "cut short at the end of a ledger because a process was killed",
         "put the other processes' ledgers of this run into its folder",
+    )
+
+
+def books(evidence: Evidence) -> Check:
+    """Whether the servers counted what this run sent, and nothing else. What turns without usage or
+    a restart explain is no reason for doubt."""
+    flagged = [entry for entry in evidence.books if entry.state == FLAGGED]
+    held = flagged or [entry for entry in evidence.books if entry.state == BALANCED]
+    worst = max(held, key=lambda entry: abs(entry.residual or 0.0), default=None)
+    explained = any(entry.state is not None for entry in evidence.books)
+    figure = abs(worst.residual or 0.0) if worst else 0.0 if explained else None
+    return graded(
+        "server's books",
+        figure,
+        Limits(
+            suspect=TOLERANCE,
+            invalid=None,
+            unit="share",
+            source="beyond what a page rounds and what is under way at its reading (guess)",
+        ),
+        f"{worst.quantity} on the server's pages, not ours: {worst.reason}"
+        if worst and flagged
+        else "the server counted what this run sent",
+        "measure while nobody else uses the endpoint, with a --metrics-url for each replica",
+        unchecked=next((entry.reason for entry in evidence.books), "no page was read"),
     )

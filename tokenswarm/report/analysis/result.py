@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tokenswarm.measure.books import Entry, reconcile
 from tokenswarm.measure.columns import Columns
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.slo import Slo
@@ -21,7 +22,8 @@ DEFAULT_OBJECTIVE = "ttft_p50<1s"  # what the study calls usable
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """sent: the turns that `workload` is judged on; slos: those asked for; objectives: what goodput
-    and capacity are of, DEFAULT_OBJECTIVE where none was asked for."""
+    and capacity are of, DEFAULT_OBJECTIVE where none was asked for; books: the server's counts
+    beside ours, none where none of its pages was asked."""
 
     ledger: Ledger
     steps: tuple[Step, ...]
@@ -29,6 +31,7 @@ class Result:
     curve: Curve
     sent: Sample
     workload: tuple[Row, ...]
+    books: tuple[Entry, ...]
     verdict: Verdict
     slos: tuple[Slo, ...]
     objectives: tuple[Slo, ...]
@@ -42,12 +45,14 @@ def result(ledger: Ledger, slos: Sequence[Slo] = ()) -> Result:
     bends = curve(ledger, levels, objectives, tally=tally)
     turns = sent.sent(ledger, levels)
     rows = sent.rows(ledger, turns)
+    books = reconcile(ledger.records, ledger.server)
     evidence = Evidence(
         ledger=ledger,
         levels=[step.summary for step in levels],
         whole=whole,
         steady=[point.steadiness.steady for point in bends.points],
         workload=rows,
+        books=books,
     )
     return Result(
         ledger=ledger,
@@ -56,6 +61,7 @@ def result(ledger: Ledger, slos: Sequence[Slo] = ()) -> Result:
         curve=bends,
         sent=turns,
         workload=tuple(rows),
+        books=books,
         verdict=judge(evidence),
         slos=tuple(slos),
         objectives=objectives,

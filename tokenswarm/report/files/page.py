@@ -23,6 +23,7 @@ from tokenswarm.report.text.surroundings import command, surroundings
 from tokenswarm.report.text.tables import (
     ANSWERS,
     TRAFFIC,
+    books,
     checks,
     levels,
     objectives,
@@ -70,6 +71,7 @@ def _contents(found: Result) -> dict[str, Any]:
         "failures": failures.by_level(found),
         "failure_kinds": failures.by_kind(found),
         "workload": workload(found),
+        "books": books(found),
         "bills": bills.bills(found),
         "bill_sentences": bills.sentences(found),
         "checks": checks(found),

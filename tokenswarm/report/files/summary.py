@@ -22,8 +22,8 @@ def write_summary(path: Path, found: Result) -> None:
 
 def contents(found: Result) -> dict[str, Any]:
     """{"format", "header", "verdict", "levels": [{"level", "summary"}], "whole_run", "curve",
-    "workload", "torn_lines"}; the fields are those of Header, Check, Level, Summary, CurvePoint
-    and Row, with the derived failed, failure_share and grade."""
+    "workload", "books", "torn_lines"}; the fields are those of Header, Check, Level, Summary,
+    CurvePoint, Row and Entry, with the derived failed, failure_share and grade."""
     return {
         "format": FORMAT,
         "header": found.ledger.header,
@@ -41,6 +41,7 @@ def contents(found: Result) -> dict[str, Any]:
             "capacities": found.curve.capacities,
         },
         "workload": found.workload,
+        "books": found.books,
         "torn_lines": found.ledger.torn_lines,
     }
 

@@ -18,6 +18,7 @@ from tokenswarm.report.notation import (
     share_text,
     tpm_text,
 )
+from tokenswarm.report.text import books as books_text
 from tokenswarm.report.text import failures
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text import workload as workload_text
@@ -33,6 +34,7 @@ def tables(found: Result) -> list[Table]:
         failures.by_level(found),
         failures.by_kind(found),
         workload(found),
+        books(found),
         checks(found),
     ]
     return [table for table in made if table.rows]
@@ -154,6 +156,21 @@ def workload(found: Result) -> Table:
         cells = zip(workload_text.cells(row), values, strict=True)
         rows.append(tuple(Cell(text, value) for text, value in cells))
     return Table("workload", "Workload", columns, tuple(rows))
+
+
+def books(found: Result) -> Table:
+    """The server's own counts beside ours."""
+    keys = ("quantity", "server", "ours", "residual", "state", "reason")
+    columns = tuple(
+        Column(key, "" if key == "state" else key, words=key in ("quantity", "state", "reason"))
+        for key in keys
+    )
+    rows = []
+    for entry in found.books:
+        values = tuple(getattr(entry, key) for key in keys)
+        cells = zip(books_text.cells(entry), values, strict=True)
+        rows.append(tuple(Cell(text, value) for text, value in cells))
+    return Table("books", "The server's books", columns, tuple(rows))
 
 
 def checks(found: Result) -> Table:

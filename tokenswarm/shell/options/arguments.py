@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from tokenswarm.shell.options.trace import TRACE_OPTIONS
@@ -26,7 +27,7 @@ class Group:
 ALL = ("agents", "ladder", "capacity")
 GROUPS = (
     Group("target", ALL, ("--host", "--api", "--model", "--gpus", "--insecure", "--ca-file")),
-    Group("rate", ("agents",), ("--tpm", "--ramp", "--arrival-cv")),
+    Group("rate", ("agents",), ("--tpm", "--ramp", "--max-developers", "--arrival-cv")),
     Group(
         "ladder",
         ("ladder",),
@@ -56,7 +57,7 @@ GROUPS = (
         ALL,
         (
             *("--runs", "--run-name", "--grafana-url", "--metrics-port", "--metrics-host"),
-            *("--metrics-targets", "--pushgateway", "--pushgateway-delete"),
+            *("--metrics-url", "--metrics-targets", "--pushgateway", "--pushgateway-delete"),
         ),
     ),
 )
@@ -72,6 +73,36 @@ def described(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     actions = {name: action for action in parser._actions for name in action.option_strings}
     actions["--profile"].help = _PROFILE_HELP
     return actions
+
+
+def readers_of_options() -> dict[str, tuple[str, ...]]:
+    """The locustfiles that read an option, for those that not all of them do."""
+    readers: dict[str, tuple[str, ...]] = {}
+    for group in GROUPS:
+        for option in group.options:
+            readers[option] = (*readers.get(option, ()), *group.locustfiles)
+    return {option: names for option, names in readers.items() if set(names) != set(ALL)}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Of every option that `add_arguments` adds, by its name."""
+    defaults: dict[str, Any] = {}
+
+    class Listing:
+        def set_defaults(self, **_values: Any) -> None:
+            """Those of Locust's options."""
+
+        def add_argument(self, name: str, *, default: Any, **_settings: Any) -> None:
+            defaults[name] = default
+
+    add_arguments(Listing())
+    return defaults
+
+
+def default(option: str) -> Any:
+    """What an option of ours is without a word of it. Raises KeyError for one of Locust's."""
+    return _defaults()[option]
 
 
 def add_arguments(parser: Any) -> None:
@@ -118,7 +149,7 @@ def add_arguments(parser: Any) -> None:
         type=int,
         default=300,
         metavar="N",
-        help="Most sessions open at once",
+        help="Most sessions open at once; of a run with --tpm: where -u does not say it",
     )
     add(
         "--arrival-cv",
@@ -228,6 +259,15 @@ def add_arguments(parser: Any) -> None:
         metavar="URL",
         in_form=False,
         help="Grafana, for a link on the web UI's page of coding agents",
+    )
+    add(
+        "--metrics-url",
+        action="append",
+        default=[],
+        metavar="URL",
+        in_form=False,
+        help="Metrics page of the server, of each replica one, to hold its counts against ours; "
+        "repeatable",
     )
     add(
         "--metrics-port",

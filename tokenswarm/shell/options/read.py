@@ -22,6 +22,7 @@ from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.gate import require_baseline
 from tokenswarm.shell.options.trace import trace_path, trace_timing
 from tokenswarm.shell.options.values import GateOptions, MetricsOptions, Options, SearchOptions
+from workload.habits import require_habits
 
 
 def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
@@ -36,6 +37,7 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         profile=parsed.profile or "seed",
         trace=trace_path(parsed),
         trace_timing=trace_timing(parsed),
+        habits=require_habits(parsed.habit),
         seed=_at_least("--seed", parsed.seed, 0),
         tpm=parse_rate("--tpm", parsed.tpm) if parsed.tpm else None,
         levels_tpm=tuple(parse_rate("--levels", rate) for rate in parsed.levels.split(",")),
@@ -66,6 +68,7 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         runs_folder=Path(parsed.runs),
         run_name=_name("--run-name", parsed.run_name),
         metrics=read_metrics_options(parsed),
+        metrics_urls=tuple(dict.fromkeys(map(_page, parsed.metrics_url))),
         gate=_gate(parsed),
         search=_search(parsed),
     )
@@ -118,6 +121,21 @@ def read_metrics_options(parsed: argparse.Namespace) -> MetricsOptions:
         pushgateway=_gateway("--pushgateway", parsed.pushgateway),
         pushgateway_delete=parsed.pushgateway_delete,
     )
+
+
+def _page(url: str) -> str:
+    """An address of a metrics page; /metrics where it has no path."""
+    accepted = "accepted: http://host:port or https://host:port, with a path or without"
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise OptionError(f"--metrics-url {url!r}: {error}; {accepted}") from error
+    if parts.username or parts.password:
+        raise OptionError(f"--metrics-url: a user in the address; {accepted}, and no user")
+    if not fits:
+        raise OptionError(f"--metrics-url {url!r}: {accepted}")
+    return parts._replace(path="/metrics").geturl() if parts.path in ("", "/") else url
 
 
 def _at_least(option: str, value: int, least: int) -> int:

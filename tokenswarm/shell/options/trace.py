@@ -1,4 +1,4 @@
-"""Options of a replay: of a run and of the offline engine alike."""
+"""Options of replay and habits: of a run and of the offline engine alike."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenswarm.measure.amounts import OptionError, parse_duration
+from workload.habits import HABITS
 from workload.replay import PACES, Timing
 from workload.traces.read import ACCEPTED
 
@@ -40,6 +41,12 @@ TRACE_OPTIONS: dict[str, dict[str, Any]] = {
         "default": False,
         "help": "Replay every session from its first turn on; else a developer is met in the "
         "middle of the first",
+    },
+    "--habit": {
+        "action": "append",
+        "default": [],
+        "metavar": "NAME",
+        "help": f"What breaks caches, done by all sessions; repeatable: {', '.join(HABITS)}",
     },
 }
 

@@ -36,6 +36,7 @@ class Options:
     profile: str
     trace: Path | None  # instead of the profile
     trace_timing: Timing
+    habits: tuple[str, ...]
     seed: int
     tpm: float | None  # None: closed mode, or the ladder's levels
     levels_tpm: tuple[float, ...]
@@ -58,6 +59,7 @@ class Options:
     runs_folder: Path
     run_name: str | None
     metrics: MetricsOptions
+    metrics_urls: tuple[str, ...]  # of the server
     gate: GateOptions
     search: SearchOptions
 
