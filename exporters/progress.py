@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TextIO
 
 import gevent
@@ -13,6 +15,16 @@ from tokenswarm.measure.record import Level, TurnRecord
 from tokenswarm.measure.tally import Summary, Tally
 
 EVERY_WALL_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the run is to go. levels: how many, None where that is open; ends_at_s: when the last of
+    them is over, in the run's seconds, None where that is open. What is under way then comes on
+    top."""
+
+    levels: int | None
+    ends_at_s: float | None
 
 
 class Progress:
@@ -25,13 +37,19 @@ class Progress:
         in_flight: Callable[[], int | None],
         *,
         unit: str,
+        plan: Callable[[], Plan | None] = lambda: None,
+        wall_s: Callable[[], float] = time.monotonic,
         out: TextIO = sys.stderr,
     ) -> None:
-        """unit: what a second is, "s" or "engine s"."""
+        """unit: what a second is, "s" or "engine s"; plan: as it stands, None before the first
+        level; wall_s: a monotonic clock."""
         self._feed = feed
         self._now_s = now_s
         self._in_flight = in_flight
         self._unit = unit
+        self._plan = plan
+        self._wall_s = wall_s
+        self._began = now_s(), wall_s()
         self._out = out
         self._tally = Tally()
         self._level: Level | None = None  # the last one; over when it has an end
@@ -44,7 +62,7 @@ class Progress:
 
     def line(self) -> str:
         """The line for now."""
-        now_s = self._now_s()
+        now_s, plan = self._now_s(), self._plan()
         level = self._level
         if level is None:
             return f"[{now_s:,.0f} {self._unit}] starting"
@@ -52,7 +70,20 @@ class Progress:
             left = self._in_flight()
             return f"[{now_s:,.0f} {self._unit}] in flight {'-' if left is None else left}"
         summary = self._tally.summary((level.started_at_s, now_s))
-        return f"[{now_s:,.0f} {self._unit}] {_what(level)}: {_figures(summary, self._in_flight())}"
+        what = f"{_what(level, plan)}: {_figures(summary, self._in_flight())}"
+        return f"[{now_s:,.0f} {self._unit}] {what}{self._left(now_s, plan)}"
+
+    def _left(self, now_s: float, plan: Plan | None) -> str:
+        """What is left in wall time, at the pace so far: run seconds a wall second. A driven clock
+        has no pace of its own."""
+        if plan is None or plan.ends_at_s is None or now_s >= plan.ends_at_s:
+            return ""
+        run_s, wall_s = now_s - self._began[0], self._wall_s() - self._began[1]
+        if run_s <= 0 or wall_s <= 0:
+            return ""
+        left_s = (plan.ends_at_s - now_s) * wall_s / run_s
+        at = time.strftime("%H:%M", time.localtime(time.time() + left_s))
+        return f"; over in {_duration(left_s)}, about {at}, and what is in flight"
 
     def _add(self, record: TurnRecord) -> None:
         self._tally.add(record)
@@ -68,10 +99,17 @@ class Progress:
             print(self.line(), file=self._out, flush=True)
 
 
-def _what(level: Level) -> str:
+def _what(level: Level, plan: Plan | None) -> str:
+    of = f" ({level.index + 1} of {plan.levels})" if plan is not None and plan.levels else ""
     if level.target_tpm is not None:
-        return f"level {level.index}, {level.target_tpm / 1e6:.2f}M TPM"
-    return f"level {level.index}, {level.developers} developers"
+        return f"level {level.index}{of}, {level.target_tpm / 1e6:.2f}M TPM"
+    return f"level {level.index}{of}, {level.developers} developers"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _figures(summary: Summary, in_flight: int | None) -> str:

@@ -25,6 +25,31 @@ def test_the_path_of_a_call_names_the_version_once(url, authority, path):
 
 
 @pytest.mark.parametrize(
+    ("base_path", "query", "path"),
+    [
+        ("/serving-endpoints", "", "/serving-endpoints/chat/completions"),
+        ("/v1beta/openai/", "", "/v1beta/openai/chat/completions"),
+        ("/", "", "/chat/completions"),
+        ("", "api-version=1", "/v1/chat/completions?api-version=1"),
+    ],
+)
+def test_a_base_and_a_query_of_the_users_own(base_path, query, path):
+    assert Endpoint.parse("https://h", base_path, query).path("/chat/completions") == path
+
+
+@pytest.mark.parametrize(("host", "base_path"), [("http://h", "/a b"), ("http://h/v1", "/v1")])
+def test_a_base_that_cannot_be_is_refused(host, base_path):
+    with pytest.raises(ValueError, match="--base-path") as refused:
+        Endpoint.parse(host, base_path)
+    assert repr(base_path) in str(refused.value)
+
+
+def test_a_query_is_not_shown():
+    endpoint = Endpoint.parse("https://h", query="key=hunter2")
+    assert "hunter2" not in f"{endpoint} {endpoint!r}"
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "",

@@ -198,9 +198,9 @@ def test_a_planned_interrupt_ends_with_the_chunk_it_names():
 def test_the_key_is_struck_from_what_the_server_says():
     key = "sk-" + "x" * 30
     body = json.dumps({"error": {"message": "y" * 170 + f" bad key {key}"}}).encode()
-    detail = seen(fed(refusal(401, body), reply=Reply(secret=key))).detail
+    detail = seen(fed(refusal(401, body), reply=Reply(secrets=(key,)))).detail
     assert "sk-x" not in detail
-    chatty = fed(answer(delta(key, content="a")), reply=Reply(secret=key))
+    chatty = fed(answer(delta(key, content="a")), reply=Reply(secrets=(key,)))
     assert seen(chatty).finish_reason == "[key]"
 
 

@@ -20,11 +20,25 @@ def test_no_file_and_no_output_holds_the_key(stack: Stack, forked: bool) -> None
     url = stack.engine("--speed", "20", key=KEY)
     name = "forked" if forked else "alone"
     run = ("--host", url, "--run-name", name, "--levels", "2M", "--hold", "40s", "--drain", "60s")
+    secrets = (
+        "--header",
+        "X-Team-Key: t-$TOKENSWARM_API_KEY",
+        "--query",
+        "key=$TOKENSWARM_API_KEY",
+    )
     port = str(free_port())
     cluster = ("--processes", "2", "--master-bind-port", port, "--master-port", port)
     report = stack.runs.parent / f"{name}.html"
     finished = stack.locust(
-        LADDER, *run, "--loglevel", "DEBUG", "--html", str(report), *cluster * forked, key=KEY
+        LADDER,
+        *run,
+        *secrets,
+        "--loglevel",
+        "DEBUG",
+        "--html",
+        str(report),
+        *cluster * forked,
+        key=KEY,
     )
     assert finished.ran, finished.printed.replace(KEY, "<KEY>")
     assert read_run(stack.runs / name).records  # the key was sent and taken

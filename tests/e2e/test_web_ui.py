@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,31 @@ def test_the_api_key_is_on_no_page_and_in_no_file(
             assert KEY.encode() not in response.read(), page
     for path in (*stack.runs.parent.rglob("*"), *visit.rglob("*")):
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_page_that_was_given_our_address_gets_neither_the_data_nor_a_start(web_ui: str) -> None:
+    """DNS rebinding: Host and Origin are both the strange page's."""
+    port = urlsplit(web_ui).port
+    rebound = {"Host": f"evil.example:{port}", "Origin": f"http://evil.example:{port}"}
+    for path, body in (("coding-agents/data", None), ("swarm", b"host=http://evil.example")):
+        request = urllib.request.Request(f"{web_ui}/{path}", data=body, headers=rebound)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert refused.value.code == 403 and b"--web-allowed-host" in refused.value.read()
+
+
+def test_pages_of_other_sites_can_read_no_answer(web_ui: str) -> None:
+    for path in ("", "stats/requests", "coding-agents/data"):
+        request = urllib.request.Request(f"{web_ui}/{path}", headers={"Origin": "http://evil"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_the_form_points_the_traffic_nowhere_else(web_ui: str) -> None:
+    body = b"user_count=1&spawn_rate=1&host=http://evil.example"
+    with urllib.request.urlopen(f"{web_ui}/swarm", data=body, timeout=10) as response:
+        answer = json.load(response)
+    assert not answer["success"] and "--allow-hosts" in answer["message"]
 
 
 def test_the_start_form_has_what_a_run_needs_and_nothing_that_opens_files(web_ui: str) -> None:

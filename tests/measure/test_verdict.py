@@ -493,3 +493,8 @@ def test_a_level_that_fails_too_often_is_no_result_and_never_invalid(failed, gra
 
 def test_failures_are_not_checked_where_no_turn_came_to_an_end():
     assert check("failures", [unfinished_record()]).grade is None
+
+
+def test_a_level_cut_short_in_its_ramp_is_not_held_against_its_target():
+    climbing = replace(LEVEL, target_tpm=99e3, ramp_s=30.0)
+    assert check("offered load", level=climbing).grade is None

@@ -1,10 +1,11 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.support.known_truth import known_run, queue_ttft_s
-from tests.support.records import fingerprint, header
+from tests.support.records import ending, fingerprint, header
 from tests.support.stored_runs import stored
 from tokenswarm.__main__ import main
 from tokenswarm.commands.compare import text
@@ -14,6 +15,7 @@ from tokenswarm.report.analysis.compare import ComparisonError, StoredRun, compa
 from tokenswarm.report.analysis.sample import LevelSample, drawn_together
 from tokenswarm.report.analysis.steps import steps
 from tokenswarm.report.text.costs import Rates
+from tokenswarm.report.text.terminal import NOT_TO_BE_USED
 
 LADDER = [1e6, 2e6, 2.5e6]
 
@@ -136,3 +138,18 @@ def test_bad_input_exits_2(tmp_path, capsys, more, message):
 def test_two_runs_of_one_engine_are_told_apart_by_their_folders():
     runs = [StoredRun(Path("runs") / name, known_run([1e6], seed=n)) for n, name in enumerate("ab")]
     assert compare(runs).names == ("sim:trtllm-like (a)", "sim:trtllm-like (b)")
+
+
+def test_an_invalid_run_exits_4_unless_that_is_allowed(tmp_path, capsys):
+    good = stored(tmp_path / "good", known_run([1e6], turns=40))
+    bad = stored(tmp_path / "bad", known_run([1e6], turns=40))
+    with (bad / "ledger.jsonl").open("ab") as ledger:
+        end = asdict(ending(workers=2, workers_lost=1))
+        ledger.write(orjson.dumps({"end": end}, option=orjson.OPT_APPEND_NEWLINE))
+    assert main(["compare", str(good), str(good)]) == 0
+    assert main(["compare", f"a={good}", f"b={bad}"]) == 4
+    assert "INVALID: b; exit code 4" in capsys.readouterr().out
+    assert main(["compare", f"a={good}", f"b={bad}", "--allow-invalid"]) == 0
+    capsys.readouterr()
+    assert main(["report", str(bad)]) == 4
+    assert f"{NOT_TO_BE_USED}\nKnee: " in capsys.readouterr().out

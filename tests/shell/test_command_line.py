@@ -15,6 +15,7 @@ from tokenswarm.shell.command_line import command_line
         (["locust", "--corpus=/home/ann/src"], "locust --corpus=src"),
         (["locust", "--extra-body", '{"token": "t"}', "-u", "3"], "locust --extra-body ... -u 3"),
         (['locust', '--extra-body={"token": "t"}'], "locust --extra-body=..."),
+        (["locust", "--header", "X-Team: t", "-u", "3"], "locust --header ... -u 3"),
         (["locust", "--host", "https://ann:pw@llm.example.com/v1"],
          "locust --host https://llm.example.com/v1"),
         (["locust", "--host=https://ann:pw@llm/v1"], "locust --host=https://llm/v1"),

@@ -26,6 +26,7 @@ def page() -> tuple[_PageOfRun, TurnFeed]:
         header=header(),
         terms=SimpleNamespace(open_mode=True),
         options=SimpleNamespace(gate=gate),
+        stopped=None,
     )
     return _PageOfRun(run, Workload(promises=(), laws={})), feed
 
@@ -105,3 +106,11 @@ def test_the_page_says_how_to_copy_a_run_out_of_its_container(monkeypatch, tmp_p
     assert _copy_hint(tmp_path) == ""
     monkeypatch.setenv(COMPOSE_SERVICE_VARIABLE, "master")
     assert _copy_hint(tmp_path) == f"docker compose cp master:{tmp_path} ."
+
+
+def test_a_run_that_ended_itself_says_why_where_the_endpoint_is_judged() -> None:
+    of_run, _ = page()
+    of_run._run.stopped = "6 of the last 6 turns failed"
+    endpoint = of_run._words(0.0).endpoint
+    assert endpoint is not None and endpoint.well is False
+    assert endpoint.note == "the run ended before its time: 6 of the last 6 turns failed"

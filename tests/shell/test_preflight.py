@@ -23,12 +23,13 @@ from tests.support.scripted_server import (
 from tokenswarm.client.stream import ChatClient
 from tokenswarm.measure.ledger import Target
 from tokenswarm.shell.options import OptionError, Options, add_arguments, read_options
-from tokenswarm.shell.preflight import EndpointError, examine, simulation
+from tokenswarm.shell.preflight import EndpointError, Examined, examine, simulation
 from workload.profiles import PROFILES
 
 SEED = PROFILES["seed"]  # prompts of 45k to 200k
 WHOLE_TOKENS = SEED.max_prompt_tokens + SEED.max_output_tokens
-PONG = answer(delta(content="x"), delta("length"), usage(12, 1))
+PONG = answer(delta(content="x"), delta("length"), usage(12, 1, cached=0))
+SILENT_PONG = answer(delta(content="x"), delta("length"), usage(12, 1))
 SIMULATED_PONG = PONG.replace(b"\r\n\r\n", b"\r\nx-sim-speed: 20\r\n\r\n", 1)
 INFO = {"simulated": True, "engine": "sim:trtllm-like", "speed": 20.0, "gpus": 4}
 
@@ -58,9 +59,9 @@ def examined(*answers: bytes, options: tuple[str, ...] = ()) -> tuple[Target, fl
         asked = options_for(server.url("s"), *options)
         client = ChatClient(asked.endpoint, api_key=None, timeouts=asked.timeouts, tls=None)
         with closing(client):
-            target, speed, _ = examine(client, asked, SEED)
+            found = examine(client, asked, SEED)
         requests = [entry for entry in server.log("s") if entry["what"] == "read"]
-    return target, speed, requests
+    return found.target, found.speed, requests
 
 
 def refused(*answers: bytes, options: tuple[str, ...] = ()) -> str:
@@ -262,3 +263,23 @@ def test_the_context_is_that_of_the_chosen_model():
     target, _, _ = examined(said({"data": models}), PONG, options=("--model", "long"))
     assert target.model == "long"
     assert "short takes 8,192" in refused(said({"data": models}), options=("--model", "short"))
+
+
+def looked_at(*answers: bytes) -> Examined:
+    with ScriptedServer({"s": script(*answers)}) as server:
+        asked = options_for(server.url("s"))
+        client = ChatClient(asked.endpoint, api_key=None, timeouts=asked.timeouts, tls=None)
+        with closing(client):
+            return examine(client, asked, SEED)
+
+
+def test_an_endpoint_that_is_silent_on_its_cache_is_said_with_the_flags_that_make_it_speak(caplog):
+    silent = looked_at(listing("kimi"), SILENT_PONG)
+    assert not silent.reports_cached
+    for flag in ("--enable-prompt-tokens-details", "--enable-cache-report"):
+        assert flag in caplog.text
+
+
+def test_one_that_reports_its_cache_even_of_no_hit_is_left_in_peace(caplog):
+    assert looked_at(listing("kimi"), PONG).reports_cached
+    assert "--enable-cache-report" not in caplog.text

@@ -16,6 +16,7 @@ from tests.support.deployed_commands import parsed_locust
 from tokenswarm.shell import web_form
 from tokenswarm.shell.options import OptionError
 
+STARTED_WITH = "https://models.example"
 COMMAND = ("locust", "-f", "locustfiles/coding_agents.py")
 START = {"user_count": "2", "spawn_rate": "1", "host": "http://127.0.0.1:9", "run_time": ""}
 
@@ -30,11 +31,11 @@ class Developer(User):
     pass
 
 
-def form(accepted: list[argparse.Namespace]) -> FlaskClient:
+def form(accepted: list[argparse.Namespace], *options: str) -> FlaskClient:
     """A site whose starts end in `accepted`: nothing is started."""
     environment = Environment(
         user_classes=[Developer],
-        parsed_options=parsed_locust(COMMAND),
+        parsed_options=parsed_locust((*COMMAND, *options)),
     )
     environment.create_local_runner()
     web_ui = environment.create_web_ui("127.0.0.1", 0, delayed_start=True)
@@ -43,7 +44,7 @@ def form(accepted: list[argparse.Namespace]) -> FlaskClient:
         accepted.append(options)
         raise OptionError("far enough")
 
-    web_form.install(environment, refuse)
+    web_form.install(environment, refuse, STARTED_WITH)
     assert web_ui.app is not None
     return web_ui.app.test_client()
 
@@ -97,3 +98,64 @@ def test_no_route_takes_a_post_from_another_sites_page(path: str):
 @pytest.mark.parametrize("origin", ["http://localhost", "https://localhost"])
 def test_a_start_from_its_own_page_is_taken(origin: str):
     assert answered(START, Origin=origin)[1]
+
+
+REBOUND = "evil.example:8089"
+
+
+@pytest.mark.parametrize("path", ["/", "/swarm", "/stats/requests"])
+def test_no_route_answers_under_a_name_that_is_not_ours(path: str):
+    """Host and Origin fit each other: the name of a strange page was given our address."""
+    accepted: list[argparse.Namespace] = []
+    site, headers = form(accepted), {"Host": REBOUND, "Origin": f"http://{REBOUND}"}
+    answer = site.post(path, data=START, headers=headers)
+    assert answer.status_code == 403 and not accepted
+    assert f"Host '{REBOUND}'" in answer.get_json()["message"]
+    assert site.get(path, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost:8089", "127.0.0.1:8089", "[::1]:8089", "10.0.0.7:80"])
+def test_localhost_and_addresses_are_ours(host: str):
+    assert answered(START, Host=host)[1]
+
+
+def test_a_name_is_ours_where_the_command_line_says_so():
+    accepted: list[argparse.Namespace] = []
+    site = form(accepted, "--web-allowed-host", "load.team.example, Other")
+    for host in ("load.team.example", "other:8089"):
+        site.post("/swarm", data=START, headers={"Host": host})
+    assert len(accepted) == 2
+
+
+def test_no_answer_lets_pages_of_other_sites_read_it():
+    """Locust's own applications say Access-Control-Allow-Origin: * on every route."""
+    site = form([])
+    for answer in (site.get("/", headers={"Origin": "null"}), site.get("/nowhere")):
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("host", "taken"),
+    [
+        ("http://127.0.0.1:9", True),
+        ("http://localhost:8000/v1", True),
+        (STARTED_WITH, True),
+        (f"{STARTED_WITH}/v1", True),
+        (f"{STARTED_WITH}:8443", False),
+        (STARTED_WITH.replace("https", "http"), False),
+        ("http://evil.example", False),
+        ("http://10.0.0.7", False),
+        ("http://allowed.example:8000", True),
+        ("http://ported.example:8000", True),
+        ("http://ported.example:9000", False),
+        ("http://models.example@evil.example", False),
+        ("http://[", False),
+    ],
+)
+def test_a_form_points_the_traffic_where_the_command_line_allows(host: str, taken: bool):
+    accepted: list[argparse.Namespace] = []
+    site = form(accepted, "--allow-hosts", "allowed.example,ported.example:8000")
+    answer = site.post("/swarm", data=START | {"host": host}).get_json()
+    assert bool(accepted) == taken
+    assert taken or answer["message"].startswith(f"tokenswarm: host {host!r}: ")
+    assert taken or "--allow-hosts" in answer["message"]

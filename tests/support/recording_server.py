@@ -1,4 +1,4 @@
-"""An endpoint that keeps every body it gets and answers each with the same short stream."""
+"""An endpoint that keeps every request it gets and answers each with the same short stream."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ BYTES_PER_TOKEN = 4  # what it reports; far enough from any tokenizer for a drif
 
 
 class RecordingServer(ThreadingHTTPServer):
-    """bodies: of the chat requests, in the order in which they were complete."""
+    """bodies, heads, paths: of the requests for output, in the order in which they were complete;
+    the names of headers in lower case. tokens: x-session-token of the next answers."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Endpoint)
         self.bodies: list[bytes] = []
+        self.heads: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.tokens: list[str] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -39,9 +43,15 @@ class _Endpoint(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.bodies.append(body)
+        self.server.heads.append({name.lower(): text for name, text in self.headers.items()})
+        self.server.paths.append(self.path)
         counts = usage(len(body) // BYTES_PER_TOKEN, 2)
         reply = (delta(content="a"), delta(content="b"), delta("length"))
-        self.wfile.write(answer(*reply, counts))
+        written = answer(*reply, counts)
+        if self.server.tokens:
+            line = f"\r\nx-session-token: {self.server.tokens.pop(0)}\r\n".encode()
+            written = written.replace(b"\r\n", line, 1)
+        self.wfile.write(written)
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing to standard error for each request."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 _ACCEPTED = "accepted: http://HOST[:PORT][/PATH] or https://…, such as http://localhost:8000/v1"
@@ -15,16 +15,19 @@ _VERSION = re.compile(r".*/v\d+[a-z0-9]*")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An OpenAI-compatible server. `base_path` ends with the API version ("/v1")."""
+    """A server of the API. `base_path` stands before each call and mostly ends with the version
+    ("/v1"); query: behind each call, with secrets perhaps."""
 
     scheme: str
     host: str
     port: int
     base_path: str
+    query: str = field(default="", repr=False)
 
     @classmethod
-    def parse(cls, url: str) -> Endpoint:
-        """From the value of --host; "/v1" is added where the path names no version.
+    def parse(cls, url: str, base_path: str = "", query: str = "") -> Endpoint:
+        """From the value of --host; "/v1" is added where the path names no version and no
+        base_path (--base-path, "/" for none) stands for the whole of it.
 
         Raises ValueError that names the option, the value and what is accepted.
         """
@@ -47,13 +50,22 @@ class Endpoint:
             raise _refused(url, "give the base of the API, not one of its calls")
         if not _PATH.fullmatch(path):
             raise _refused(url, f"path {path!r} holds characters a request line cannot carry")
+        if base_path and not _PATH.fullmatch(base_path.rstrip("/")):
+            raise ValueError(
+                f"--base-path {base_path!r}: accepted is a path, such as /v1beta/openai"
+            )
+        if base_path and path:
+            raise ValueError(
+                f"--base-path {base_path!r} stands for the path of --host {url!r}; accepted: one"
+            )
         if port == 0:
             raise _refused(url, "port 0 cannot be connected to")
         return cls(
             scheme=parts.scheme,
             host=host,
             port=port or _DEFAULT_PORTS[parts.scheme],
-            base_path=path if _VERSION.fullmatch(path) else f"{path}/v1",
+            base_path=base_path.rstrip("/") if base_path else _versioned(path),
+            query=query,
         )
 
     @property
@@ -68,10 +80,14 @@ class Endpoint:
 
     def path(self, call: str) -> str:
         """The request path of an API call: "/chat/completions" -> "/v1/chat/completions"."""
-        return self.base_path + call
+        return self.base_path + call + (f"?{self.query}" if self.query else "")
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.base_path}"
+
+
+def _versioned(path: str) -> str:
+    return path if _VERSION.fullmatch(path) else f"{path}/v1"
 
 
 def _refused(url: str, reason: str) -> ValueError:

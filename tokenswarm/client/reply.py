@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import orjson
@@ -52,7 +52,7 @@ class Reply:
     parse: the wire format. cancel_after_chunks: the planned interrupt, in output chunks.
     max_tokens: what was asked for; far more than that is no answer any more.
     engine_stamps: chunks came when the embedded engine says, in driven time.
-    secret: the API key, struck from whatever the server says.
+    secrets: the API key and others, struck from whatever the server says.
     After every `feed` look at `outcome`; when it is set, `settled` says whether the HTTP message
     is over too, and `reusable` whether the connection may carry the next turn.
     """
@@ -63,7 +63,7 @@ class Reply:
         parse: Callable[[bytes], Delta] = chat.parse,
         cancel_after_chunks: int | None = None,
         max_tokens: int | None = None,
-        secret: str | None = None,
+        secrets: Sequence[str] = (),
         engine_stamps: bool = False,
     ) -> None:
         if cancel_after_chunks is not None and cancel_after_chunks < 1:
@@ -73,7 +73,7 @@ class Reply:
         self._max_chunks = (
             None if max_tokens is None else ENDLESS_FACTOR * max_tokens + ENDLESS_SLACK
         )
-        self._secret = secret
+        self._secrets = secrets
         self._engine_stamps = engine_stamps
         self._http = HttpResponse()
         self._sse = SseDecoder()
@@ -108,6 +108,11 @@ class Reply:
     def refused(self) -> bool:
         """The head carries a status other than 2xx."""
         return self._http.status is not None and not 200 <= self._http.status < 300
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the answer, by name in lower case; none where its head has not come."""
+        return self._http.headers
 
     @property
     def settled(self) -> bool:
@@ -211,7 +216,9 @@ class Reply:
 
     def _quote(self, text: str) -> str:
         # Before it is cut short: half a key is still a secret.
-        return one_line(text.replace(self._secret, "[key]") if self._secret else text)
+        for secret in self._secrets:
+            text = text.replace(secret, "[key]")
+        return one_line(text)
 
     def _check_head(self, at_s: float) -> None:
         coding = self._http.coding

@@ -12,6 +12,7 @@ from tokenswarm.client.clock import Clock
 from tokenswarm.client.connection import Buffer, ConnectFailed, Connection, Overdue, cause
 from tokenswarm.client.dialects import CHAT, Dialect
 from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.headers import HeaderField, Identity
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.reply import FINISH_GRACE_S, Reply
 from tokenswarm.client.response import HttpResponse
@@ -90,10 +91,14 @@ class ChatClient:
         timeouts: Timeouts,
         tls: ssl.SSLContext | None,
         dialect: Dialect = CHAT,
+        headers: Sequence[HeaderField] = (),
+        secrets: Sequence[str] = (),
         kernel_stamps: bool = True,
         engine_stamps: bool = False,
     ) -> None:
-        """engine_stamps: when chunks came is what the embedded engine says, in driven time."""
+        """headers: more of every request's; they replace ours of the same name. secrets: in the
+        endpoint's query. engine_stamps: when chunks came is what the embedded engine says, in
+        driven time."""
         if endpoint.secure and tls is None:
             raise ValueError(f"{endpoint} needs a TLS context")
         if api_key and not (api_key.isascii() and api_key.isprintable()):
@@ -101,6 +106,9 @@ class ChatClient:
         self.partial: Observation | None = None
         self._endpoint = endpoint
         self._api_key = api_key or None
+        self._headers = headers
+        held = (secret for header in headers for secret in header.secrets)
+        self._secrets = tuple(filter(None, (api_key, *secrets, *held)))
         self._timeouts = timeouts
         self._dialect = dialect
         self._tls = tls if endpoint.secure else None
@@ -117,6 +125,7 @@ class ChatClient:
         cancel_after_chunks: int | None = None,
         max_tokens: int | None = None,
         headers: bytes = b"",
+        identity: Identity | None = None,
         on_sent: Callable[[], None] | None = None,
     ) -> Observation:
         """POST the segments as one request of the dialect and read the stream to its end.
@@ -124,19 +133,21 @@ class ChatClient:
         body_bytes: their length in all. cancel_after_chunks: hang up after that many output
         chunks, outcome "cancelled". max_tokens: as asked for; an answer far beyond it, which has
         no end, is left, outcome "endless". headers: more of them, each line with its CRLF.
-        on_sent: called once the server has, or has answered, the whole request.
+        identity: whose turn it is. on_sent: called once the server has, or has answered, the whole
+        request.
         """
         reply = Reply(
             parse=self._dialect.parse,
             cancel_after_chunks=cancel_after_chunks,
             max_tokens=max_tokens,
-            secret=self._api_key,
+            secrets=self._secrets,
             engine_stamps=self._engine_stamps,
         )
         turn = _Turn(reply)
         self.partial = None
         try:
-            head = self._post_head(body_bytes, headers)
+            named = b"" if identity is None else identity.lines()
+            head = self._post_head(body_bytes, headers + named)
             self._exchange(turn, [head, *segments], on_sent)
         except ConnectFailed as failure:
             reply.fail(failure.kind, failure.detail, self._clock.now())
@@ -152,6 +163,8 @@ class ChatClient:
             raise
         if turn.body_sent_at is None or not reply.reusable:
             self.close()
+        if identity is not None:
+            identity.heard(reply.headers)
         return turn.observation(self._clock.now())
 
     def get(self, path: str) -> tuple[int, dict[str, str], bytes]:
@@ -262,7 +275,7 @@ class ChatClient:
             if isinstance(error, ConnectFailed):
                 raise RequestFailed(error.kind, error.detail) from error
             if isinstance(error, Overdue):
-                detail = f"no answer to {method} {path} within {limit_s:g} s"
+                detail = f"no answer to {method} {path.partition('?')[0]} within {limit_s:g} s"
                 raise RequestFailed("first_token_timeout", detail) from None
             if isinstance(error, OSError):
                 kind = "tls" if isinstance(error, ssl.SSLError) else "connect"
@@ -275,6 +288,7 @@ class ChatClient:
         connection, _ = self._connected()
         response = HttpResponse()
         answer = bytearray()
+        shown = path.partition("?")[0]  # a query may hold a secret
         sent_at = self._clock.now()
         due_at = sent_at + limit_s
         more = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
@@ -286,11 +300,11 @@ class ChatClient:
                 break
             answer += response.feed(received)
             if len(answer) > MAX_GET_BYTES:
-                response.flaw = f"more than {MAX_GET_BYTES} bytes in answer to {method} {path}"
+                response.flaw = f"more than {MAX_GET_BYTES} bytes in answer to {method} {shown}"
             if response.flaw is not None:
                 raise RequestFailed("malformed", response.flaw)
         if response.status is None or (response.framed and not response.complete):
-            raise RequestFailed("truncated", f"closed in the answer to {method} {path}")
+            raise RequestFailed("truncated", f"closed in the answer to {method} {shown}")
         if not (response.complete and response.keep_alive):
             self.close()
         return response.status, response.headers, bytes(answer)
@@ -328,5 +342,7 @@ class ChatClient:
         if self._api_key:
             name, scheme = self._dialect.key_field
             fields.append((name, scheme + self._api_key))
-        lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+        fields += [(header.name, header.value) for header in self._headers]
+        last = {name.lower(): (name, value) for name, value in fields}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in last.values())
         return f"{method} {path} HTTP/1.1\r\n{lines}".encode("ascii")

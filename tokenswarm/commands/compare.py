@@ -4,7 +4,8 @@
 
 The first run is what the others are held against. Each may be a folder of several runs, the rounds
 of an alternation (tokenswarm/commands/turns.py): they are pooled. NAME=RUN gives a run a name. Exit
-codes: 0 fine, 2 bad input, among it runs that did not send the same workload.
+codes: 0 fine, 2 bad input, among it runs that did not send the same workload, 4 one of the runs is
+INVALID (--allow-invalid: 0).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
+from tokenswarm.exit_codes import INVALID_RUN, PASSED
 from tokenswarm.measure.amounts import parse_tpm
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.compare import Comparison, compare
@@ -39,7 +41,11 @@ def main(arguments: Sequence[str]) -> int:
     rates = Rates(_gpu_hours(options.gpu_hour, found.names), tuple(prices))
     print("\n".join([text(found, rates), *left_out]))
     _write_files(options, found, rates)
-    return 0
+    invalid = [name for name, run in zip(found.names, found.runs, strict=True) if run.invalid]
+    if not invalid or options.allow_invalid:
+        return PASSED
+    print(f"\nINVALID: {', '.join(invalid)}; exit code {INVALID_RUN} (--allow-invalid: 0)")
+    return INVALID_RUN
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--prices", type=Path, default=SHIPPED, metavar="FILE", help="price table")
     add("--model", action="append", default=[], help="of the price table; repeatable")
+    add("--allow-invalid", action="store_true", help="exit with 0 although a run is INVALID")
     add("--html", type=Path, metavar="FILE", help="write it as one page")
     add("--plot", type=Path, metavar="FILE", help="draw it: FILE.png or FILE.svg")
     add("--markdown", type=Path, metavar="FILE", help="for a pull request")

@@ -16,4 +16,5 @@ class Ending:
     workers_unreported: int  # whose last turns did not arrive
     engine_lateness_p99_s: float | None  # of the embedded engine against its compressed clock
     engine_arrival_lateness_p99_s: float | None  # of arrivals with much new text
+    stopped: str | None = None  # why the run ended itself before its time
     clock_lost: str | None = None  # why engine and generator parted, in driven time

@@ -217,7 +217,8 @@ class Level:
     """One stretch of constant offered traffic.
 
     index: 0-based; target_tpm: input tokens per minute asked for (None in closed mode);
-    developers: users asked for; ended_at_s: None while it lasts.
+    developers: users asked for; ended_at_s: None while it lasts; ramp_s: from its start until the
+    target is reached (0 in ledgers of earlier versions).
     """
 
     index: int
@@ -225,3 +226,4 @@ class Level:
     developers: int | None
     started_at_s: float
     ended_at_s: float | None = None
+    ramp_s: float = 0.0

@@ -1,7 +1,7 @@
 """Gate: whether a run passes, and the exit code that says so.
 
 0  every SLO is met and no limit is exceeded
-1  an SLO is missed at some level, or a limit is exceeded
+1  an SLO is missed at some level, a limit is exceeded, or the run ended itself for its failures
 2  bad input
 3  nothing failed, but something could not be judged
 4  the run is INVALID, whatever the rest says
@@ -22,6 +22,7 @@ from tokenswarm.report.analysis.compare import StoredRun
 from tokenswarm.report.analysis.regression import Limit, Regression, regression_text, regressions
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.analysis.result import result as result_of
+from tokenswarm.report.text.headline import stopped
 from tokenswarm.report.text.objectives import judge
 
 # What a gate allows where nobody asked for an objective of failures.
@@ -38,9 +39,16 @@ class Gate:
     regressions: tuple[Regression, ...]
 
     @property
+    def stopped(self) -> str:
+        """Why the run ended itself before its time; empty where it did not."""
+        return stopped(self.result.ledger)
+
+    @property
     def exit_code(self) -> int:
         if self.result.verdict.grade == INVALID:
             return INVALID_RUN
+        if self.stopped:
+            return FAILED
         answers = {judgement.met for row in self.judgements for judgement in row}
         answers |= {None if r.fails is None else not r.fails for r in self.regressions}
         if False in answers:

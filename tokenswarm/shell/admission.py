@@ -99,7 +99,14 @@ def _require_own_options(environment: Environment, parsed: argparse.Namespace) -
                 f"{option} {given!r}: `tokenswarm run {name}` does not read it; accepted: it with "
                 f"{others}"
             )
-    if offers_rates(environment) and parsed.headless:
+
+
+def require_no_users(environment: Environment, parsed: argparse.Namespace) -> None:
+    """A ladder's rates say how many there are. Before the start alone: Locust fills in a user where
+    none was asked for. Raises OptionError."""
+    shape = environment.shape_class
+    name = getattr(shape, "options_of", None)
+    if name is not None and offers_rates(environment):
         for option, given in (("--users", parsed.num_users), ("--run-time", parsed.run_time)):
             if given is not None:
                 raise OptionError(

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
 
-SECRET = ("--extra-body", "--web-login")  # their values may hold credentials
+SECRET = ("--extra-body", "--header", "--query", "--web-login")  # their values may hold credentials
 HIDDEN = "..."
 _USER = re.compile(r"//[^/@\s]*@")
 

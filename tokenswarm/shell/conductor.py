@@ -21,15 +21,17 @@ import os
 import secrets
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import gevent
 
 from exporters import turns
-from exporters.progress import Progress
+from exporters.progress import Plan, Progress
 from exporters.turns import IDLE
 from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
 from tokenswarm.measure.amounts import parse_rate
+from tokenswarm.measure.failing import Failing
+from tokenswarm.measure.record import TurnRecord
 from tokenswarm.measure.verdict import INVALID
 from tokenswarm.shell import (
     admission,
@@ -52,7 +54,7 @@ from tokenswarm.shell.options import OptionError, Options, read_grafana_url, rea
 from tokenswarm.shell.preflight import Examined
 from tokenswarm.shell.probes import Probes
 from tokenswarm.shell.run import Run
-from tokenswarm.shell.run_clock import WallClock
+from tokenswarm.shell.run_clock import DrivenClock, WallClock
 from tokenswarm.shell.shared_clock import AGAIN_S, ClockError
 from tokenswarm.shell.terms import Terms
 from tokenswarm.shell.worker_link import Status, WorkerLink
@@ -62,7 +64,17 @@ logger = logging.getLogger("tokenswarm")
 
 # Workers report every 3 s (Locust's WORKER_REPORT_INTERVAL); with room for two.
 _LAST_REPORT_S = 8.0
+# Turns under way when a run ends for its failures: long enough for those that fail fast (guess).
+_FAILING_GRACE_S = 5.0
 _CONNECT_S = 5.0  # guess: forked workers reach their master within 0.1 s
+
+
+@runtime_checkable
+class RatePlan(Protocol):
+    """A shape that knows how it will go."""
+
+    def plan(self, run: Run) -> Plan | None:
+        """None before its first level."""
 
 
 class Conductor:
@@ -90,6 +102,7 @@ class Conductor:
         self._progress: Progress | None = None
         self._last_run: Run | None = None  # also when it has ended
         self._examined: Examined | None = None  # by the check before a headless start
+        self._failing: Failing | None = None  # of the run that is on, unless it may fail
         self._asked_users: int | None = None  # of Locust, when the level began
         self._results: gevent.Greenlet | None = None  # writes those of the last run
 
@@ -120,7 +133,7 @@ class Conductor:
             if environment.web_ui is not None:
                 web_form.require_free_port(environment.web_ui.host, environment.web_ui.port)
             self._metrics = Metrics(environment, self._feed, self._link)
-            web_form.install(environment, self._refuse_form)
+            web_form.install(environment, self._refuse_form, admission.host(environment))
             if parsed is not None:
                 grafana_url = read_grafana_url(parsed)
                 self._page = live_page.install(
@@ -232,6 +245,7 @@ class Conductor:
 
     def _examine_headless(self, parsed: argparse.Namespace) -> None:
         environment = self._environment
+        admission.require_no_users(environment, parsed)
         options, source = admission.checked(environment, parsed, admission.host(environment))
         admission.fill_places(environment, options)
         if (reason := admission.too_few(environment, options, source)) is not None:
@@ -287,6 +301,7 @@ class Conductor:
         self.run, self.levels, self._last_run = run, Levels(run, self._link), run
         if self._link is not None:
             self._link.expect(terms.name, run.clock.now_s)
+        self._watch_failures(options)
         assert self._metrics is not None
         self._metrics.start(run)
         if not open_mode:
@@ -305,8 +320,20 @@ class Conductor:
             run.clock.now_s,
             self.levels.in_flight,
             unit="engine s" if run.header.engine_seconds else "s",
+            plan=lambda: self._plan(run),
         )
         _freeze()
+
+    def _plan(self, run: Run) -> Plan | None:
+        """A shape's own; without one --run-time, wall seconds, is the end."""
+        shape = self._environment.shape_class
+        if shape is not None:
+            plan: Plan | None = shape.plan(run) if isinstance(shape, RatePlan) else None
+            return plan
+        parsed = self._environment.parsed_options
+        if parsed is None or not parsed.run_time:
+            return None
+        return Plan(None, parsed.run_time * run.clock.speed)
 
     def _take_examined(self) -> Examined | None:
         """What the check before this start found, if there was one; a later start looks again."""
@@ -441,6 +468,38 @@ class Conductor:
         elif runner is not None and alone:
             gevent.spawn(runner.stop)
 
+    def _watch_failures(self, options: Options) -> None:
+        """A search is meant to meet levels that fail, and goes below them."""
+        limit = options.gate.max_failures
+        if limit is not None and not admission.searches(self._environment):
+            self._failing = Failing(limit)
+            self._feed.subscribe(self._notice_failure)
+
+    def _notice_failure(self, record: TurnRecord) -> None:
+        run = self.run
+        if self._failing is None or run is None or run.stopping or run.stopped:
+            return
+        if reason := self._failing.add(record):
+            run.stopped = reason
+            logger.error("the run ends before its time: %s", reason)
+            if run.clock.driven:
+                self._environment.stop_timeout = 0  # time stands still: nothing more will end
+            gevent.spawn(self._end_early, run)
+
+    def _end_early(self, run: Run) -> None:
+        """With its results; headless the process ends, the web UI stays."""
+        if isinstance(run.clock, DrivenClock):
+            run.clock.stop()
+        gevent.spawn_later(_FAILING_GRACE_S, self._cut_off_rest, run)
+        if self._leads_headless():
+            self._runner.quit()
+        else:
+            self._runner.stop()
+
+    def _cut_off_rest(self, run: Run) -> None:
+        if self.run is run:
+            self.cut_off()
+
     def _finish(self) -> None:
         """Results of the run that was on, once; whoever comes later waits for them. They are made
         in a greenlet of their own: Locust may come here in one that it kills meanwhile, as it does
@@ -450,6 +509,9 @@ class Conductor:
         run, self.run = self.run, None
         progress, self._progress = self._progress, None
         self.levels = None
+        if self._failing is not None:
+            self._failing = None
+            self._feed.unsubscribe(self._notice_failure)
         if progress is not None:
             progress.close()
         if run is not None:

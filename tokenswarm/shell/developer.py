@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import gevent
 from gevent.pool import Group
 
+from tokenswarm.client.headers import Identity
 from tokenswarm.client.observation import Observation
 from tokenswarm.measure.record import MAX_RETRY_AFTER_S, TurnRecord
 from tokenswarm.shell import wiring
@@ -41,6 +42,7 @@ class Text:
     def __init__(self, run: Run, session: SourceSession, drift: float) -> None:
         self.session = session
         self.conversation: Conversation = run.conversation(session, drift)
+        self.identity = Identity(run.options.session_headers, run.session_id(session))
         self._run = run
         self._opened: tuple[SharedPrefix, bytes] | None = None
 
@@ -129,6 +131,7 @@ class Developer:
                 cancel_after_chunks=turn.cancel_after_chunks,
                 max_tokens=turn.output_tokens,
                 headers=sending.headers,
+                identity=text.identity,
                 on_sent=sending.on_wire,
             )
             sending.over()

@@ -33,6 +33,7 @@ class Levels:
             target_tpm=tpm,
             developers=developers,
             started_at_s=self._run.clock.now_s(),
+            ramp_s=ramp_s,
         )
         self._count += 1
         self._run.feed.level(self._current)

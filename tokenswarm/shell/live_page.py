@@ -123,13 +123,18 @@ class _PageOfRun:
         return Words(
             [self._row(step) for step in levels],
             self._verdict(levels),
-            endpoint_now(levels, self._run.options.gate.slos),
+            self._endpoint(levels),
             [
                 FailureWords(kind.kind, kind.turns, failures.samples_text(kind))
                 for kind in failure_kinds(self._live.turns)
             ],
             [_point(step) for step in levels],
         )
+
+    def _endpoint(self, levels: Sequence[Step]) -> Endpoint:
+        if self._run.stopped:
+            return Endpoint("fails", f"the run ended before its time: {self._run.stopped}", False)
+        return endpoint_now(levels, self._run.options.gate.slos)
 
     def _verdict(self, levels: Sequence[Step]) -> Verdict | None:
         """None while there is nothing to judge: no level is over, or no turn of one has ended."""

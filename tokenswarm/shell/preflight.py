@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tokenswarm.client.dialects import DIALECTS
+from tokenswarm.client.headers import Identity
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.stream import ChatClient, RequestFailed
 from tokenswarm.measure.ledger import Target
@@ -26,6 +27,12 @@ _TOOL = (
     b'{"type":"function","function":{"name":"ping","description":"Ping",'
     b'"parameters":{"type":"object","properties":{}}}}'
 )
+# vLLM leaves them out of a request that hit nothing, as this one may: no more than a hint.
+_NO_CACHED_TOKENS = (
+    "%s did not say how many tokens of a first short prompt came from its cache. Where the hit "
+    "column stays empty, start vLLM with --enable-prompt-tokens-details, SGLang with "
+    "--enable-cache-report (docs/endpoints.md)"
+)
 _TOOL_CHOICE = re.compile(r"tool[ _-]?choice", re.IGNORECASE)
 
 
@@ -39,6 +46,7 @@ class Examined(NamedTuple):
     target: Target
     speed: float  # engine seconds per wall second; 1 unless it is the embedded engine
     driven: bool = False  # the embedded engine's clock goes on as the generator says
+    reports_cached: bool = False  # the try-out's usage said how much of its prompt was cached
 
 
 def examine(client: ChatClient, options: Options, source: Source) -> Examined:
@@ -67,7 +75,12 @@ def examine(client: ChatClient, options: Options, source: Source) -> Examined:
         simulated=bool(info),
         gpus=options.gpus or info.get("gpus"),
     )
-    return Examined(target, float(info.get("speed", 1.0)), info.get("clock") == "driven")
+    reports_cached = answer.cached_tokens is not None
+    if not reports_cached and not info:
+        logger.warning(_NO_CACHED_TOKENS, options.endpoint)
+    return Examined(
+        target, float(info.get("speed", 1.0)), info.get("clock") == "driven", reports_cached
+    )
 
 
 def simulation(client: ChatClient, options: Options, last_s: float | None = None) -> dict[str, Any]:
@@ -178,7 +191,8 @@ def _try_one_token(client: ChatClient, options: Options, model: str) -> Observat
         user.begin + b"ping" + user.end,
         dialect.closing(1, min_tokens=least, field=options.output_field),
     ]
-    seen = client.send(body, sum(map(len, body)))
+    identity = Identity(options.session_headers, "preflight")
+    seen = client.send(body, sum(map(len, body)), identity=identity)
     # One token may well be an empty one, or the end: an empty answer is an answer.
     if seen.outcome in ("ok", "empty", "withheld"):
         return seen

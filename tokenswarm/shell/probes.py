@@ -15,6 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 import gevent
+from gevent.event import Event
 
 from tokenswarm.measure.books import ENGINES, Page, Reading, SeriesWriter, read_page
 
@@ -49,17 +50,18 @@ class Probes:
         )
         self._said: set[str] = set()  # URLs whose problem has been told
         self._writer = SeriesWriter(folder)
+        self._closing = Event()
         self._look()
         self._looking = gevent.spawn(self._look_on)
 
     def close(self) -> None:
-        self._looking.kill()
+        self._closing.set()
+        self._looking.join()  # a look that is on ends within its time-out
         self._look()
         self._writer.close()
 
     def _look_on(self) -> None:
-        while True:
-            gevent.sleep(EVERY_WALL_S)
+        while not self._closing.wait(EVERY_WALL_S):
             self._look()
 
     def _look(self) -> None:

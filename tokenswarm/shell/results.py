@@ -33,6 +33,7 @@ def ending(run: Run, link: MasterLink | None) -> Ending:
         workers_unreported=0 if link is None else link.workers_unreported,
         engine_lateness_p99_s=said.get("lateness_p99_s"),
         engine_arrival_lateness_p99_s=said.get("arrival_lateness_p99_s"),
+        stopped=run.stopped,
         clock_lost=run.clock_lost,
     )
 

@@ -19,6 +19,7 @@ import numpy as np
 from exporters import ledger
 from exporters.turns import Load, TurnFeed
 from tokenswarm.client.dialects import DIALECTS, Dialect
+from tokenswarm.client.headers import session_id
 from tokenswarm.client.stream import ChatClient
 from tokenswarm.client.tls import tls_context
 from tokenswarm.measure.ending import Ending
@@ -64,6 +65,7 @@ class Run:
     open_sessions: int = 0
     sent_prompt_tokens: int = 0  # planned ones
     stopping: bool = False
+    stopped: str | None = None  # why the run ends itself before its time
     clock_lost: str | None = None  # in driven time: why it stopped
     _developers: int = 0
     _prefixes: dict[int, SharedPrefix] = field(default_factory=dict)
@@ -103,6 +105,10 @@ class Run:
     def dialect(self) -> Dialect:
         return DIALECTS[self.options.api]
 
+    def session_id(self, session: SourceSession) -> str:
+        """Which the endpoint is told, in the dialect's own field and by --session-header."""
+        return session_id(self.terms.salt, session.name)
+
     def opening(self, conversation: Conversation, session: SourceSession) -> bytes:
         """The start of a body: model, options, tools, system text."""
         shared = conversation.shared
@@ -111,7 +117,7 @@ class Run:
             shared.tools,
             shared.system,
             self.options.extra_body,
-            session=session.name,
+            session=self.session_id(session),
         )
 
     @property
@@ -178,6 +184,8 @@ def new_client(
         timeouts=options.timeouts,
         tls=tls,
         dialect=DIALECTS[options.api],
+        headers=options.headers,
+        secrets=options.secrets,
         engine_stamps=engine_stamps,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporters.progress import Plan
 from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.shell.rate_shape import RateShape
 from tokenswarm.shell.run import Run
@@ -14,10 +15,22 @@ class TpmLadder(RateShape):
     abstract = False
     options_of = "ladder"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._began_at_s: float | None = None
+
     def begin(self, run: Run) -> None:
         self._began_at_s = run.clock.now_s()
 
+    def plan(self, run: Run) -> Plan | None:
+        """None before the first level."""
+        if self._began_at_s is None:
+            return None
+        levels = len(run.options.levels_tpm)
+        return Plan(levels, self._began_at_s + levels * run.options.hold_s)
+
     def again_at_s(self, run: Run) -> float:
+        assert self._began_at_s is not None
         now_s, hold_s = run.clock.now_s(), run.options.hold_s
         step = int((now_s - self._began_at_s) // hold_s)
         if step >= len(run.options.levels_tpm):
@@ -25,6 +38,7 @@ class TpmLadder(RateShape):
         return self._began_at_s + (step + 1) * hold_s
 
     def drive(self, run: Run) -> bool:
+        assert self._began_at_s is not None
         levels_tpm, hold_s = run.options.levels_tpm, run.options.hold_s
         elapsed_s = run.clock.now_s() - self._began_at_s
         levels = self.levels

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from flask import Response, jsonify, request
 
+from tokenswarm.shell import web_hosts
 from tokenswarm.shell.options import OptionError
 from tokenswarm.shell.start_form import SLOS
 
@@ -25,10 +26,17 @@ _STOCK_FIELDS = frozenset(
 )
 
 
-def install(environment: Environment, refuse: Callable[[argparse.Namespace, str], None]) -> None:
-    """Answers a start that `refuse(options, host)` refuses, by raising ValueError or RuntimeError,
+def install(
+    environment: Environment,
+    refuse: Callable[[argparse.Namespace, str], None],
+    started_with: str | None,
+) -> None:
+    """started_with: the host that the process was started with.
+
+    Answers a start that `refuse(options, host)` refuses, by raising ValueError or RuntimeError,
     with the reason. Locust would answer "Swarming started" and fail behind the page. No route takes
-    a POST from another site's page."""
+    a POST from another site's page, answers under a name that is not ours, or lets other sites'
+    pages read it."""
     web_ui = environment.web_ui
     if web_ui is None or web_ui.app is None:
         return
@@ -38,6 +46,20 @@ def install(environment: Environment, refuse: Callable[[argparse.Namespace, str]
         if request.method != "POST" or is_own(origin, request.host):
             return None
         message = f"tokenswarm: from {origin!r}: accepted are the pages at {request.host}"
+        return jsonify({"success": False, "message": message}), 403
+
+    options = environment.parsed_options
+    assert options is not None
+    reached_as = (web_ui.host, *web_hosts.names(options.web_allowed_host))
+    allowed = web_hosts.names(options.allow_hosts)
+
+    def keep_to_own_names() -> tuple[Response, int] | None:
+        if web_hosts.is_reached_as(request.host, reached_as):
+            return None
+        message = (
+            f"tokenswarm: Host {request.host!r}: accepted are addresses, localhost and what "
+            "--web-allowed-host names"
+        )
         return jsonify({"success": False, "message": message}), 403
 
     def check() -> Response | None:
@@ -50,14 +72,17 @@ def install(environment: Environment, refuse: Callable[[argparse.Namespace, str]
             )
             assert environment.parsed_options is not None
             filled_in = _filled_in(environment.parsed_options, request.form)
+            web_hosts.require_allowed(host, started_with, allowed)
             refuse(filled_in, host)
             environment.parsed_options.slo = filled_in.slo
         except (ValueError, RuntimeError) as error:
             return jsonify({"success": False, "message": f"tokenswarm: {error}", "host": host})
         return None
 
+    web_ui.app.before_request(keep_to_own_names)
     web_ui.app.before_request(keep_to_own_pages)
     web_ui.app.before_request(check)
+    web_ui.app.wsgi_app = web_hosts.without_cors(web_ui.app.wsgi_app)  # type: ignore[method-assign]
 
 
 def require_free_port(host: str, port: int) -> None:

@@ -48,7 +48,7 @@ def offered_load(evidence: Evidence) -> Check:
         "run again with every worker there, or with more (--processes)",
         unchecked="developers at their own pace make the rate"
         if evidence.ledger.header.fingerprint.mode != "tpm"
-        else "no level is over",
+        else "no level held its target for long enough",
     )
 
 
@@ -77,9 +77,12 @@ def _gap(evidence: Evidence, level: Level, summary: Summary) -> float | None:
 
     max(0, |offered - target| - chance) / target, each in prompt tokens of the window
     """
+    start_s, end_s = summary.window
     if not level.target_tpm or summary.offered_tpm is None:
         return None
-    minutes = (summary.window[1] - summary.window[0]) / SECONDS_PER_MINUTE
+    if start_s < level.started_at_s + level.ramp_s:
+        return None  # cut short: its rate was still on the way to the target
+    minutes = (end_s - start_s) / SECONDS_PER_MINUTE
     asked = level.target_tpm * minutes
     mean = summary.prompt_tokens.mean or evidence.whole.prompt_tokens.mean
     if mean is None:

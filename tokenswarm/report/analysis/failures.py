@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tokenswarm.measure.record import TurnRecord
 
 MOST_SAMPLES = 3  # of one kind: a reader wants to know what to look for
-MOST_CHARACTERS = 240  # of a sample
+MOST_CHARACTERS = 160  # of a sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class FailureKind:
     first_at_s: float  # when the first of them was due
     samples: tuple[tuple[str, int], ...]
     unlike: int  # how many other texts there are
+    levels: tuple[tuple[int | None, int], ...]  # (sent in, turns) in order; None: outside of one
 
 
 def failure_kinds(records: Iterable[TurnRecord]) -> list[FailureKind]:
@@ -35,6 +36,7 @@ def failure_kinds(records: Iterable[TurnRecord]) -> list[FailureKind]:
 
 def _kind(kind: str, turns: list[TurnRecord]) -> FailureKind:
     texts = Counter(_short(record.detail) for record in turns)
+    levels = Counter(record.level for record in turns)
     common = sorted(texts.items(), key=lambda item: (-item[1], item[0]))
     return FailureKind(
         kind=kind,
@@ -42,9 +44,11 @@ def _kind(kind: str, turns: list[TurnRecord]) -> FailureKind:
         first_at_s=min(record.scheduled_at_s for record in turns),
         samples=tuple(common[:MOST_SAMPLES]),
         unlike=max(0, len(common) - MOST_SAMPLES),
+        levels=tuple(sorted(levels.items(), key=lambda item: (item[0] is None, item[0] or 0))),
     )
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    """One line that a terminal may print: a ledger may be of somebody else's."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"

@@ -22,7 +22,7 @@ SUITE = "tokenswarm"
 
 def write_junit(path: Path, gate: Gate) -> None:
     """Writes the file, replacing an earlier one. Raises OSError."""
-    cases = [*_objectives(gate), *_limits(gate), _verdict(gate)]
+    cases = [*_objectives(gate), *_limits(gate), *_stop(gate), _verdict(gate)]
     suite = xml.Element(
         "testsuite",
         name=SUITE,
@@ -74,6 +74,13 @@ def _limits(gate: Gate) -> list[xml.Element]:
         )
         for found in gate.regressions
     ]
+
+
+def _stop(gate: Gate) -> list[xml.Element]:
+    """Only of a run that ended itself."""
+    if not gate.stopped:
+        return []
+    return [_case(f"{SUITE}.run", "the run came to its end", True, gate.stopped)]
 
 
 def _verdict(gate: Gate) -> xml.Element:

@@ -6,7 +6,7 @@ from html import escape
 
 from tokenswarm.measure.verdict import Check
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.text import headline
+from tokenswarm.report.text import failures, headline
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text.table import markdown
 from tokenswarm.report.text.tables import levels, objectives
@@ -38,6 +38,9 @@ def summary(found: Result, against: str = "") -> str:
         parts.append("\n".join(map(_reason, found.verdict.reasons)))
     narrow = levels(found).picked("levels", "Levels", KEYS)
     parts += [markdown(table) for table in (narrow, objectives(found)) if table.rows]
+    if found.whole.failed:
+        parts.append("Failures, with what was said:")
+        parts.append("\n".join(f"* {_plain(line)}" for line in failures.lines(found)))
     if against:
         parts.append("\n".join(f"* {_plain(line)}" for line in against.splitlines()))
     parts.append(

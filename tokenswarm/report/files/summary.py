@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 
 from tokenswarm.measure.tally import Summary
+from tokenswarm.report.analysis.failures import failure_kinds
 from tokenswarm.report.analysis.result import Result
+from tokenswarm.report.text.headline import stopped
 from workload.whole_file import replace_file
 
 FORMAT = 1
@@ -22,8 +24,9 @@ def write_summary(path: Path, found: Result) -> None:
 
 def contents(found: Result) -> dict[str, Any]:
     """{"format", "header", "verdict", "levels": [{"level", "summary"}], "whole_run", "curve",
-    "workload", "books", "torn_lines"}; the fields are those of Header, Check, Level, Summary,
-    CurvePoint, Row and Entry, with the derived failed, failure_share and grade."""
+    "stopped", "failure_kinds", "workload", "books", "torn_lines"}; the fields are those of Header,
+    Check, Level, Summary, CurvePoint, FailureKind, Row and Entry, with the derived failed,
+    failure_share and grade."""
     return {
         "format": FORMAT,
         "header": found.ledger.header,
@@ -40,6 +43,8 @@ def contents(found: Result) -> dict[str, Any]:
             "knee": found.curve.knee,
             "capacities": found.curve.capacities,
         },
+        "stopped": stopped(found.ledger) or None,
+        "failure_kinds": failure_kinds(found.ledger.records),
         "workload": found.workload,
         "books": found.books,
         "torn_lines": found.ledger.torn_lines,

@@ -16,6 +16,20 @@ BY_KIND = (
 )
 
 
+def lines(found: Result) -> list[str]:
+    """A line a kind: how many turns, at which levels, and what was said."""
+    kinds = failure_kinds(found.ledger.records)
+    return [f"{k.kind}, {k.turns:,} turns ({_where(k)}): {samples_text(k)}" for k in kinds]
+
+
+def _where(kind: FailureKind) -> str:
+    """ "3 at level 0, 40 at level 1, 2 outside of levels"."""
+    return ", ".join(
+        f"{turns:,} " + ("outside of levels" if level is None else f"at level {level}")
+        for level, turns in kind.levels
+    )
+
+
 def by_level(found: Result) -> Table:
     """By kind, over the levels and the whole run."""
     kinds = list(found.whole.failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.verdict import INVALID, kept_up
 from tokenswarm.report.analysis.capacity import Capacity
 from tokenswarm.report.analysis.curve import CurvePoint
@@ -16,6 +17,11 @@ from tokenswarm.report.notation import (
 )
 
 NOT_VALID = "Do not use these numbers: the run is INVALID, see below."
+
+
+def stopped(ledger: Ledger) -> str:
+    """Why the run ended itself before its time; empty where it did not."""
+    return (ledger.ending and ledger.ending.stopped) or ""
 
 
 def headline(found: Result) -> str:
@@ -34,8 +40,8 @@ def headline(found: Result) -> str:
 def details(found: Result) -> list[str]:
     """What qualifies the headline, a sentence each; of an INVALID run no figure is claimed."""
     if found.verdict.grade == INVALID:
-        return [NOT_VALID, *_failed(found)]
-    said = []
+        return [*_stopped(found), NOT_VALID, *_failed(found)]
+    said = _stopped(found)
     highest = max(
         (p for p in found.curve.points if _was_calm(p) and p.ttft_p50_s.value is not None),
         key=lambda p: p.offered_tpm.value or 0.0,
@@ -48,6 +54,11 @@ def details(found: Result) -> list[str]:
     if not found.slos and found.curve.capacities:
         said.append(f"No objective was asked for; {slo_text(found.objectives[0])} stands in.")
     return said
+
+
+def _stopped(found: Result) -> list[str]:
+    reason = stopped(found.ledger)
+    return [f"The run ended before its time: {reason}."] if reason else []
 
 
 def _failed(found: Result) -> list[str]:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
+from tokenswarm.measure.verdict import INVALID
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.text import books, findings
+from tokenswarm.report.text import books, failures, findings, headline
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text import workload as workload_text
-from tokenswarm.report.text.levels import table
+from tokenswarm.report.text.levels import WIDTH, table
 from tokenswarm.report.text.objectives import objectives
+
+NOT_TO_BE_USED = "Not to be used, the run is INVALID (see the verdict):"
 
 
 def text(found: Result) -> str:
     """Levels, SLOs if any were asked for, knee and capacity, workload, the server's books if
     there are, verdict."""
-    parts = [table(found.ledger, found.steps, found.whole)]
+    reason = headline.stopped(found.ledger)
+    parts = [fill(f"STOPPED before its time: {reason}.", WIDTH)] if reason else []
+    parts.append(table(found.ledger, found.steps, found.whole))
+    if found.whole.failed:
+        said = [
+            fill(f"  {line}", WIDTH, subsequent_indent="    ") for line in failures.lines(found)
+        ]
+        parts.append("\n".join(["Failures, with what was said:", *said]))
     if found.slos:
         shares = [point.goodput.value for point in found.curve.points]
         parts.append(objectives(found.steps, found.slos, shares))
-    parts.append(findings.text(found.curve))
+    invalid = found.verdict.grade == INVALID
+    parts.append((f"{NOT_TO_BE_USED}\n" if invalid else "") + findings.text(found.curve))
     parts.append(workload_text.table(found.workload))
     if found.books:
         parts.append(books.table(found.books))

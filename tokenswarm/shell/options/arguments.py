@@ -26,7 +26,14 @@ class Group:
 
 ALL = ("agents", "ladder", "capacity")
 GROUPS = (
-    Group("target", ALL, ("--host", "--api", "--model", "--gpus", "--insecure", "--ca-file")),
+    Group(
+        "target",
+        ALL,
+        (
+            *("--host", "--base-path", "--query", "--api", "--header", "--session-header"),
+            *("--model", "--gpus", "--insecure", "--ca-file"),
+        ),
+    ),
     Group("rate", ("agents",), ("--tpm", "--ramp", "--max-developers", "--arrival-cv")),
     Group(
         "ladder",
@@ -51,7 +58,8 @@ GROUPS = (
     ),
     Group("replay", ALL, tuple(TRACE_OPTIONS)),
     Group("patience", ALL, ("--connect-timeout", "--first-token-timeout", "--stall-timeout")),
-    Group("judgement", ALL, ("--slo", "--baseline", "--max-regress", "--junit")),
+    Group("judgement", ALL, ("--slo", "--baseline", "--max-regress", "--junit", "--max-failures")),
+    Group("web UI", ALL, ("--web-allowed-host", "--allow-hosts")),
     Group(
         "results and metrics",
         ALL,
@@ -168,6 +176,37 @@ def add_arguments(parser: Any) -> None:
         metavar="NAME",
         help="What the endpoint speaks: chat (completions), messages (Anthropic) or responses",
     )
+    add(
+        "--base-path",
+        in_form=False,
+        default="",
+        metavar="PATH",
+        help="Path before each call, where it names no version, such as /serving-endpoints; / for "
+        "none; empty: that of --host, with /v1 where it has no version",
+    )
+    add(
+        "--query",
+        in_form=False,
+        default="",
+        metavar="TEXT",
+        help="Query of each call, such as api-version=2024-10-21; secrets as $VARIABLE",
+    )
+    add(
+        "--header",
+        in_form=False,
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="One more header, 'Name: value', of every request; secrets as $VARIABLE; repeatable",
+    )
+    add(
+        "--session-header",
+        in_form=False,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="A header that carries the session's id, such as X-Session-ID; repeatable",
+    )
     add("--model", default="", metavar="NAME", help="Model; empty: the only one the server lists")
     add("--seed", type=int, default=1, metavar="N", help="Same seed, same sessions and prompts")
     add(
@@ -248,6 +287,21 @@ def add_arguments(parser: Any) -> None:
         help="Accept any TLS certificate",
     )
     add("--ca-file", in_form=False, default="", metavar="FILE", help="Certificates to trust")
+    add(
+        "--web-allowed-host",
+        in_form=False,
+        default="",
+        metavar="NAMES",
+        help="Names the web UI is reached by, comma-separated, beside localhost and addresses",
+    )
+    add(
+        "--allow-hosts",
+        in_form=False,
+        default="",
+        metavar="HOSTS",
+        help="Where the web UI's form may point the traffic, beside --host and loopback: names or "
+        "name:port, comma-separated",
+    )
     add("--gpus", type=int, default=0, metavar="N", help="GPUs behind the endpoint, if known")
     add("--runs", in_form=False, default="runs", metavar="FOLDER", help="Where results go")
     add(
@@ -338,6 +392,15 @@ def _add_gate_arguments(add: Callable[..., None]) -> None:
         metavar="FILE",
         in_form=False,
         help="Write the answers as JUnit XML",
+    )
+    add(
+        "--max-failures",
+        default="20%",
+        metavar="PERCENT",
+        in_form=False,
+        help="End the run where more of its last 50 turns fail than this and chance explain (6 of "
+        "6, 23 of 50), or than a --slo of failures allows where that is more; off: never. A "
+        "search never ends by it",
     )
 
 

@@ -20,6 +20,7 @@ from tokenswarm.measure.amounts import OptionError, parse_duration, parse_rate, 
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.gate import require_baseline
+from tokenswarm.shell.options.header import read_header, read_header_name, read_query
 from tokenswarm.shell.options.trace import trace_path, trace_timing
 from tokenswarm.shell.options.values import GateOptions, MetricsOptions, Options, SearchOptions
 from workload.habits import require_habits
@@ -30,9 +31,15 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
     if not host:
         raise OptionError("--host is missing; accepted: the base of the API, http://host:port")
     dialect = DIALECTS[_one_of("--api", parsed.api, tuple(DIALECTS))]
+    query, secrets = read_query(parsed.query)
     return Options(
-        endpoint=Endpoint.parse(host),
+        endpoint=Endpoint.parse(host, parsed.base_path, query),
         api=dialect.name,
+        headers=tuple(map(read_header, parsed.header)),
+        secrets=secrets,
+        session_headers=tuple(
+            read_header_name("--session-header", name) for name in parsed.session_header
+        ),
         model=parsed.model or None,
         profile=parsed.profile or "seed",
         trace=trace_path(parsed),
@@ -82,9 +89,28 @@ def _gate(parsed: argparse.Namespace) -> GateOptions:
     junit = Path(parsed.junit) if parsed.junit else None
     if junit is not None and not junit.parent.is_dir():
         raise OptionError(f"--junit {parsed.junit!r}: no folder {junit.parent}; accepted: a file")
+    slos = tuple(map(Slo.parse, parsed.slo))
     return GateOptions(
-        slos=tuple(map(Slo.parse, parsed.slo)), baseline=baseline, limits=limits, junit=junit
+        slos=slos,
+        baseline=baseline,
+        limits=limits,
+        junit=junit,
+        max_failures=_max_failures(parsed.max_failures, slos),
     )
+
+
+def _max_failures(text: str, slos: Sequence[Slo]) -> float | None:
+    """What an objective of failures allows does not end the run."""
+    if text == "off":
+        return None
+    try:
+        share = parse_share("--max-failures", text)
+    except OptionError:
+        share = math.nan
+    if not share < 1:
+        raise OptionError(f"--max-failures {text!r}: accepted are 0% to 99%, or off")
+    allowed = max((s.threshold for s in slos if s.metric == "failures"), default=0.0)
+    return max(share, allowed) if allowed < 1 else None
 
 
 def _search(parsed: argparse.Namespace) -> SearchOptions:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.headers import HeaderField
 from tokenswarm.client.stream import Timeouts
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.regression import Limit
@@ -32,6 +33,9 @@ class Options:
 
     endpoint: Endpoint
     api: str  # one of client.dialects.DIALECTS
+    headers: tuple[HeaderField, ...]
+    secrets: tuple[str, ...] = field(repr=False)  # in the endpoint's query
+    session_headers: tuple[str, ...]
     model: str | None
     profile: str
     trace: Path | None  # instead of the profile
@@ -77,6 +81,7 @@ class GateOptions:
     baseline: Path | None
     limits: tuple[Limit, ...]
     junit: Path | None
+    max_failures: float | None  # share of the turns at which the run ends; None: off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
