@@ -37,7 +37,19 @@ METRICS, OPTIONS, READING = (PAGES[DOCS / f"{n}.md"] for n in ("metrics", "optio
 TOOLS = ("locust", "make", "python", "tokenswarm")
 OTHERS = ("docker", "kubectl")
 SUBCOMMANDS = (
-    *("demo", "live", "run", "turns", "report", "compare", "cost", "profile", "engine", "simulate"),
+    *(
+        "demo",
+        "live",
+        "run",
+        "turns",
+        "report",
+        "compare",
+        "cost",
+        "profile",
+        "fit",
+        "engine",
+        "simulate",
+    ),
 )
 LOCUSTFILES = {"agents": "coding_agents", "ladder": "tpm_ladder", "capacity": "capacity"}
 README_LINES = 170

@@ -19,8 +19,9 @@ COMMANDS = {
     "compare": "runs side by side: table, paired differences, curves",
     "cost": "what requests like a run's cost, at list prices and on rented GPUs",
     "profile": "what a profile's sessions look like, against what it promises",
+    "fit": "a profile from recorded sessions or agents' logs; numbers only",
     "engine": "serve the embedded engine, a simulated OpenAI-compatible endpoint",
-    "simulate": "the embedded engine in virtual time, without HTTP: curve, compare, whatif",
+    "simulate": "the embedded engine in virtual time, without HTTP: curve, compare, whatif, habits",
 }
 HELP = ("-h", "--help")
 

@@ -108,10 +108,11 @@ def _workload(source: Profile | Replay | None, reference: _Reference) -> Workloa
     return Workload(promises=tuple(p for p in promises if p is not None), laws=laws)
 
 
-def simulate(profile: Profile, sessions: int, seed: int) -> Sample:
-    """The turns of this many fresh sessions."""
+def simulate(profile: Profile, sessions: int, seed: int, *, scripted: bool = False) -> Sample:
+    """The turns of this many fresh sessions. scripted: see `workload`."""
     lives = np.random.SeedSequence(seed).spawn(sessions)
-    return _sample_of(Session(profile, np.random.default_rng(life), "") for life in lives)
+    fresh = (Session(profile, np.random.default_rng(life), "") for life in lives)
+    return _sample_of(fresh, scripted=scripted)
 
 
 def _sample_of(

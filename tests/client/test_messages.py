@@ -176,3 +176,9 @@ def test_the_scripted_stream_is_what_the_dialect_says():
     data = stream.begin("reasoning") + stream.chunk("reasoning", "hm") + stream.end()
     kinds = [messages.parse(payload) for payload in SseDecoder().decode(data)]
     assert [delta.has_output for delta in kinds] == [False, False, False, True, False, False]
+
+
+def test_the_embedded_engine_says_how_much_and_when():
+    event = block_delta(type="text_delta", text="hi") | {"x_sim_tokens": 3, "x_sim_at": 1.5}
+    delta = parsed(event)
+    assert (delta.chunk_tokens, delta.engine_at_s) == (3, 1.5)

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 
 import gevent
 import pytest
 
 from tests.support.llama import MODEL_NAME, running_llama
-from tokenswarm.client.dialects import CHAT
+from tokenswarm.client.dialects import CHAT, DIALECTS
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.stream import ChatClient, Timeouts
 
@@ -16,11 +17,16 @@ TOKENS_AT_THE_SEAM = 16
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[ChatClient]:
+def url() -> Iterator[str]:
     with running_llama(parallel=2, ctx_tokens=4096) as url:
-        client = ChatClient(Endpoint.parse(url), api_key=None, timeouts=Timeouts(), tls=None)
-        yield client
-        client.close()
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(url) -> Iterator[ChatClient]:
+    client = ChatClient(Endpoint.parse(url), api_key=None, timeouts=Timeouts(), tls=None)
+    yield client
+    client.close()
 
 
 def turn(client: ChatClient, *messages: dict[str, str], max_tokens: int = OUTPUT_TOKENS):
@@ -52,3 +58,28 @@ def test_the_models_can_be_listed(client):
     status, _, body = client.get("/v1/models")
     assert status == 200
     assert json.loads(body)["data"][0]["id"] == MODEL_NAME
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_session_grows_and_its_cached_tokens_rise_in_every_dialect(url, name):
+    dialect = DIALECTS[name]
+    frames, text = dialect.frames, memoryview(f"{name} two three ".encode() * 60)
+    more = text[:100]  # less than half: beyond that it goes to another slot
+    client = ChatClient(
+        Endpoint.parse(url), api_key=None, timeouts=Timeouts(), tls=None, dialect=dialect
+    )
+    history = [frames.user.begin, text, frames.user.end]
+    turns = []
+    for _ in range(3):
+        opening = dialect.opening(MODEL_NAME, (), b"You are brief.", {}, session="a")
+        body = [opening, *history, dialect.closing(OUTPUT_TOKENS)]
+        turns.append(client.send(body, sum(map(len, body))))
+        history += frames.reply_pieces([], [more])
+        history += [b"," + frames.user.begin, more, frames.user.end]
+        gevent.sleep(0.2)  # it announces keep-alive, and closes after every stream
+    client.close()
+    for seen in turns:
+        assert (seen.outcome, seen.output_tokens) == ("ok", OUTPUT_TOKENS), seen.detail
+    for last, following in pairwise(turns):
+        assert following.prompt_tokens > last.prompt_tokens
+        assert following.cached_tokens >= last.prompt_tokens - TOKENS_AT_THE_SEAM

@@ -123,3 +123,9 @@ KINDS = st.sampled_from(["response.completed", "response.failed", "response.outp
 def test_no_json_makes_parse_raise_anything_but_malformed(kind, payload):
     with suppress(MalformedEvent):
         parsed({"response": payload, "delta": payload, "item": payload, "type": kind})
+
+
+def test_the_embedded_engine_says_how_much_and_when():
+    event = {"type": "response.output_text.delta", "delta": "hi"}
+    delta = parsed(event | {"x_sim_tokens": 3, "x_sim_at": 1.5})
+    assert (delta.chunk_tokens, delta.engine_at_s) == (3, 1.5)

@@ -19,7 +19,9 @@ def seen(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Seen]:
     options = ("--api", request.param, "--levels", "1M", "--hold", "300s")
     finished = stack.locust(LADDER, "--host", url, "--run-name", request.param, *options)
     assert finished.ran, finished.printed
-    yield read_run(stack.runs / request.param).records, metrics(url)
+    ledger = read_run(stack.runs / request.param)
+    assert ledger.header.fingerprint.api == request.param
+    yield ledger.records, metrics(url)
 
 
 def test_every_turn_is_answered_with_the_length_asked_for(seen: Seen) -> None:
@@ -48,4 +50,9 @@ def test_sessions_grow_and_cached_tokens_rise_with_them(seen: Seen) -> None:
             assert following.prompt_tokens > last.prompt_tokens
             # All of the last prompt but its last block, also where cache marks have moved.
             assert following.cached_tokens > last.prompt_tokens - 128
+            # Full blocks are kept, so that only the last, begun one is neither read nor written.
+            rest = (
+                following.prompt_tokens - following.cached_tokens - following.cache_written_tokens
+            )
+            assert 0 <= rest < 128
     assert followed > 10

@@ -37,6 +37,7 @@ def checked(shape: Any, *options: str, folder: Path) -> None:
     environment = Environment(parsed_options=parsed, host=HOST)
     environment.shape_class = shape
     admission.checked(environment, parsed, HOST)
+    admission.require_no_users(environment, parsed)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from locust.env import Environment
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -251,3 +252,30 @@ def test_a_rate_that_the_users_cannot_carry_is_said_before_traffic(environment, 
     conducted(environment)
     assert "--users 3: a developer of small sends about" in caplog.text
     assert "of the 1.00M asked for" in caplog.text and "or more can send that" in caplog.text
+
+
+def edited(environment: SimpleNamespace, **values: Any) -> argparse.Namespace:
+    """What Locust's Edit sends while a run is on."""
+    return argparse.Namespace(**vars(environment.parsed_options) | values)
+
+
+def test_an_edit_of_the_rate_is_obeyed_while_a_run_is_on(environment):
+    environment.parsed_options.tpm = "1M"
+    conductor = conducted(environment)
+    conductor.start()
+    conductor.begin_level(user_count=3)
+    conductor._refuse_form(edited(environment, tpm="2M"), HOST)
+    assert conductor.current_run().target_tpm == 2e6
+    conductor._refuse_form(edited(environment), HOST)  # users alone: the rate stands
+    assert conductor.current_run().target_tpm == 2e6
+    conductor.quit()
+
+
+def test_an_edit_of_what_stands_while_a_run_is_on_is_refused(environment):
+    conductor = conducted(environment)
+    conductor.start()
+    with pytest.raises(OptionError, match="--seed 7: a run is on; accepted.*: users and TPM"):
+        conductor._refuse_form(edited(environment, seed=7), HOST)
+    with pytest.raises(OptionError, match="accepted in a run with a target TPM"):
+        conductor._refuse_form(edited(environment, tpm="2M"), HOST)
+    conductor.quit()

@@ -1,4 +1,5 @@
-"""An endpoint that keeps every request it gets and answers each with the same short stream."""
+"""An endpoint that keeps every request it gets and answers each with the same short stream, or
+from some request on with a refusal."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from tests.support.scripted_server import answer, delta, usage
+from tests.support.scripted_server import answer, delta, refusal, usage
 
 BYTES_PER_TOKEN = 4  # what it reports; far enough from any tokenizer for a drift to be followed
+
+REFUSAL = b'{"error":{"message":"quota \\u001b[31mexceeded"}}'  # with an escape code
 
 
 class RecordingServer(ThreadingHTTPServer):
@@ -19,8 +22,10 @@ class RecordingServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, refuses_from: int | None) -> None:
+        """refuses_from: the first body, by number, that gets REFUSAL; None: none does."""
         super().__init__(("127.0.0.1", 0), _Endpoint)
+        self.refuses_from = refuses_from
         self.bodies: list[bytes] = []
         self.heads: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -42,9 +47,13 @@ class _Endpoint(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        first = self.server.refuses_from
         self.server.bodies.append(body)
         self.server.heads.append({name.lower(): text for name, text in self.headers.items()})
         self.server.paths.append(self.path)
+        if first is not None and len(self.server.bodies) > first:
+            self.wfile.write(refusal(429, REFUSAL))
+            return
         counts = usage(len(body) // BYTES_PER_TOKEN, 2)
         reply = (delta(content="a"), delta(content="b"), delta("length"))
         written = answer(*reply, counts)
@@ -58,8 +67,8 @@ class _Endpoint(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def recording_server() -> Iterator[RecordingServer]:
-    with RecordingServer() as server:
+def recording_server(refuses_from: int | None = None) -> Iterator[RecordingServer]:
+    with RecordingServer(refuses_from) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()

@@ -24,6 +24,7 @@ from tokenswarm.client.delta import (
     json_object,
     mapping,
     named_error,
+    second,
     text,
 )
 from tokenswarm.client.sse import NamedEvent
@@ -138,6 +139,7 @@ def _block_delta(event: dict[str, Any]) -> Delta:
         has_reasoning=text(delta, "thinking"),  # a signature_delta is nothing that a model says
         has_tool_call=text(delta, "partial_json"),
         chunk_tokens=count(event, "x_sim_tokens"),
+        engine_at_s=second(event, "x_sim_at"),
     )
 
 

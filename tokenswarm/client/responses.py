@@ -28,6 +28,7 @@ from tokenswarm.client.delta import (
     later,
     mapping,
     named_error,
+    second,
     text,
 )
 from tokenswarm.client.sse import NamedEvent
@@ -131,6 +132,7 @@ def parse(payload: bytes) -> Delta:
             has_reasoning=said and kind in _REASONING,
             has_tool_call=said and kind in _ARGUMENTS,
             chunk_tokens=count(event, "x_sim_tokens"),
+            engine_at_s=second(event, "x_sim_at"),
         )
     if kind == "response.output_item.added":
         calls = mapping(event.get("item"), "item").get("type") in _CALLS

@@ -96,6 +96,7 @@ class TurnRecord:
     # None: written by an earlier version, or never taken by a developer
     free_at_s: float | None = None  # when a developer was free to send it
     # None: written by an earlier version, or never sent
+    cache_written_tokens: int | None = None  # of the prompt, kept from now on; the server's usage
     coalesced_chunks: int | None = None  # output chunks with the stamp of the one before
     first_stamp_chunks: int | None = None  # output chunks with the stamp of the first
     first_stamp_tokens: int | None = None  # in these; only where the server reports them

@@ -10,6 +10,7 @@ import math
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from tokenswarm.report.notation import tpm_text
 from tokenswarm.shell import gate, preflight
@@ -18,7 +19,7 @@ from tokenswarm.shell.options import (
     OptionError,
     Options,
     api_key,
-    default,
+    defaults,
     read_options,
     readers_of_options,
 )
@@ -93,12 +94,22 @@ def _require_own_options(environment: Environment, parsed: argparse.Namespace) -
         return
     for option, readers in readers_of_options().items():
         given = getattr(parsed, option.strip("-").replace("-", "_"))
-        if name not in readers and given != default(option):
+        if name not in readers and given != defaults()[option]:
             others = " or ".join(f"`tokenswarm run {other}`" for other in readers)
             raise OptionError(
                 f"{option} {given!r}: `tokenswarm run {name}` does not read it; accepted: it with "
                 f"{others}"
             )
+
+
+def changed(held: argparse.Namespace, wanted: argparse.Namespace) -> dict[str, Any]:
+    """Options of ours whose values differ, with the wanted ones."""
+    names = {option: option.strip("-").replace("-", "_") for option in defaults()}
+    return {
+        option: getattr(wanted, name)
+        for option, name in names.items()
+        if getattr(wanted, name) != getattr(held, name)
+    }
 
 
 def require_no_users(environment: Environment, parsed: argparse.Namespace) -> None:

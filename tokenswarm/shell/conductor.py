@@ -237,11 +237,23 @@ class Conductor:
         return headless and not isinstance(self._runner, WorkerRunner)
 
     def _refuse_form(self, parsed: argparse.Namespace, host: str) -> None:
-        """Of a run that is on the form changes the users alone: what else it holds are the values
-        of the command line, not those that the run was started with."""
+        """Of a run that is on the form changes the users and the TPM; what else it changes against
+        the values that the process holds is refused."""
         if self.run is None:
             options, source = admission.checked(self._environment, parsed, host)
             self._examined = admission.examine(self._environment, options, source)
+            return
+        held = self._environment.parsed_options
+        assert held is not None
+        changed = admission.changed(held, parsed)
+        tpm = changed.pop("--tpm", None)
+        if changed:
+            option, value = next(iter(changed.items()))
+            raise OptionError(
+                f"{option} {value!r}: a run is on; accepted until it has ended: users and TPM"
+            )
+        if tpm is not None:
+            self._change_tpm(tpm)
 
     def _examine_headless(self, parsed: argparse.Namespace) -> None:
         environment = self._environment

@@ -297,6 +297,7 @@ def _record(
         **stamps._asdict(),
         prompt_tokens=seen.prompt_tokens,
         cached_tokens=seen.cached_tokens,
+        cache_written_tokens=seen.cache_written_tokens,
         output_tokens=seen.output_tokens,
         reasoning_tokens=seen.reasoning_tokens,
         output_chunks=seen.output_chunks,

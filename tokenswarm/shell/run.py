@@ -318,5 +318,6 @@ def fingerprint(
         corpus_hash=corpus.hash,
         tokenizer=corpus.tokenizer,
         mode="tpm" if open_mode else "developers",
+        api=options.api,
         version=version("tokenswarm"),
     )

@@ -7,7 +7,7 @@ from tokenswarm.shell.options.arguments import (
     PROFILE_VARIABLE,
     Group,
     add_arguments,
-    default,
+    defaults,
     described,
     readers_of_options,
 )
@@ -30,7 +30,7 @@ __all__ = [
     "SearchOptions",
     "add_arguments",
     "api_key",
-    "default",
+    "defaults",
     "described",
     "read_grafana_url",
     "read_metrics_options",

@@ -93,24 +93,19 @@ def readers_of_options() -> dict[str, tuple[str, ...]]:
 
 
 @cache
-def _defaults() -> dict[str, Any]:
+def defaults() -> dict[str, Any]:
     """Of every option that `add_arguments` adds, by its name."""
-    defaults: dict[str, Any] = {}
+    found: dict[str, Any] = {}
 
     class Listing:
         def set_defaults(self, **_values: Any) -> None:
             """Those of Locust's options."""
 
         def add_argument(self, name: str, *, default: Any, **_settings: Any) -> None:
-            defaults[name] = default
+            found[name] = default
 
     add_arguments(Listing())
-    return defaults
-
-
-def default(option: str) -> Any:
-    """What an option of ours is without a word of it. Raises KeyError for one of Locust's."""
-    return _defaults()[option]
+    return found
 
 
 def add_arguments(parser: Any) -> None:
@@ -320,8 +315,7 @@ def add_arguments(parser: Any) -> None:
         default=[],
         metavar="URL",
         in_form=False,
-        help="Metrics page of the server, of each replica one, to hold its counts against ours; "
-        "repeatable",
+        help="Metrics page of the server, one of each replica; repeatable",
     )
     add(
         "--metrics-port",
