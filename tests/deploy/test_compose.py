@@ -20,6 +20,7 @@ import yaml
 
 from tests.support.deployed_commands import locust_variables, parsed_locust
 from tokenswarm.commands.live import CONFIGURATION
+from tokenswarm.shell.master_port import SECRET_VARIABLE
 from tokenswarm.shell.options import API_KEY_VARIABLES, COMPOSE_SERVICE_VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +80,8 @@ def test_the_example_sets_every_variable_that_the_file_reads():
 def test_variables_of_our_services_are_read_by_locust_or_tokenswarm(services):
     for name in OWN:
         for variable in services[name].get("environment") or {}:
-            known = {*locust_variables(), *API_KEY_VARIABLES, COMPOSE_SERVICE_VARIABLE}
+            ours = {SECRET_VARIABLE, COMPOSE_SERVICE_VARIABLE}
+            known = {*locust_variables(), *API_KEY_VARIABLES, *ours}
             assert variable in known, variable
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.support.deployed_commands import locust_variables, parsed_locust
+from tokenswarm.shell.master_port import SECRET_VARIABLE
 from tokenswarm.shell.options import API_KEY_VARIABLES
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,7 @@ MANIFESTS: list[dict[str, Any]] = [
 ]
 # Optional: a server may ask for none.
 KEY = {"name": "endpoint-key", "key": "api-key", "optional": True}
+SECRET = {"name": "cluster-secret", "key": "secret"}
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 
@@ -79,7 +81,7 @@ def test_ports_are_those_of_the_command_lines():
 
 @pytest.mark.parametrize("name", ["master", "worker"])
 def test_variables_are_read_and_their_sources_exist(name):
-    known = {*locust_variables(), *API_KEY_VARIABLES}
+    known = {*locust_variables(), *API_KEY_VARIABLES, SECRET_VARIABLE}
     for variable in container(name)["env"]:
         assert variable["name"] in known
         if "valueFrom" in variable:
@@ -87,13 +89,14 @@ def test_variables_are_read_and_their_sources_exist(name):
             if kind == "configMapKeyRef":
                 assert reference["key"] in of_kind("ConfigMap")[reference["name"]]["data"]
             else:
-                assert (kind, reference) == ("secretKeyRef", KEY)
+                assert kind == "secretKeyRef" and reference in (KEY, SECRET)
 
 
 def test_the_key_comes_from_a_secret_that_applying_the_folder_again_does_not_empty():
     assert of_kind("Secret") == {}
-    command = f"create secret generic {KEY['name']} --from-literal={KEY['key']}="
-    assert command in (FOLDER / "settings.yaml").read_text()
+    for of in (KEY, SECRET):
+        command = f"create secret generic {of['name']} --from-literal={of['key']}="
+        assert command in (FOLDER / "settings.yaml").read_text()
     for name in ("master", "worker"):
         (key,) = (v for v in container(name)["env"] if v["name"] == "TOKENSWARM_API_KEY")
         assert key["valueFrom"] == {"secretKeyRef": KEY}

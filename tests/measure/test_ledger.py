@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -357,3 +358,51 @@ def test_a_wrong_promise_or_end_names_its_line(tmp_path, line, said):
         file.write(line + b"\n")
     with pytest.raises(LedgerError, match=f"ledger.jsonl:2: .*{said}"):
         read(path)
+
+
+class SmallDisk:
+    """Takes so many bytes, and then none until there is room."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.taken = room, b""
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        part = data[: self.room]
+        self.taken += part
+        self.room -= len(part)
+        return len(part)
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_does_not_fit_is_kept_said_once_and_written_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    said: list[OSError] = []
+    writer = LedgerWriter(tmp_path / "ledger.jsonl", header(), said.append)
+    head = (tmp_path / "ledger.jsonl").read_bytes()
+    disk = SmallDisk(room=100)
+    monkeypatch.setattr(writer, "_file", disk)
+    for turn in range(3):
+        writer.write(turn_record(turn=turn))
+    assert [error.errno for error in said] == [errno.ENOSPC]
+    assert len(disk.taken) == 100 and writer.unsaved.count(b"\n") == 3
+    disk.room = 1 << 20
+    writer.write(turn_record(turn=3))
+    writer.close()
+    assert writer.unsaved == b""
+    (tmp_path / "ledger.jsonl").write_bytes(head + disk.taken)
+    assert [record.turn for record in read(tmp_path / "ledger.jsonl").records] == [0, 1, 2, 3]
+    assert len(said) == 1
+
+
+def test_where_nobody_is_told_a_full_disk_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    writer = LedgerWriter(tmp_path / "ledger.jsonl", header())
+    monkeypatch.setattr(writer, "_file", SmallDisk(room=0))
+    with pytest.raises(OSError, match="No space left"):
+        writer.write(turn_record())

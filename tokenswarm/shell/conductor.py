@@ -298,7 +298,14 @@ class Conductor:
         parsed.tokenswarm_terms = terms.pack()
         environment.process_exit_code = None  # of an earlier start that failed
         run = runs.start(
-            terms, options, source, corpus, self._feed, worker=None, on_broken=self._lose_clock
+            terms,
+            options,
+            source,
+            corpus,
+            self._feed,
+            worker=None,
+            on_broken=self._lose_clock,
+            on_full=self._lose_disk,
         )
         run.writer.write_workload(promised)
         if options.metrics_urls:
@@ -374,6 +381,7 @@ class Conductor:
             self._feed,
             worker=self._runner.worker_index,
             on_broken=self._lose_clock,
+            on_full=self._lose_disk,
             origin=master.clock(terms.speed).origin,
         )
         assert self._metrics is not None
@@ -457,6 +465,21 @@ class Conductor:
         if environment.runner is not None:
             gevent.spawn(environment.runner.quit)
 
+    def _lose_disk(self, error: OSError) -> None:
+        """The ledger's: said once. A worker's turns reach its master's ledger all the same; any
+        other process stops its traffic."""
+        runner = self._environment.runner
+        alone = not isinstance(runner, WorkerRunner)
+        logger.error(
+            "the ledger cannot be written: %s; its lines are kept in memory%s",
+            error,
+            ", and the traffic stops" if alone else "",
+        )
+        if self._leads_headless():
+            gevent.spawn(signals.raise_in_main, KeyboardInterrupt())  # as Ctrl-C would end it
+        elif runner is not None and alone:
+            gevent.spawn(runner.stop)
+
     def _watch_failures(self, options: Options) -> None:
         """A search is meant to meet levels that fail, and goes below them."""
         limit = options.gate.max_failures
@@ -513,6 +536,7 @@ class Conductor:
         if probes is not None:
             probes.close()
         run.close(results.ending(run, self._link) if run.worker is None else None)
+        results.save_rest(run)
         if run.worker is None:
             self._judge(run)
 
@@ -522,7 +546,8 @@ class Conductor:
         if self._page is not None:
             self._page.end(found, run.folder / results.PAGE)
         searches = admission.searches(self._environment)
-        judged = None if searches else gate.exit_code(run, found)
+        whole = not run.writer.unsaved
+        judged = None if searches or not whole else gate.exit_code(run, found)
         invalid = found.verdict.grade == INVALID
         # None: Locust's own, by whether a turn failed.
         self._environment.process_exit_code = INVALID_RUN if judged is None and invalid else judged

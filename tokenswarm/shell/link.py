@@ -31,6 +31,7 @@ import gevent
 from exporters.turns import Load, TurnFeed
 from tokenswarm.measure.health import Health
 from tokenswarm.measure.record import TurnRecord
+from tokenswarm.shell import master_port
 
 logger = logging.getLogger("tokenswarm")
 
@@ -229,6 +230,7 @@ def install_on_master(environment: Environment, feed: TurnFeed) -> MasterLink:
     """Brings the workers' turns into the master's feed."""
     assert isinstance(environment.runner, MasterRunner)
     link = MasterLink(environment.runner, feed)
+    master_port.guard(environment.runner)
 
     def take(client_id: str, data: dict[str, Any], **_kw: Any) -> None:
         if REPORT in data:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -36,6 +38,21 @@ def ending(run: Run, link: MasterLink | None) -> Ending:
     )
 
 
+def save_rest(run: Run) -> None:
+    """Says where the lines of the ledger are that its disk did not take."""
+    try:
+        rest = run.save_rest()
+    except OSError as error:
+        lines = run.writer.unsaved.count(b"\n")
+        print(f"\ntokenswarm: {lines} lines of {run.writer.path} are lost: {error}")
+        return
+    if rest is not None:
+        print(
+            f"\ntokenswarm: {run.writer.path} is incomplete, its disk took no more. The rest, once "
+            f"there is room: cat {rest} >> {run.writer.path}"
+        )
+
+
 def show(run: Run) -> Result:
     """Prints what the run's ledgers say and writes summary and page. A run without a finished turn
     has both too: its verdict is INVALID, no data is no success."""
@@ -44,15 +61,32 @@ def show(run: Run) -> Result:
         print(f"\ntokenswarm: no turn was finished; ledger in {run.folder}")
     found = result(ledger, run.options.gate.slos)
     print(f"\n{terminal.text(found)}")
+    try:
+        _write(run, found)
+    except OSError as error:
+        print(f"\ntokenswarm: no summary and page in {run.folder}: {error}")
+    return found
+
+
+def _write(run: Run, found: Result) -> None:
     write_summary(run.folder / "summary.json", found)
     # matplotlib: half a second to import, and a worker never needs it.
     from tokenswarm.report.files.page import write_page
 
     page = run.folder / PAGE
     # In a thread: drawing takes seconds, and a master answers its workers and browsers meanwhile.
-    gevent.get_hub().threadpool.apply(write_page, (page, found))
+    failed = gevent.get_hub().threadpool.apply(_tried, (write_page, page, found))
+    if failed is not None:
+        raise failed
     print(f"\npage: {page}   again, from the ledger: tokenswarm report {run.folder}")
-    return found
+
+
+def _tried(write: Callable[[Path, Result], None], page: Path, found: Result) -> OSError | None:
+    try:
+        write(page, found)
+    except OSError as error:
+        return error  # gevent's threads print a traceback of what they raise
+    return None
 
 
 def _engine(run: Run) -> dict[str, Any]:

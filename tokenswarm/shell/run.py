@@ -6,6 +6,7 @@ import os
 import platform
 import ssl
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -155,6 +156,18 @@ class Run:
             self.writer.write_ending(ending)
         self.writer.close()
 
+    def save_rest(self) -> str | None:
+        """Where the lines of the ledger are that its disk did not take; None where it took all.
+        After `close`. Raises OSError where they fit nowhere."""
+        rest = self.writer.unsaved
+        if not rest:
+            return None
+        stem = f"tokenswarm-{self.terms.name}-{self.writer.path.stem}-"
+        number, path = tempfile.mkstemp(prefix=stem, suffix=".rest")
+        with open(number, "wb") as file:
+            file.write(rest)
+        return path
+
     def _prefix(self, tokens: int) -> SharedPrefix:
         # Two sizes at most: the session's, and its sub-agents'.
         if tokens not in self._prefixes:
@@ -215,14 +228,15 @@ def start(
     *,
     worker: int | None,
     on_broken: Callable[[str], None],
+    on_full: Callable[[OSError], None],
     origin: float | None = None,
 ) -> Run:
     """Second 0. Creates the run's folder and ledger, and the pacing.
 
     worker: the index of a Locust worker, None for a master or a process alone; on_broken: told why
-    engine and generator have no clock in common any more. Raises keeper.Broken where they never
-    had. origin: second 0 in monotonic seconds, as a worker knows it from its master; None: by this
-    machine's wall clock.
+    engine and generator have no clock in common any more; on_full: told once, when the ledger's
+    disk takes no more; origin: second 0 in monotonic seconds, as a worker knows it from its master,
+    None: by this machine's wall clock. Raises keeper.Broken where they never had one in common.
     """
     clock = _clock(terms, options, on_broken, origin)
     folder = options.runs_folder / terms.name
@@ -250,7 +264,7 @@ def start(
         if terms.open_mode
         else OwnPauses(clock),
         feed=feed,
-        writer=ledger.install(feed, folder, header),
+        writer=ledger.install(feed, folder, header, on_full),
         folder=folder,
         worker=worker,
         tls=new_tls(options),

@@ -13,9 +13,11 @@ from weakref import WeakKeyDictionary
 
 from gevent.event import Event
 
-from tokenswarm.shell import signals
+from tokenswarm.shell import master_port, signals
 from tokenswarm.shell.conductor import Conductor
 from tokenswarm.shell.options import add_arguments
+
+master_port.install()
 
 _INIT = Event()  # Locust's init event has come
 _INIT_S = 60.0  # guess: it comes within a second

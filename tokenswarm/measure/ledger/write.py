@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +21,20 @@ TURN_FIELDS = tuple(field.name for field in fields(TurnRecord))
 
 
 class LedgerWriter:
-    """Appends to a new file. Raises FileExistsError: a ledger is never overwritten."""
+    """Appends to a new file. A line that does not fit, as on a full disk, is kept in memory and
+    tried again with the next one, so the order stays."""
 
-    def __init__(self, path: Path, header: Header) -> None:
-        self._file = path.open("xb")
+    def __init__(
+        self, path: Path, header: Header, on_trouble: Callable[[OSError], None] | None = None
+    ) -> None:
+        """on_trouble: told once, when a line could not be written; None: it is raised. Raises
+        FileExistsError: a ledger is never overwritten; OSError where not even the header fits."""
+        self.path = path
+        self.unsaved = b""  # what is not on disk yet
+        self._on_trouble: Callable[[OSError], None] | None = None
+        self._file = path.open("xb", buffering=0)
         self._append({"header": {"format": FORMAT, **asdict(header)}})
+        self._on_trouble, self._in_trouble = on_trouble, False
 
     def __enter__(self) -> LedgerWriter:
         return self
@@ -57,8 +67,20 @@ class LedgerWriter:
         self._append({"end": asdict(ending)})
 
     def close(self) -> None:
+        self._save()
         self._file.close()
 
     def _append(self, line: dict[str, Any]) -> None:
-        self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-        self._file.flush()
+        self.unsaved += orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+        self._save()
+
+    def _save(self) -> None:
+        try:
+            while self.unsaved:  # the last bytes of a disk take a part of a line
+                self.unsaved = self.unsaved[self._file.write(self.unsaved) :]
+        except OSError as error:
+            if self._on_trouble is None:
+                raise
+            if not self._in_trouble:
+                self._in_trouble = True
+                self._on_trouble(error)

@@ -85,7 +85,7 @@ def end(evidence: Evidence) -> Check:
             unit="runs",
             source="without a last line nobody knows what the ledgers lack",
         ),
-        "without an end: killed before its results were written"
+        "without an end: killed, or its disk full, before its results were written"
         if ledger.ending is None
         else "the run came to its end",
         "run it again; stop a run with Ctrl-C or SIGTERM, which write its results",

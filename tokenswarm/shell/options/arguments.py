@@ -113,6 +113,7 @@ def add_arguments(parser: Any) -> None:
     profile = os.environ.get(PROFILE_VARIABLE, "seed")
     # Who reaches the web UI may type in a host, and the key goes there. Locust would let everyone.
     parser.set_defaults(profile=profile, stop_timeout="120", web_host="127.0.0.1")
+    parser.set_defaults(master_bind_host="127.0.0.1")  # nor may everyone join
 
     def add(name: str, *, in_form: bool = True, **settings: Any) -> None:
         """in_form: a start form of the web UI has it. Not what opens files or switches checks off,
