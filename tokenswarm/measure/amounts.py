@@ -17,7 +17,8 @@ class OptionError(ValueError):
 
 
 LEAST_TPM = 100.0  # guess: below it not even a prompt of profile small comes in nine minutes
-# What one worker can send without pacing: 2,758M (measured with 88k-token prompts on two cores).
+# About what one worker sent without pacing: 2,758M with 88k-token prompts on two cores, once, on a
+# machine that is not in docs/; a rate beyond it is a slip of the keyboard.
 MOST_TPM = 3e9
 
 

@@ -1,7 +1,10 @@
 """Names: which metric of which engine counts what, and a page of metrics read by them.
 
-Seen on live pages: vLLM 0.32 and llama.cpp build 10434; read in source: SGLang 0.5.23,
-TensorRT-LLM, Dynamo 1.6. Prompt tokens are all of a prompt, cached ones included.
+Checked on live pages: the embedded engine's and llama.cpp's (build 10434). The names of vLLM 0.32,
+SGLang 0.5.23, TensorRT-LLM and Dynamo 1.6 are those that they publish, a few guessed where that is
+silent (generation and request counters of SGLang and TensorRT-LLM, Dynamo's sum of outputs); no
+live page of theirs has been read with them. Prompt tokens are all of a prompt, cached ones
+included.
 """
 
 from __future__ import annotations
