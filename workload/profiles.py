@@ -6,6 +6,7 @@ AgentX and AIPerf are described in docs/workload.md 1.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,13 @@ __all__ = [
     "ProfileError",
     "Subagents",
     "ProfileTarget",
+    "fitted_to",
     "load_profile",
     "scaled",
 ]
+
+
+LEAST_CONTEXT_TOKENS = 4_096  # guess: below it a coding agent's tools and rules alone fill it
 
 
 def scaled(
@@ -39,9 +44,9 @@ def scaled(
     return replace(
         profile,
         name=name,
-        min_prompt_tokens=round(profile.min_prompt_tokens * prompts),
+        min_prompt_tokens=math.floor(profile.min_prompt_tokens * prompts),
         max_prompt_tokens=round(profile.max_prompt_tokens * prompts),
-        shared_prefix_tokens=round(profile.shared_prefix_tokens * prompts),
+        shared_prefix_tokens=math.floor(profile.shared_prefix_tokens * prompts),
         start_tokens=profile.start_tokens.scaled(prompts),
         growth_tokens=profile.growth_tokens.scaled(prompts),
         output_tokens=profile.output_tokens.scaled(outputs),
@@ -58,11 +63,35 @@ def scaled(
         and replace(
             subagents,
             start_tokens=subagents.start_tokens.scaled(prompts),
-            shared_prefix_tokens=round(subagents.shared_prefix_tokens * prompts),
+            shared_prefix_tokens=math.floor(subagents.shared_prefix_tokens * prompts),
             growth_tokens=subagents.growth_tokens.scaled(prompts),
         ),
         targets=(),
     )
+
+
+def fitted_to(profile: Profile, context_tokens: int, name: str | None = None) -> Profile:
+    """The profile scaled so that its longest prompt and reply fill a model's context:
+
+        longest reply  = min(max_output_tokens, context / 4)
+        factor         = (context - longest reply) / max_prompt_tokens, 1 at most
+
+    Prompts are multiplied by the factor, replies and pauses stay (guess: a model's context changes
+    what is sent along, not what it answers; the quarter is a guess as well). Unchanged where it
+    fits. Raises ProfileError for a context that leaves no room for prompts.
+    """
+    longest_reply = min(profile.max_output_tokens, context_tokens // 4)
+    room = context_tokens - longest_reply
+    if context_tokens < LEAST_CONTEXT_TOKENS:
+        raise ProfileError(
+            f"context of {context_tokens:,} tokens for profile {profile.name}: accepted are "
+            f"{LEAST_CONTEXT_TOKENS:,} or more"
+        )
+    if room >= profile.max_prompt_tokens:
+        return profile
+    name = name or f"{profile.name}@{context_tokens}"
+    fitted = scaled(profile, name, prompts=room / profile.max_prompt_tokens)
+    return replace(fitted, max_prompt_tokens=room, max_output_tokens=longest_reply)
 
 
 # Output lengths: weights and first sigma from an EM fit to 44k real Claude Code requests (WEKA);
@@ -164,18 +193,28 @@ WILD = replace(
 # For engines too small for 200k-token prompts, and for tests: 900 to 4,000 tokens.
 SMALL = scaled(SEED, "small", prompts=1 / 50, outputs=1 / 10, gaps=1 / 10)
 
-PROFILES: dict[str, Profile] = {p.name: p for p in (SEED, AGENTIC, WILD, SMALL)}
+# For models whose context ends before the study's prompts do.
+AGENT_32K = fitted_to(AGENTIC, 32_768, "agent-32k")
+AGENT_128K = fitted_to(AGENTIC, 131_072, "agent-128k")
+
+PROFILES: dict[str, Profile] = {
+    p.name: p for p in (SEED, AGENTIC, AGENT_32K, AGENT_128K, WILD, SMALL)
+}
 
 
 def load_profile(name_or_toml_path: str) -> Profile:
-    """A built-in profile by name, or one derived by a TOML file. Raises ProfileError."""
+    """A built-in profile by name, or one derived by a TOML file; with @TOKENS behind it fitted to
+    a context of so many. Raises ProfileError."""
+    before, at, context = name_or_toml_path.rpartition("@")
+    if at and context.isdecimal():
+        return fitted_to(load_profile(before), int(context))
     if name_or_toml_path in PROFILES:
         return PROFILES[name_or_toml_path]
     path = Path(name_or_toml_path)
     if path.suffix != ".toml":
         raise ProfileError(
             f"profile {name_or_toml_path!r} is not known: accepted are {', '.join(PROFILES)} "
-            "or the path of a .toml file"
+            "or the path of a .toml file, each also with @TOKENS of a model's context"
         )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))

@@ -28,7 +28,7 @@ def test_a_single_session_has_a_table_and_a_picture(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--profile", "sead"], "'sead' is not known: accepted are seed, agentic, wild, small"),
+        (["--profile", "sead"], "'sead' is not known: accepted are seed, agentic, agent-32k"),
         (["--profile", "none.toml"], "none.toml"),
         (["--sessions", "0"], "'0' is not a whole number of 1 or more"),
         (["--sessions", "many"], "'many' is not a whole number"),

@@ -223,7 +223,8 @@ def test_a_simulation_that_hangs_up_instead_of_describing_itself_is_refused():
 def test_a_context_shorter_than_the_smallest_prompt_is_refused(fields):
     error = refused(listing("kimi", **fields))
     assert error.startswith("--profile seed: its smallest prompt is 45,000 tokens")
-    assert "kimi takes 32,768" in error
+    assert "kimi takes 32,768" in error and "agent-32k" in error
+    assert "--fit-context 32768" in error
 
 
 @pytest.mark.parametrize("field", ["max_model_len", "n_ctx"])

@@ -4,9 +4,19 @@ import tomllib
 import pytest
 
 import workload.overrides
+from workload.fidelity import simulate
 from workload.lengths import Lognormal, Mixture, ShiftedGamma
 from workload.profile import ProfileError
-from workload.profiles import PROFILES, SEED, SMALL, load_profile, scaled
+from workload.profiles import (
+    AGENTIC,
+    PROFILES,
+    SEED,
+    SMALL,
+    WILD,
+    fitted_to,
+    load_profile,
+    scaled,
+)
 
 
 @pytest.fixture
@@ -19,14 +29,16 @@ def toml_profile(tmp_path):
     return load
 
 
-def test_the_four_profiles_load_by_name():
-    assert list(PROFILES) == ["seed", "agentic", "wild", "small"]
+def test_the_profiles_load_by_name():
+    assert list(PROFILES) == ["seed", "agentic", "agent-32k", "agent-128k", "wild", "small"]
     for name, profile in PROFILES.items():
         assert load_profile(name) is profile and profile.name == name
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ProfileError, match="'sead' is not known: accepted are seed, agentic, wild"):
+    with pytest.raises(
+        ProfileError, match="'sead' is not known: accepted are seed, agentic, agent-32k"
+    ):
         load_profile("sead")
 
 
@@ -141,12 +153,14 @@ def test_a_wrong_value_names_key_value_and_what_is_accepted(toml_profile, line, 
 
 @pytest.mark.parametrize("text", ["", 'base = "sead"', "base = 5", "base = ['seed']"])
 def test_a_file_without_a_known_base_is_refused(toml_profile, text):
-    with pytest.raises(ProfileError, match="base = .*seed, agentic, wild, small"):
+    with pytest.raises(
+        ProfileError, match="base = .*seed, agentic, agent-32k, agent-128k, wild, small"
+    ):
         toml_profile(text)
 
 
 def test_a_fingerprint_depends_on_values_only(toml_profile):
-    assert len({profile.fingerprint() for profile in PROFILES.values()}) == 4
+    assert len({profile.fingerprint() for profile in PROFILES.values()}) == len(PROFILES)
     renamed = toml_profile('base = "seed"\nname = "other"\nmin_prompt_tokens = 45000.0\n')
     assert renamed.fingerprint() == SEED.fingerprint()
     assert toml_profile('base = "seed"\ntool_share = 0.5').fingerprint() != SEED.fingerprint()
@@ -186,3 +200,32 @@ def test_the_targets_are_the_published_numbers():
     assert SEED.target("output p99").value == 2_230
     assert PROFILES["agentic"].target("turns per session").value == 26.3
     assert SMALL.target("prompt mean") is None
+
+
+@pytest.mark.parametrize("context_tokens", [4_096, 8_192, 32_768, 65_536, 131_072])
+@pytest.mark.parametrize("profile", [SEED, AGENTIC, WILD], ids=lambda p: p.name)
+def test_a_profile_fitted_to_a_context_never_passes_it(profile, context_tokens):
+    fitted = fitted_to(profile, context_tokens)
+    assert fitted.name == f"{profile.name}@{context_tokens}"
+    assert fitted.max_prompt_tokens + fitted.max_output_tokens == context_tokens
+    assert fitted.fingerprint() != profile.fingerprint()
+    sample = simulate(fitted, 200, seed=1)
+    assert (sample.prompt_tokens + sample.output_tokens).max() <= context_tokens
+    assert sample.prompt_tokens.max() > 0.8 * fitted.max_prompt_tokens
+
+
+def test_a_profile_that_fits_stays_as_it_is_and_one_that_cannot_says_why():
+    assert fitted_to(SEED, 262_144) is SEED
+    assert load_profile("seed@262144") is SEED
+    assert load_profile("agentic@32768").fingerprint() == PROFILES["agent-32k"].fingerprint()
+    with pytest.raises(ProfileError, match="context of 100 tokens for profile seed: accepted are"):
+        load_profile("seed@100")
+
+
+def test_the_fitted_profiles_have_the_shape_of_agentic():
+    whole = simulate(AGENTIC, 400, seed=2)
+    for name, share in (("agent-32k", 0.123), ("agent-128k", 0.614)):
+        fitted = simulate(PROFILES[name], 400, seed=2)
+        # Replies do not shrink, so sessions grow a little faster than their prompts were scaled.
+        ratio = fitted.prompt_tokens.mean() / whole.prompt_tokens.mean()
+        assert share <= ratio < 1.35 * share

@@ -153,17 +153,20 @@ def _check_context(said: dict[str, Any], model: str, options: Options, source: S
     if limit < source.min_prompt_tokens:
         raise EndpointError(
             f"{options.asked_source}: its smallest prompt is {source.min_prompt_tokens:,} "
-            f"tokens, and {model} takes {limit:,}; accepted: one with shorter prompts"
+            f"tokens, and {model} takes {limit:,}; accepted: one with shorter prompts, such as "
+            f"agent-32k or agent-128k, or this one with --fit-context {limit:.0f}"
         )
     if limit < source.max_prompt_tokens + source.max_output_tokens:
         logger.warning(
             "%s: prompts of up to %s tokens and %s of output; %s takes %s in all: "
-            "longer turns will fail with context_overflow",
+            "longer turns will fail with context_overflow; --fit-context %.0f scales the profile, "
+            "agent-32k and agent-128k are shorter",
             options.asked_source,
             f"{source.max_prompt_tokens:,}",
             f"{source.max_output_tokens:,}",
             model,
             f"{limit:,}",
+            limit,
         )
 
 

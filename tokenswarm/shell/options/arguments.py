@@ -52,8 +52,8 @@ GROUPS = (
         "workload",
         ALL,
         (
-            *("--profile", "--seed", "--corpus", "--tokenizer", "--trust-remote-code", "--warm"),
-            *("--extra-body", "--min-tokens", "--output-field"),
+            *("--profile", "--fit-context", "--seed", "--corpus", "--tokenizer"),
+            *("--trust-remote-code", "--warm", "--extra-body", "--min-tokens", "--output-field"),
         ),
     ),
     Group("replay", ALL, tuple(TRACE_OPTIONS)),
@@ -203,6 +203,14 @@ def add_arguments(parser: Any) -> None:
         help="A header that carries the session's id, such as X-Session-ID; repeatable",
     )
     add("--model", default="", metavar="NAME", help="Model; empty: the only one the server lists")
+    add(
+        "--fit-context",
+        type=int,
+        default=0,
+        metavar="TOKENS",
+        help="Scale the profile's prompts so that the longest and its reply fit a context of so "
+        "many; 0: as it is",
+    )
     add("--seed", type=int, default=1, metavar="N", help="Same seed, same sessions and prompts")
     add(
         "--tokenizer",

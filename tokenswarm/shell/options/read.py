@@ -24,6 +24,7 @@ from tokenswarm.shell.options.header import read_header, read_header_name, read_
 from tokenswarm.shell.options.trace import trace_path, trace_timing
 from tokenswarm.shell.options.values import GateOptions, MetricsOptions, Options, SearchOptions
 from workload.habits import require_habits
+from workload.profiles import LEAST_CONTEXT_TOKENS
 
 
 def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
@@ -41,7 +42,7 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
             read_header_name("--session-header", name) for name in parsed.session_header
         ),
         model=parsed.model or None,
-        profile=parsed.profile or "seed",
+        profile=_profile(parsed),
         trace=trace_path(parsed),
         trace_timing=trace_timing(parsed),
         habits=require_habits(parsed.habit),
@@ -162,6 +163,20 @@ def _page(url: str) -> str:
     if not fits:
         raise OptionError(f"--metrics-url {url!r}: {accepted}")
     return parts._replace(path="/metrics").geturl() if parts.path in ("", "/") else url
+
+
+def _profile(parsed: argparse.Namespace) -> str:
+    """Its name, with the context that it is to be fitted to."""
+    name, context_tokens = parsed.profile or "seed", parsed.fit_context
+    if not context_tokens:
+        return name
+    _at_least("--fit-context", context_tokens, LEAST_CONTEXT_TOKENS)
+    if parsed.trace:
+        raise OptionError(
+            f"--fit-context {context_tokens}: a trace's prompts are as long as they were; "
+            "accepted: it with a --profile"
+        )
+    return f"{name}@{context_tokens}"
 
 
 def _at_least(option: str, value: int, least: int) -> int:
