@@ -304,11 +304,9 @@ def test_the_api_key_is_read_from_the_environment_ours_first(monkeypatch):
 
 
 def test_a_profile_is_fitted_to_a_context_and_a_trace_is_not(tmp_path):
-    assert read("--profile", "agentic", "--fit-context", "32768").profile == "agentic@32768"
-    assert read("--profile", "agentic").profile == "agentic"
-    with pytest.raises(
-        OptionError, match="--fit-context 100: accepted are whole numbers from 4096"
-    ):
+    assert read("--fit-context", "32768").profile == "seed@32768"
+    assert read().profile == "seed"
+    with pytest.raises(OptionError, match="--fit-context 100: accepted are whole"):
         read("--fit-context", "100")
     trace = tmp_path / "t.jsonl"
     trace.touch()

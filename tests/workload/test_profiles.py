@@ -37,7 +37,7 @@ def test_the_profiles_load_by_name():
 
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(
-        ProfileError, match="'sead' is not known: accepted are seed, agentic, agent-32k"
+        ProfileError, match="'sead' is not known: accepted are seed, agentic, agent"
     ):
         load_profile("sead")
 
