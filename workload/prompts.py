@@ -18,6 +18,7 @@ from random import Random
 
 from workload.corpus import Corpus, Tape, ToolCall, salt_line
 from workload.frames import Frame, Frames, Piece
+from workload.profile import Profile
 from workload.session import Turn
 from workload.tokens import GENERATION_PROMPT_TOKENS, MESSAGE_OVERHEAD_TOKENS
 
@@ -74,6 +75,11 @@ def shared_prefix(corpus: Corpus, tokens: int, salt: str | None = None) -> Share
         system=line + b"".join(pieces),
         tokens=used + MESSAGE_OVERHEAD_TOKENS + system_tokens,
     )
+
+
+def typical_growth_tokens(profile: Profile) -> int:
+    """Of a session's prompt from turn to turn: the last reply and what is new."""
+    return round(profile.growth_tokens.mean + profile.output_tokens.mean)
 
 
 def _joined(

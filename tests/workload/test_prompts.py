@@ -16,7 +16,7 @@ from tokenswarm.client.dialects import CHAT, DIALECTS, MESSAGES, RESPONSES, Dial
 from workload.corpus import Corpus
 from workload.profile import Profile
 from workload.profiles import AGENTIC, PROFILES, SEED, WILD
-from workload.prompts import Conversation, shared_prefix
+from workload.prompts import Conversation, shared_prefix, typical_growth_tokens
 from workload.session import Session, Turn, sessions
 from workload.tokens import (
     GENERATION_PROMPT_TOKENS,
@@ -51,7 +51,7 @@ def conversation(
         name,
         seed=seed,
         salt=salt,
-        growth_tokens=round(profile.growth_tokens.mean + profile.output_tokens.mean),
+        growth_tokens=typical_growth_tokens(profile),
         drift=drift,
     )
 

@@ -172,6 +172,14 @@ def _source(options: argparse.Namespace) -> Source:
                 f"--history {options.history}: a trace says what was kept of prompts, not of "
                 "replies; accepted with --trace: scripted"
             )
+        if options.text:
+            raise OptionError(
+                "--text: a trace says how long its prompts are; accepted with --profile"
+            )
+    if options.text and options.history != "scripted":
+        raise OptionError(
+            f"--history {options.history}: accepted with --text: scripted, as over HTTP"
+        )
     return load_source(options.profile, trace, timing)
 
 
@@ -190,6 +198,7 @@ def _loads(options: argparse.Namespace) -> list[Load]:
         "hold_s": hold_s,
         "drain_s": parse_duration("--drain", options.drain),
         "history": options.history,
+        "text": options.text,
         "context_tokens": parse_tokens("--context-tokens", options.context_tokens),
     }
     developers = getattr(options, "developers", None)
@@ -319,6 +328,12 @@ def _add_common(
         default=str(CONTEXT_TOKENS),
         metavar="TOKENS",
         help=f"prompt and output together (default: {CONTEXT_TOKENS})",
+    )
+    add(
+        "--text",
+        action="store_true",
+        help="prompts as long as their text, to half a line: turns "
+        "equal those of a run with the same --seed in driven time",
     )
     add("--processes", type=_whole(1), metavar="N", help="(default: one per core)")
     add("--json", type=Path, metavar="FILE", help="figures of every seed")

@@ -34,7 +34,7 @@ from workload import corpus as corpora
 from workload.arrivals import Arrivals, TargetLine
 from workload.corpus import Corpus
 from workload.figures import Workload
-from workload.prompts import Conversation, SharedPrefix, shared_prefix
+from workload.prompts import Conversation, SharedPrefix, shared_prefix, typical_growth_tokens
 from workload.replay import ReplayedSession
 from workload.retold import Retold
 from workload.source import Source, SourceSession, mean_prompt_tokens, session_tpm, workload
@@ -94,7 +94,7 @@ class Run:
             session.name,
             seed=self.options.seed,
             salt=self.terms.salt,
-            growth_tokens=round(profile.growth_tokens.mean + profile.output_tokens.mean),
+            growth_tokens=typical_growth_tokens(profile),
             drift=drift,
         )
 
@@ -240,7 +240,7 @@ def start(
 
 def _clock(terms: Terms, options: Options, on_broken: Callable[[str], None]) -> RunClock:
     if terms.driven:
-        return lead(new_client(options, new_tls(options)), on_broken)
+        return lead(new_client(options, new_tls(options)), options.seed, on_broken)
     return WallClock.starting_at(terms.started_at, terms.speed)
 
 
