@@ -121,16 +121,23 @@ class Arrivals:
 
     def issue(self) -> None:
         """The next ticket was issued."""
-        stretch = self._draw_stretch()
-        self._stretches.append(stretch)
-        self.offered_tokens += self._mean
-        self._walk_tokens += self._mean * (stretch - 1)
+        self._stretches.append(self._pass_by())
+
+    def skip(self) -> None:
+        """The next ticket was due and nobody will take it: it stays a mean prompt."""
+        self._pass_by()
 
     def took(self, prompt_tokens: int) -> None:
         """The oldest issued ticket was taken by a turn of this size."""
         correction = prompt_tokens - self._mean
         self.offered_tokens += correction
         self._walk_tokens += correction * (self._stretches.popleft() - 1)
+
+    def _pass_by(self) -> float:
+        stretch = self._draw_stretch()
+        self.offered_tokens += self._mean
+        self._walk_tokens += self._mean * (stretch - 1)
+        return stretch
 
     def _draw_stretch(self) -> float:
         if self._cv == 0:

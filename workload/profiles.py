@@ -178,7 +178,7 @@ def load_profile(name_or_toml_path: str) -> Profile:
             "or the path of a .toml file"
         )
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ProfileError(f"profile file {path}: {error}") from error
     try:

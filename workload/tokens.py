@@ -37,6 +37,7 @@ EMBEDDED = "embedded"
 # tekken of mistral-common (Apache-2.0): 130k tiktoken-style entries. It stands in for models whose
 # own vocabulary is in no package (Kimi's 163k, for one).
 _EMBEDDED_FILE = "tekken_240911.json"
+_HUB_TIMEOUT_S = 5.0  # guess: it answers within one second, or not at all
 
 
 class TokenizerError(ValueError):
@@ -73,16 +74,32 @@ def load_tokenizer(spec: str = EMBEDDED, *, trust_remote_code: bool = False) -> 
 
 
 def _refusal(spec: str, error: Exception) -> str:
+    said = " ".join(str(error).split())  # the libraries write paragraphs
     return (
-        f"--tokenizer {spec!r} cannot be loaded ({type(error).__name__}: {error}); accepted: "
+        f"--tokenizer {spec!r} cannot be loaded ({type(error).__name__}: {said}); accepted: "
         f"{EMBEDDED!r}, a tiktoken encoding (o200k_base, cl100k_base, ...), a Hugging Face name, "
         "or a folder with tokenizer files"
     )
 
 
+def embedded_ranks() -> dict[bytes, int]:
+    """The embedded vocabulary: rank, which is also the id, of each token's bytes, in their order.
+
+    Raises TokenizerError without mistral-common.
+    """
+    _, ranks = _embedded_vocabulary()
+    return ranks
+
+
 def _embedded_encoding() -> Any:
     import tiktoken
 
+    pattern, ranks = _embedded_vocabulary()
+    return tiktoken.Encoding(EMBEDDED, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+
+
+def _embedded_vocabulary() -> tuple[str, dict[bytes, int]]:
+    """The splitting pattern and the ranks."""
     # Found without importing the package: its import pulls in pydantic and takes seconds.
     package = importlib.util.find_spec("mistral_common")
     if package is None or package.origin is None:
@@ -91,9 +108,7 @@ def _embedded_encoding() -> Any:
     config = vocabulary["config"]
     n_ranks = config["default_vocab_size"] - config["default_num_special_tokens"]
     ranks = {base64.b64decode(v["token_bytes"]): v["rank"] for v in vocabulary["vocab"][:n_ranks]}
-    return tiktoken.Encoding(
-        EMBEDDED, pat_str=config["pattern"], mergeable_ranks=ranks, special_tokens={}
-    )
+    return config["pattern"], ranks
 
 
 def _tiktoken_counter(encoding: Any) -> Callable[[Sequence[str]], list[int]]:
@@ -125,10 +140,8 @@ def in_slices(text: str) -> Iterator[str]:
 def _hugging_face_counter(
     spec: str, trust_remote_code: bool
 ) -> Callable[[Sequence[str]], list[int]]:
-    from transformers import AutoTokenizer  # 1 s and 55 MB: only for those who ask for it
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(spec, trust_remote_code=trust_remote_code)
+        tokenizer = _hugging_face_tokenizer(spec, trust_remote_code)
     except Exception as error:  # the library raises a dozen kinds: OSError, ValueError, HTTP ...
         raise TokenizerError(_refusal(spec, error)) from error
 
@@ -138,6 +151,23 @@ def _hugging_face_counter(
         return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
     return count_many
+
+
+def _hugging_face_tokenizer(spec: str, trust_remote_code: bool) -> Any:
+    """From a folder or the library's cache, else from the hub, which is asked once before: without
+    an answer the library tries each file five times, 40 s in all."""
+    from huggingface_hub import HfApi
+    from transformers import AutoTokenizer  # 1 s and 55 MB: only for those who ask for it
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            spec, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    except (OSError, ValueError):
+        if Path(spec).is_dir():
+            raise
+    HfApi().model_info(spec, timeout=_HUB_TIMEOUT_S)
+    return AutoTokenizer.from_pretrained(spec, trust_remote_code=trust_remote_code)
 
 
 def count_message(tokenizer: Tokenizer, message: Mapping[str, Any]) -> int:

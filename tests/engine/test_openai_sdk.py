@@ -156,6 +156,51 @@ def test_reasoning_comes_first_and_is_counted(client):
     assert last.usage.completion_tokens_details.reasoning_tokens == 50
 
 
+def test_responses_in_a_tool_loop_hit_the_cache_with_what_they_send_back(client):
+    function = cast(dict[str, Any], READ["function"])
+    tool = cast(Any, {"type": "function", "strict": False, **function})
+    items: list = say("read the file " + "with great care " * 200)
+    cached, prompts = [], []
+    for turn in range(3):
+        response = client.responses.create(
+            model="sim-model",
+            instructions="Be brief.",
+            input=items,
+            tools=[tool],
+            tool_choice="required",
+            max_output_tokens=300,
+            store=False,
+        )
+        assert response.status == "completed"
+        assert response.usage.output_tokens == 300
+        cached.append(response.usage.input_tokens_details.cached_tokens)
+        prompts.append(response.usage.input_tokens)
+        (call,) = [item for item in response.output if item.type == "function_call"]
+        assert json.loads(call.arguments)
+        items += [item.model_dump(exclude_none=True) for item in response.output]
+        result = {"type": "function_call_output", "call_id": call.call_id}
+        items.append({**result, "output": f"line {turn} " * 200})
+    assert cached[0] == 0
+    for before, hit in zip(prompts, cached[1:], strict=False):
+        assert hit > before  # the prompt before and most of the answer to it
+
+
+def test_the_sdk_assembles_a_streamed_response(client):
+    with client.responses.stream(
+        model="sim-model", input="think", max_output_tokens=None
+    ) as stream:
+        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        final = stream.get_final_response()
+    assert "".join(deltas) == final.output_text
+    assert final.usage.output_tokens == 256  # nothing was asked for
+
+
+def test_a_response_cannot_go_on_from_one_that_nobody_stored(client):
+    with pytest.raises(BadRequestError) as refused:
+        client.responses.create(model="sim-model", input="on", previous_response_id="resp_1")
+    assert refused.value.param == "previous_response_id"
+
+
 @pytest.mark.parametrize(
     ("fields", "kind", "param"),
     [

@@ -1,6 +1,6 @@
 """The gate on the command line: exit codes, and the JUnit file."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from xml.etree import ElementTree as xml
 
 import orjson
@@ -109,3 +109,32 @@ def test_junit_holds_every_answer(runs, tmp_path):
     counts = {name: suite.get(name) for name in ("tests", "failures", "skipped", "errors")}
     assert counts == {"tests": "5", "failures": "2", "skipped": "1", "errors": "0"}
     assert "SIMULATED" in suite.find("properties/property[@name='target']").get("value")
+
+
+def failing(folder, refused, turns=40):
+    """A run of one level, its last turns refused."""
+    run = known_run([1e6], turns=turns, seed=1)
+    good, bad = run.records[: turns - refused], run.records[turns - refused :]
+    records = [replace(r, outcome="http_429", status=429, detail="slow down") for r in bad]
+    return stored(folder, replace(run, records=good + records))
+
+
+def test_a_run_that_fails_too_often_fails_its_gate_without_being_asked(tmp_path, capsys):
+    junit = tmp_path / "junit.xml"
+    run = failing(tmp_path / "failing", 40)
+    assert main(["report", str(run), "--junit", str(junit)]) == 1
+    assert "Failures: level 0 lost 100.0% of its turns" in capsys.readouterr().out
+    (case,) = (
+        case
+        for case in xml.parse(junit).getroot().iter("testcase")
+        if case.get("name") == "failures<=10% at level 0"
+    )
+    assert case.find("failure") is not None
+
+
+def test_a_run_that_fails_now_and_then_passes_and_an_objective_of_ones_own_decides(tmp_path):
+    few = failing(tmp_path / "few", 2)
+    assert main(["report", str(few)]) == 0
+    assert main(["report", str(few), "--slo", "failures<0.5%"]) == 1
+    all_of_it = failing(tmp_path / "all", 40)
+    assert main(["report", str(all_of_it), "--slo", "failures<=100%"]) == 0

@@ -79,6 +79,9 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamesp
     parser.add_argument("--headless", action="store_true")
     parser.add_argument("--processes", type=int)
     parser.add_argument("--profile")
+    parser.add_argument("--users", type=int, dest="num_users")
+    parser.add_argument("--spawn-rate", type=float)
+    parser.add_argument("--run-time")
     add_arguments(parser)
     words = ["--headless", "--profile", "small", "--run-name", "one"]
     folders = ["--runs", str(tmp_path / "runs"), "--corpus", str(tmp_path / "sources")]
@@ -232,3 +235,19 @@ def test_a_target_line_begins_its_level_once(environment):
     conductor.begin_level(user_count=3)  # users came or went: the page's rate stands
     assert conductor.current_run().target_tpm == 2e6
     conductor.quit()
+
+
+def test_a_rate_without_users_has_as_many_places_as_a_ladder(environment, caplog):
+    environment.parsed_options.tpm = "1M"
+    conducted(environment)
+    asked = environment.parsed_options
+    assert (asked.num_users, asked.spawn_rate) == (300, admission.PLACES_PER_S)
+    assert "or more can send that" not in caplog.text
+
+
+def test_a_rate_that_the_users_cannot_carry_is_said_before_traffic(environment, caplog):
+    environment.parsed_options.tpm = "1M"
+    environment.parsed_options.num_users = 3
+    conducted(environment)
+    assert "--users 3: a developer of small sends about" in caplog.text
+    assert "of the 1.00M asked for" in caplog.text and "or more can send that" in caplog.text

@@ -14,7 +14,8 @@ from exporters.turns import Load, TurnFeed
 from tests.support.records import turn_record
 from tokenswarm.measure.health import Health
 from tokenswarm.measure.record import TurnRecord
-from tokenswarm.shell.link import MasterLink, Status, WorkerLink
+from tokenswarm.shell.link import MasterLink
+from tokenswarm.shell.worker_link import Outbox, Status
 
 
 def load(in_flight: int = 0, **changes: Any) -> Load:
@@ -25,7 +26,7 @@ def load(in_flight: int = 0, **changes: Any) -> Load:
 def report(in_flight: int = 0, **changes: Any) -> dict[str, Any]:
     """A report of a worker without news."""
     values: dict[str, Any] = dict(
-        turns=[], health=[], run="run", ended=False, page=None, finished=0, serial=0
+        turns=[], health=[], run="run", ended=False, problem=None, page=None, finished=0, serial=0
     )
     return values | {"load": asdict(load(in_flight))} | changes
 
@@ -33,7 +34,11 @@ def report(in_flight: int = 0, **changes: Any) -> dict[str, Any]:
 class FakeClients(dict[str, SimpleNamespace]):
     """As Locust's WorkerNodes: by id, and by state."""
 
-    ready = spawning = ()
+    spawning = ()
+
+    def __init__(self, running: dict[str, SimpleNamespace], ready: list[SimpleNamespace]) -> None:
+        super().__init__(running)
+        self.ready = ready
 
     @property
     def running(self) -> list[SimpleNamespace]:
@@ -44,10 +49,21 @@ class FakeClients(dict[str, SimpleNamespace]):
 class FakeRunner:
     worker_ids: list[str]
     sent: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
+    idle_ids: list[str] = field(default_factory=list)
+    starts: list[tuple[int, float]] = field(default_factory=list)
+    state = "running"
+    target_user_count = 60
+    spawn_rate = 100.0
 
     @property
     def clients(self) -> FakeClients:
-        return FakeClients({i: SimpleNamespace(id=i) for i in self.worker_ids})
+        running, ready = (
+            [SimpleNamespace(id=i) for i in ids] for ids in (self.worker_ids, self.idle_ids)
+        )
+        return FakeClients({client.id: client for client in running}, ready)
+
+    def start(self, user_count: int, spawn_rate: float) -> None:
+        self.starts.append((user_count, spawn_rate))
 
     def send_message(self, kind: str, data: dict[str, Any], client_id: str) -> None:
         self.sent.append((kind, data, client_id))
@@ -58,13 +74,21 @@ def linked(*worker_ids: str) -> tuple[MasterLink, FakeRunner, list[TurnRecord]]:
     seen: list[TurnRecord] = []
     feed.subscribe(seen.append)
     link = MasterLink(cast(MasterRunner, runner), feed)
-    link.expect("run")
+    link.expect("run", lambda: 0.0)
+    return link, runner, seen
+
+
+def taking_part(*worker_ids: str) -> tuple[MasterLink, FakeRunner, list[TurnRecord]]:
+    """All have said that their run is on."""
+    link, runner, seen = linked(*worker_ids)
+    for worker_id in worker_ids:
+        link.take(worker_id, report())
     return link, runner, seen
 
 
 def test_a_record_is_the_same_after_the_way_to_the_master():
     link, _, seen = linked("a")
-    worker = WorkerLink(status=lambda: Status("run", load(3), ended=False, page=None))
+    worker = Outbox(status=lambda: Status("run", load(3), ended=False, problem=None, page=None))
     record = turn_record(chunk_gaps_s=(0.02, 0.04))
     worker.add(record)
     sent = worker.report()
@@ -75,7 +99,7 @@ def test_a_record_is_the_same_after_the_way_to_the_master():
 
 
 def test_a_rate_is_shared_out_equally():
-    link, runner, _ = linked("a", "b")
+    link, runner, _ = taking_part("a", "b")
     link.announce(3e6, 1, 60.0)
     assert [data["tpm"] for _, data, _ in runner.sent] == [1.5e6, 1.5e6]
     assert {"a", "b"} == {worker_id for _, _, worker_id in runner.sent}
@@ -83,11 +107,11 @@ def test_a_rate_is_shared_out_equally():
 
 
 def test_a_worker_that_comes_or_goes_changes_the_shares():
-    link, runner, _ = linked("a", "b")
+    link, runner, _ = taking_part("a", "b")
     link.announce(3e6, 1, 60.0)
     runner.worker_ids.append("c")
     runner.sent.clear()
-    link.take("a", report(serial=1))
+    link.take("c", report(serial=1))
     assert [(i, data["tpm"]) for _, data, i in runner.sent] == [("a", 1e6), ("b", 1e6), ("c", 1e6)]
     runner.sent.clear()
     runner.worker_ids.remove("b")
@@ -96,7 +120,7 @@ def test_a_worker_that_comes_or_goes_changes_the_shares():
 
 
 def test_a_worker_that_missed_the_target_is_told_again():
-    link, runner, _ = linked("a", "b")
+    link, runner, _ = taking_part("a", "b")
     link.announce(3e6, 1, 60.0)
     runner.sent.clear()
     link.take("b", report())
@@ -104,7 +128,7 @@ def test_a_worker_that_missed_the_target_is_told_again():
 
 
 def test_in_flight_is_unknown_until_every_worker_has_seen_the_last_target():
-    link, _, _ = linked("a", "b")
+    link, _, _ = taking_part("a", "b")
     link.announce(0.0, None, 0.0)
     link.take("a", report(2, serial=1))
     assert link.in_flight() is None
@@ -116,7 +140,9 @@ def test_in_flight_is_unknown_until_every_worker_has_seen_the_last_target():
 
 def test_a_late_report_of_the_last_run_does_not_count():
     link, _, seen = linked("a")
-    worker = WorkerLink(status=lambda: Status("another run", load(), ended=True, page=None))
+    worker = Outbox(
+        status=lambda: Status("another run", load(), ended=True, problem=None, page=None)
+    )
     worker.add(turn_record())
     link.take("a", worker.report())
     assert seen == []
@@ -125,7 +151,7 @@ def test_a_late_report_of_the_last_run_does_not_count():
 
 def test_a_report_that_got_lost_shows_in_the_next_one():
     link, _, seen = linked("a")
-    worker = WorkerLink(status=lambda: Status("run", load(), ended=False, page=None))
+    worker = Outbox(status=lambda: Status("run", load(), ended=False, problem=None, page=None))
     for turn in range(3):
         worker.add(turn_record(turn=turn))
     worker.report()
@@ -135,14 +161,14 @@ def test_a_report_that_got_lost_shows_in_the_next_one():
     assert (len(seen), link.lost_records()) == (1, 3)
     link.take("a", worker.report())
     assert link.lost_records() == 3
-    link.expect("next run")
+    link.expect("next run", lambda: 0.0)
     assert link.lost_records() == 0
 
 
 def test_turns_of_a_run_before_are_not_counted_as_this_runs():
     link, _, _ = linked("a")
     run = ["before"]
-    worker = WorkerLink(status=lambda: Status(run[0], load(), ended=False, page=None))
+    worker = Outbox(status=lambda: Status(run[0], load(), ended=False, problem=None, page=None))
     worker.add(turn_record())
     worker.report()
     run[0] = "run"
@@ -163,9 +189,9 @@ def test_the_load_is_that_of_all_workers_and_tokens_of_a_lost_one_stay():
 
 
 def test_turns_have_ended_as_far_as_with_the_slowest_worker():
-    link, _, _ = linked("a", "b")
+    link, _, _ = taking_part("a", "b")
     link.take("a", report(load=asdict(load(settled_s=30.0))))
-    assert link.load() == load(settled_s=0.0)  # of b nothing is known
+    assert link.load() == load(settled_s=0.0)  # of b no turn is known to have ended
     link.take("b", report(load=asdict(load(settled_s=12.0))))
     assert link.load() == load(settled_s=12.0)
 
@@ -174,7 +200,7 @@ def test_a_workers_health_reaches_the_masters_feed():
     link, _, _ = linked("a")
     seen: list[Health] = []
     link.feed.subscribe(lambda turn: None, on_health=seen.append)
-    worker = WorkerLink(status=lambda: Status("run", load(), ended=False, page=None))
+    worker = Outbox(status=lambda: Status("run", load(), ended=False, problem=None, page=None))
     health = Health(
         process="worker-0",
         at_s=10.0,
@@ -188,6 +214,56 @@ def test_a_workers_health_reaches_the_masters_feed():
     link.take("a", worker.report())
     assert seen == [health]
     assert worker.report()["health"] == []
+
+
+def test_a_worker_that_has_not_begun_the_run_gets_no_share():
+    """It is still counting the corpus, or waits for users."""
+    link, runner, _ = taking_part("a")
+    link.announce(3e6, 1, 0.0)
+    runner.worker_ids.append("b")
+    link.share_anew()
+    assert [(i, data["tpm"]) for _, data, i in runner.sent] == [("a", 3e6)]
+    runner.sent.clear()
+    link.take("b", report())
+    assert {(i, data["tpm"], data["level"]) for _, data, i in runner.sent} == {
+        ("a", 1.5e6, 1),
+        ("b", 1.5e6, 1),
+    }
+
+
+def test_a_worker_that_cannot_take_part_says_why_and_gets_no_share(caplog):
+    link, runner, _ = taking_part("a")
+    link.announce(3e6, 1, 0.0)
+    runner.worker_ids.append("b")
+    runner.sent.clear()
+    for _ in range(2):
+        link.take("b", report(run=None, problem="--corpus '/x': no folder"))
+    assert runner.sent == []
+    assert caplog.messages == ["worker b takes no part in the run: --corpus '/x': no folder"]
+
+
+def test_a_lost_workers_share_goes_to_the_others_without_a_report_of_theirs():
+    link, runner, _ = taking_part("a", "b")
+    link.announce(3e6, 1, 0.0)
+    runner.sent.clear()
+    runner.worker_ids.remove("b")
+    link.share_anew()
+    assert [(i, data["tpm"]) for _, data, i in runner.sent] == [("a", 3e6)]
+
+
+def test_a_worker_that_locust_forgot_gets_users_the_second_time():
+    link, runner, _ = taking_part("a")
+    runner.idle_ids.append("b")
+    link.place_the_idle()
+    assert runner.starts == []  # it may be about to get some
+    link.place_the_idle()
+    assert runner.starts == [(60, 100.0)]
+
+
+def test_a_question_about_the_clock_is_answered_with_the_runs_second():
+    link, runner, _ = linked("a")
+    link.answer("a", 7)
+    assert runner.sent == [("tokenswarm_clock", {"question": 7, "run_s": 0.0}, "a")]
 
 
 def test_pages_of_workers_that_come_and_go():
@@ -264,5 +340,5 @@ def test_the_next_run_begins_with_nobody_lost():
     link.take("b", report())
     runner.worker_ids.remove("b")
     link.take("a", report())
-    link.expect("next")
+    link.expect("next", lambda: 0.0)
     assert (link.workers_seen, link.workers_lost) == (0, 0)

@@ -9,7 +9,7 @@ import gevent
 import numpy as np
 import pytest
 
-from tokenswarm.shell.pacing import OwnPauses, Tickets
+from tokenswarm.shell.pacing import EXPIRED_S, OwnPauses, Tickets
 from tokenswarm.shell.run_clock import WallClock
 from workload.arrivals import Arrivals, TargetLine
 from workload.tickets import Due, Place
@@ -145,3 +145,55 @@ def test_a_ticket_that_waited_for_a_developer_says_since_when_there_was_one(tick
     gevent.joinall(greenlets, timeout=LIMIT_S)
     _number, due = served[0]
     assert due.free_at_s is not None and due.at_s < joined_s <= due.free_at_s
+
+
+def test_a_rate_beyond_what_can_be_dealt_leaves_others_their_turn(tickets):
+    tickets.set_tpm(1e15, 0.0)
+    with gevent.Timeout(LIMIT_S):  # without a yield no timeout comes through either
+        for _ in range(3):
+            gevent.sleep(0.01)
+        tickets.set_tpm(0.0, 0.0)
+    assert tickets.waiting_tickets == 0
+
+
+def test_what_the_dealer_comes_to_too_late_is_given_up_not_sent(tickets, unsent, clock):
+    """As after SIGSTOP, or when a machine slept: the clock has gone on, the process has not."""
+    served, greenlets = waiting(tickets, ["ready"] * 3)
+    tickets.set_tpm(TPM, 0.0)
+    began_s = clock.now_s()
+    clock.origin -= 20.0  # 20,000 s of the run: 200 tickets
+    gevent.joinall(greenlets, timeout=LIMIT_S)
+    assert 175 <= len(unsent) <= 182  # all but those of the last 2 wall seconds
+    assert unsent[0] == pytest.approx(began_s + 50, abs=20)
+    expired_s = EXPIRED_S * SPEED
+    assert all(clock.now_s() - due.at_s < expired_s + LIMIT_S * SPEED for _, due in served)
+    assert [due.at_s for _, due in served] == sorted(due.at_s for _, due in served)
+    assert served[0][1].at_s > unsent[-1]
+
+
+def test_a_new_target_after_a_stop_brings_no_burst(tickets, unsent, clock):
+    tickets.set_tpm(TPM, 0.0)
+    clock.origin -= 20.0
+    tickets.hold(clock.now_s() - 16_000)
+    assert len(unsent) == pytest.approx(200, abs=2)
+    tickets.go_on()
+    tickets.set_tpm(TPM, 0.0)
+    served, greenlets = waiting(tickets, ["ready"] * 3)
+    gevent.joinall(greenlets, timeout=LIMIT_S)
+    dues = [due.at_s for _, due in served]
+    assert list(np.diff(dues)) == pytest.approx([100.0] * 2)
+
+
+def test_in_closed_mode_pauses_stand_still_while_traffic_is_held():
+    clock = WallClock(time.monotonic(), SPEED)
+    pauses = OwnPauses(clock)
+    ready_s = clock.now_s() + 50
+    held_s = clock.now_s()
+    pauses.hold(held_s)
+    waiters = [gevent.spawn(pauses.wait, ready_s + n * 100, "ready") for n in range(3)]
+    gevent.sleep(0.4)  # all three would have been due
+    assert not any(waiter.ready() for waiter in waiters)
+    pauses.go_on()
+    gevent.joinall(waiters, timeout=LIMIT_S)
+    dues = [waiter.value.at_s - ready_s for waiter in waiters]
+    assert dues[0] >= 400 and np.diff(dues) == pytest.approx([100.0] * 2, abs=1)

@@ -20,45 +20,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import gguf
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from scripts.real import random_model
+from scripts.real.random_model import END, SIZES, TURN, Vocabulary, write_model
+
 MODEL_NAME = "tiny-random-llama"
-N_LAYERS = 2
-HIDDEN = 64
-FEED_FORWARD = 256
-N_HEADS = 2
-TRAINED_CONTEXT_TOKENS = 131_072  # llama.cpp caps each slot's context at this
 VOCABULARY_TOKENS = 1_000  # 256 bytes, the two control tokens, and merges
-WEIGHTS_SEED = 1
 # A prompt goes to the slot that holds so much of it, else to the one idle longest: a grown prompt
 # finds itself, a new session that shares no more than its prefix leaves the others' slots alone.
 SLOT_SIMILARITY = 0.5
 PROMPT_CACHE_MIB = 256  # idle prompts kept beside the slots: about 500,000 tokens of 512 bytes
 READY_TIMEOUT_S = 30.0  # guess: seen 0.9-1.6 s on two cores, most of it imports
 
-TURN, END = "<|turn|>", "<|end|>"
-CHAT_TEMPLATE = """\
-{%- if tools %}<|turn|>tools
-{%- for tool in tools %}
-{{ tool | tojson }}
-{%- endfor %}<|end|>
-{% endif %}
-{%- for message in messages %}<|turn|>{{ message.role }}
-{{ message.content or '' }}
-{%- for call in message.tool_calls or [] %}
-{%- set arguments = call.function.arguments %}
-call {{ call.function.name }} {{ arguments if arguments is string else arguments | tojson }}
-{%- endfor %}<|end|>
-{% endfor %}
-{%- if add_generation_prompt %}<|turn|>assistant
-{% endif %}"""
 
-
-def _learn_vocabulary() -> tuple[list[str], list[str]]:
-    """Byte-level BPE of a standard library module: tokens by id, and merges as "left right"."""
+def _learn_vocabulary() -> Vocabulary:
+    """Byte-level BPE of a standard library module: a tokenizer that is not the run's."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
@@ -70,77 +48,18 @@ def _learn_vocabulary() -> tuple[list[str], list[str]]:
     tokenizer.train_from_iterator([inspect.getsource(argparse)], trainer)
     learned = json.loads(tokenizer.to_str())["model"]
     tokens = sorted(learned["vocab"], key=learned["vocab"].get)
-    return tokens, [" ".join(pair) for pair in learned["merges"]]
-
-
-def _random_weights(tokens: list[str]) -> dict[str, NDArray[np.float32]]:
-    """Seeded Gaussian tensors by GGUF name, shapes (n_out, n_in).
-
-    Hidden dimension 0 is the constant 1 (embedded so, and no layer writes to it), hence a bias on
-    the logits. It leaves only printable ASCII to be sampled: no END, so a stream ends at
-    `max_tokens`, and no partial UTF-8, so each token is one chunk.
-    """
-    rng = np.random.default_rng(WEIGHTS_SEED)
-
-    def gaussian(n_out: int, n_in: int) -> NDArray[np.float32]:
-        return (rng.standard_normal((n_out, n_in)) / np.sqrt(n_in)).astype(np.float32)
-
-    embedding, logits = gaussian(len(tokens), HIDDEN), gaussian(len(tokens), HIDDEN)
-    embedding[:, 0] = 1.0
-    printable = [token.replace("Ġ", "").isascii() and token not in (TURN, END) for token in tokens]
-    logits[:, 0] = np.where(printable, 0.0, -1e6)
-    norm = np.ones(HIDDEN, dtype=np.float32)
-    weights = {"token_embd.weight": embedding, "output.weight": logits, "output_norm.weight": norm}
-    for layer in range(N_LAYERS):
-        block = {f"attn_{name}.weight": gaussian(HIDDEN, HIDDEN) for name in "qkv"}
-        block["attn_output.weight"] = gaussian(HIDDEN, HIDDEN)
-        block["ffn_gate.weight"] = gaussian(FEED_FORWARD, HIDDEN)
-        block["ffn_up.weight"] = gaussian(FEED_FORWARD, HIDDEN)
-        block["ffn_down.weight"] = gaussian(HIDDEN, FEED_FORWARD)
-        block["attn_output.weight"][0] = block["ffn_down.weight"][0] = 0.0
-        block |= {"attn_norm.weight": norm, "ffn_norm.weight": norm}
-        weights |= {f"blk.{layer}.{name}": tensor for name, tensor in block.items()}
-    return weights
-
-
-def write_model(path: Path) -> None:
-    """Write the model as GGUF (about 1.1 MB): hyperparameters, vocabulary, template, weights."""
-    tokens, merges = _learn_vocabulary()
-    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name(MODEL_NAME)
-    writer.add_context_length(TRAINED_CONTEXT_TOKENS)
-    writer.add_embedding_length(HIDDEN)
-    writer.add_block_count(N_LAYERS)
-    writer.add_feed_forward_length(FEED_FORWARD)
-    writer.add_head_count(N_HEADS)
-    writer.add_head_count_kv(N_HEADS)
-    writer.add_rope_dimension_count(HIDDEN // N_HEADS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(tokens)
-    writer.add_token_types([control if t in (TURN, END) else normal for t in tokens])
-    writer.add_token_merges(merges)
-    writer.add_bos_token_id(tokens.index(TURN))
-    writer.add_eos_token_id(tokens.index(END))
-    writer.add_add_bos_token(False)
-    writer.add_chat_template(CHAT_TEMPLATE)
-    for name, tensor in _random_weights(tokens).items():
-        writer.add_tensor(name, tensor)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    return Vocabulary(tokens, [" ".join(pair) for pair in learned["merges"]], "gpt-2")
 
 
 def cached_model() -> Path:
-    """The model's path in the temporary directory, written once per version of this file."""
-    version = hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode()).hexdigest()[:12]
+    """The model's path in the temporary directory, written once per version of its sources."""
+    sources = [Path(__file__), Path(random_model.__file__)]
+    text = b"".join(source.read_bytes() for source in sources) + sys.version.encode()
+    version = hashlib.sha256(text).hexdigest()[:12]
     path = Path(tempfile.gettempdir()) / f"{MODEL_NAME}-{version}.gguf"
     if not path.exists():
         unfinished = path.with_suffix(f".{os.getpid()}")
-        write_model(unfinished)
+        write_model(unfinished, MODEL_NAME, SIZES["tiny"], _learn_vocabulary(), np.float32)
         unfinished.replace(path)  # atomic: test runs side by side share the path
     return path
 

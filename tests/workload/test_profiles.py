@@ -40,6 +40,12 @@ def test_broken_toml_names_the_file_and_the_place(toml_profile):
         toml_profile("base = seed")
 
 
+def test_a_byte_order_mark_before_the_first_key_is_no_part_of_it(tmp_path):
+    path = tmp_path / "ours.toml"
+    path.write_text('base = "small"\nend_hazard = 0.5\n', encoding="utf-8-sig")
+    assert load_profile(str(path)).end_hazard == 0.5
+
+
 def test_a_file_replaces_only_what_it_names(toml_profile):
     profile = toml_profile(
         'base = "seed"\nmax_prompt_tokens = 128_000\nstart_tokens.at_most = 90_000\n'

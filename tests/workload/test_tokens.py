@@ -180,6 +180,13 @@ def test_an_unknown_tokenizer_is_refused_by_option_value_and_what_is_accepted():
         assert accepted in said.partition("accepted")[2]
 
 
+def test_a_hub_that_does_not_answer_is_not_asked_file_by_file():
+    """The library tries each file five times, 40 s in all."""
+    seen = loaded_alone("no-such/tokenizer", HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0")
+    assert 0 < len(seen["connected"]) < 5 and "\n" not in seen["said"]
+    assert seen["said"].startswith("--tokenizer 'no-such/tokenizer' cannot be loaded")
+
+
 def test_a_folder_without_a_tokenizer_is_refused_in_the_same_words(tmp_path):
     said = loaded_alone(str(tmp_path), HF_HUB_OFFLINE="1")["said"]
     assert said.startswith(f"--tokenizer {str(tmp_path)!r} cannot be loaded")

@@ -228,7 +228,10 @@ def _count(text: str) -> int:
 
 
 def _above_zero(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r}: accepted are numbers above 0")
     return value

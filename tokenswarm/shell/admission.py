@@ -6,14 +6,29 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 import argparse
+import math
 from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryFile
 
+from tokenswarm.report.notation import tpm_text
 from tokenswarm.shell import gate, preflight
 from tokenswarm.shell import run as runs
-from tokenswarm.shell.options import OptionError, Options, read_options
+from tokenswarm.shell.options import (
+    OptionError,
+    Options,
+    api_key,
+    default,
+    read_options,
+    readers_of_options,
+)
 from tokenswarm.shell.options.trace import require_free_pace
 from tokenswarm.shell.preflight import Examined
-from workload.source import Source, load_source
+from workload.source import Source, load_source, session_tpm
+
+# Developers are only places for sessions until a ticket comes, so they may all be made at once;
+# this keeps a worker's heartbeat alive meanwhile (guess).
+PLACES_PER_S = 100
 
 
 def checked(
@@ -23,13 +38,14 @@ def checked(
     assert parsed is not None
     options = read_options(parsed, host)
     source = load_source(options.profile, options.trace, options.trace_timing)
-    if options.runs_folder.exists() and not options.runs_folder.is_dir():
-        raise OptionError(f"--runs {str(options.runs_folder)!r}: not a folder; accepted: a folder")
+    api_key()  # refused here where it cannot be sent
+    _require_writable(options.runs_folder)
     folder = options.runs_folder / (options.run_name or "")
     if options.tpm is not None and offers_rates(environment):
         raise OptionError(
             f"--tpm {options.tpm:g}: the ladder has --levels of its own; accepted: one of the two"
         )
+    _require_own_options(environment, parsed)
     if options.trace is not None and is_open(environment, options):
         require_free_pace(options.trace_timing, "a rate")
     if searches(environment):
@@ -51,6 +67,82 @@ def examine(environment: Environment, options: Options, source: Source) -> Exami
             "shape of rates in one process without the web UI, or an engine with --speed"
         )
     return examined
+
+
+def _require_writable(runs: Path) -> None:
+    """Raises OptionError where no run could be kept; makes nothing there."""
+    there = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise OptionError(f"--runs {str(runs)!r}: {there} is not a folder; accepted: a folder")
+    try:
+        TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise OptionError(
+            f"--runs {str(runs)!r}: nothing can be written in {there} ({error.strerror}); "
+            "accepted: a folder that can be written"
+        ) from None
+
+
+def _require_own_options(environment: Environment, parsed: argparse.Namespace) -> None:
+    """Raises OptionError for an option with another value than its default that this locustfile
+    does not read: whoever gave it would believe that it was obeyed. A shape that is not ours may
+    read any."""
+    shape = environment.shape_class
+    name = getattr(shape, "options_of", None) if offers_rates(environment) else "agents"
+    if name is None:
+        return
+    for option, readers in readers_of_options().items():
+        given = getattr(parsed, option.strip("-").replace("-", "_"))
+        if name not in readers and given != default(option):
+            others = " or ".join(f"`tokenswarm run {other}`" for other in readers)
+            raise OptionError(
+                f"{option} {given!r}: `tokenswarm run {name}` does not read it; accepted: it with "
+                f"{others}"
+            )
+    if offers_rates(environment) and parsed.headless:
+        for option, given in (("--users", parsed.num_users), ("--run-time", parsed.run_time)):
+            if given is not None:
+                raise OptionError(
+                    f"{option} {given}: the rates of `tokenswarm run {name}` say how many "
+                    "developers there are and how long it lasts; accepted: --max-developers, "
+                    "--hold, or `tokenswarm run agents`"
+                )
+
+
+def fill_places(environment: Environment, options: Options) -> None:
+    """A headless run at a rate without -u has as many places as a ladder: Locust would take one."""
+    parsed = environment.parsed_options
+    assert parsed is not None
+    if options.tpm is not None and parsed.num_users is None:
+        parsed.num_users = options.max_developers
+        parsed.spawn_rate = parsed.spawn_rate or PLACES_PER_S
+
+
+def too_few(environment: Environment, options: Options, source: Source) -> str | None:
+    """What to say of a rate that the places cannot carry, each with the pauses of profile or
+    trace: tpm / session_tpm developers are needed. None where they can, or where pauses are
+    somebody else's."""
+    parsed = environment.parsed_options
+    assert parsed is not None
+    if searches(environment) or any(
+        getattr(c, "_own_pause", None) for c in developers(environment)
+    ):
+        return None  # a search ends where its places do
+    if offers_rates(environment):
+        option, places, tpm = "--max-developers", options.max_developers, max(options.levels_tpm)
+    elif options.tpm is not None:
+        option, places, tpm = "--users", parsed.num_users, options.tpm
+    else:
+        return None
+    each_tpm = session_tpm(source)
+    needed = math.ceil(tpm / each_tpm)
+    if needed <= places:
+        return None
+    return (
+        f"{option} {places}: a developer of {source.name} sends about "
+        f"{tpm_text(each_tpm)} tokens a minute, all of them {tpm_text(places * each_tpm)} of the "
+        f"{tpm_text(tpm)} asked for; {needed} or more can send that"
+    )
 
 
 def _cannot_drive(environment: Environment) -> str | None:

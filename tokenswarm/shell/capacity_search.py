@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from locust.runners import MasterRunner
 
+from tokenswarm.measure.no_result import no_result
 from tokenswarm.measure.record import UNSENT, Level, TurnRecord
 from tokenswarm.measure.search import Search, hold_s, turns_needed
 from tokenswarm.measure.tally import Tally
@@ -23,6 +24,7 @@ class CapacitySearch(RateShape):
     """Doubles, then bisects; ends when the capacity is known."""
 
     abstract = False
+    options_of = "capacity"
     searches = True  # levels are meant to miss: the SLOs guide the search and judge nothing
 
     def begin(self, run: Run) -> None:
@@ -85,7 +87,15 @@ class CapacitySearch(RateShape):
             answers.append(f"{unsent} turns found no free developer")
         if not self._is_drained(run):
             answers.append("turns are still under way")
-        met = all(each.met for each in judgements) and self._is_drained(run) and not unsent
+        reason = no_result(summary)
+        if reason:
+            answers.append(f"no result: {reason}")
+        met = (
+            all(each.met for each in judgements)
+            and self._is_drained(run)
+            and not unsent
+            and not reason
+        )
         print(
             f"capacity search: {tpm_text(level.target_tpm)} {'met' if met else 'MISSED'}, "
             f"{summary.requests} turns ({'; '.join(answers)})",

@@ -45,13 +45,16 @@ from tokenswarm.shell import (
 from tokenswarm.shell import run as runs
 from tokenswarm.shell.keeper import Broken
 from tokenswarm.shell.levels import Levels
-from tokenswarm.shell.link import MasterLink, Status
+from tokenswarm.shell.link import MasterLink
 from tokenswarm.shell.live_page import LivePage
 from tokenswarm.shell.metrics import Metrics
 from tokenswarm.shell.options import OptionError, Options, read_grafana_url, read_options
 from tokenswarm.shell.preflight import Examined
 from tokenswarm.shell.run import Run
+from tokenswarm.shell.run_clock import WallClock
+from tokenswarm.shell.shared_clock import AGAIN_S, ClockError
 from tokenswarm.shell.terms import Terms
+from tokenswarm.shell.worker_link import Status, WorkerLink
 from workload.source import Source, load_source
 
 logger = logging.getLogger("tokenswarm")
@@ -73,10 +76,13 @@ class Conductor:
         self._runner = runner
         self._feed = turns.install(environment)
         self._link: MasterLink | None = None
+        self._master: WorkerLink | None = None  # a worker's way to it
+        self._joining: gevent.Greenlet | None = None  # makes a worker's run
+        self._problem: str | None = None  # why this worker takes no part in the master's run
         if isinstance(runner, MasterRunner):
             self._link = link.install_on_master(environment, self._feed)
         elif isinstance(runner, WorkerRunner):
-            link.install_on_worker(environment, self._feed, self._status, self._take_target)
+            self._master = WorkerLink(environment, self._feed, self)
         self._metrics: Metrics | None = None
         self._page: LivePage | None = None
         self._progress: Progress | None = None
@@ -89,6 +95,13 @@ class Conductor:
         """The run that is on. Raises RuntimeError when none is: the test could not be started."""
         if self.run is None:
             raise RuntimeError("no run is on: see the error above")
+        return self.run
+
+    def joined_run(self) -> Run | None:
+        """The run of a new user; None where the test could not be started. A worker's users wait
+        here until it knows its master's clock and has the text."""
+        if self._joining is not None:
+            self._joining.join()
         return self.run
 
     def current_levels(self) -> Levels:
@@ -122,8 +135,9 @@ class Conductor:
     def start(self) -> None:
         environment = self._environment
         try:
-            if isinstance(environment.runner, WorkerRunner):
-                self._start_worker(environment.runner)
+            if self._master is not None:
+                # In a greenlet of its own: this one reads the worker's post.
+                self._joining = gevent.spawn(self._join, self._master)
             else:
                 self._start_run()
         except (ValueError, OSError, preflight.EndpointError, Broken) as error:
@@ -147,6 +161,8 @@ class Conductor:
 
     def rest(self) -> None:
         """Nothing more is sent; turns under way may end."""
+        if self._joining is not None:
+            self._joining.kill()
         if self.run is not None:
             self.run.stopping = True
         if self.levels is not None:
@@ -215,6 +231,9 @@ class Conductor:
     def _examine_headless(self, parsed: argparse.Namespace) -> None:
         environment = self._environment
         options, source = admission.checked(environment, parsed, admission.host(environment))
+        admission.fill_places(environment, options)
+        if (reason := admission.too_few(environment, options, source)) is not None:
+            logger.warning(reason)
         self._examined = admission.examine(environment, options, source)
         corpus = runs.load_corpus(options)
         open_mode = admission.is_open(environment, options)
@@ -256,7 +275,7 @@ class Conductor:
         run.writer.write_workload(promised)
         self.run, self.levels, self._last_run = run, Levels(run, self._link), run
         if self._link is not None:
-            self._link.expect(terms.name)
+            self._link.expect(terms.name, run.clock.now_s)
         assert self._metrics is not None
         self._metrics.start(run)
         if not open_mode:
@@ -283,7 +302,18 @@ class Conductor:
         examined, self._examined = self._examined, None
         return examined
 
-    def _start_worker(self, runner: WorkerRunner) -> None:
+    def _join(self, master: WorkerLink) -> None:
+        """A worker takes the run's terms, or sends nothing and says why."""
+        self._problem = None
+        try:
+            self._start_worker(master)
+        except (ValueError, OSError) as error:
+            logger.error("this worker takes no part in the run: %s", error)
+            self._problem = str(error)
+            self._environment.process_exit_code = BAD_INPUT
+        master.send_now()  # the master counts it in, or knows why not
+
+    def _start_worker(self, master: WorkerLink) -> None:
         parsed = self._environment.parsed_options
         assert parsed is not None
         if parsed.tokenswarm_terms is None:
@@ -291,31 +321,57 @@ class Conductor:
         terms = Terms.unpack(parsed.tokenswarm_terms)
         parsed.profile = terms.profile
         options = read_options(parsed, admission.host(self._environment))
-        self.run = self._last_run = runs.start(
+        source = load_source(options.profile, options.trace, options.trace_timing)
+        corpus = runs.load_corpus(options)
+        run = self.run = self._last_run = runs.start(
             terms,
             options,
-            load_source(options.profile, options.trace, options.trace_timing),
-            runs.load_corpus(options),
+            source,
+            corpus,
             self._feed,
-            worker=runner.worker_index,
+            worker=self._runner.worker_index,
             on_broken=self._lose_clock,
+            origin=master.clock(terms.speed).origin,
         )
         assert self._metrics is not None
-        self._metrics.start(self.run)
+        self._metrics.start(run)
+        gevent.spawn(self._keep_clock, run, master)
         _freeze()
 
-    def _status(self) -> Status:
+    def _keep_clock(self, run: Run, master: WorkerLink) -> None:
+        """Corrects a worker's clock where it has drifted from its master's."""
+        assert isinstance(run.clock, WallClock)
+        while self.run is run:
+            gevent.sleep(AGAIN_S)
+            try:
+                known = master.clock(run.clock.speed)
+            except ClockError as error:
+                logger.warning("the run's clock was not compared: %s", error)
+                continue
+            if abs(known.origin - run.clock.origin) > known.uncertainty_s:
+                run.clock.origin = known.origin
+
+    def status(self) -> Status:
         last = self._last_run
         return Status(
             last.terms.name if last else None,
             last.load() if last else IDLE,
             ended=self.run is None,
+            problem=self._problem,
             page=self._metrics.address if self._metrics else None,
         )
 
-    def _take_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
+    def take_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         if self.run is not None:
             self.run.set_target(tpm, level, ramp_s)
+
+    def hold(self, overdue_s: float) -> None:
+        if self.run is not None:
+            self.run.hold(overdue_s)
+
+    def go_on(self) -> None:
+        if self.run is not None:
+            self.run.go_on()
 
     def _developer_count(self, user_count: int) -> int:
         """Of so many users."""

@@ -219,7 +219,7 @@ class CodingDeveloper(User):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         # Locust makes its users even where the test could not be started; these leave at once.
-        run = wiring.conductor(environment).run
+        run = wiring.conductor(environment).joined_run()
         self._has_run = run is not None
         if run is None:
             return

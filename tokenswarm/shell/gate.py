@@ -54,7 +54,7 @@ def require_objectives(options: Options) -> None:
 def exit_code(run: Run, found: Result) -> int | None:
     """Judges the run, prints and writes the answers; None without anything to judge it by."""
     options = run.options.gate
-    if not options.slos and not options.limits:
+    if not options.slos and not options.limits and options.junit is None:
         return None
     try:
         return _judged(run, found, options)

@@ -1,11 +1,16 @@
-"""Between master and workers: whole turn records up, the target rate and the level down.
+"""The master's end of the link to its workers: whole turn records come up, the target rate and the
+level go down. The workers' end is `worker_link`.
 
-    worker -> master   with Locust's own report, every 3 s: {"turns": [...], "health": [...],
-                       "run": name, "load": {...}, "ended": bool, "page": "host:port" or None,
-                       "finished": n, "serial": s}
+    worker -> master   REPORT, with Locust's own, every 3 s and when a run begins:
+                       {"turns": [...], "health": [...], "run": name, "load": {...},
+                       "ended": bool, "problem": why it takes no part or None,
+                       "page": "host:port" or None, "finished": n, "serial": s}
                        (n: turns of the run so far; s: the last target this worker has taken up)
-    master -> workers  {"tpm": this worker's share or None, "level": index or None, "ramp_s": ...,
-                       "serial": s}
+                       CLOCK {"question": n}
+    master -> workers  TARGET {"tpm": this worker's share or None, "level": index or None,
+                       "ramp_s": ..., "serial": s}
+                       CLOCK {"question": n, "run_s": second of the run or None}
+                       STOP, CUT: end the turns; cut them off
 
 Whole records, not sketches: 2.5M TPM is 28 turns a minute, so the master's percentiles are exact.
 """
@@ -13,13 +18,12 @@ Whole records, not sketches: 2.5M TPM is 28 turns a minute, so the master's perc
 from __future__ import annotations
 
 from locust.env import Environment
-from locust.exception import RPCError
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_RUNNING, MasterRunner
 
+import logging
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import gevent
@@ -28,56 +32,15 @@ from exporters.turns import Load, TurnFeed
 from tokenswarm.measure.health import Health
 from tokenswarm.measure.record import TurnRecord
 
-_KEY = "tokenswarm"
-_TARGET = "tokenswarm_target"
-_STOP = "tokenswarm_stop"
-_CUT = "tokenswarm_cut"
+logger = logging.getLogger("tokenswarm")
 
+REPORT = "tokenswarm"
+TARGET = "tokenswarm_target"
+CLOCK = "tokenswarm_clock"
+STOP = "tokenswarm_stop"
+CUT = "tokenswarm_cut"
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Of a process that sends traffic: its run (the last one, once it has ended), what is under
-    way, whether the run has ended, so that no more turns will come, and where its page of metrics
-    is, as host:port."""
-
-    run: str | None
-    load: Load
-    ended: bool
-    page: str | None
-
-
-@dataclass(slots=True)
-class WorkerLink:
-    """A worker's end: collects turns and health for the next report."""
-
-    status: Callable[[], Status]
-    serial: int = 0
-    _turns: list[TurnRecord] = field(default_factory=list)
-    _health: list[Health] = field(default_factory=list)
-    _run: str | None = None
-    _finished: int = 0  # turns of the run so far
-
-    def add(self, record: TurnRecord) -> None:
-        run = self.status().run
-        if run != self._run:
-            self._run, self._finished = run, 0
-        self._turns.append(record)
-        self._finished += 1
-
-    def add_health(self, health: Health) -> None:
-        self._health.append(health)
-
-    def report(self) -> dict[str, Any]:
-        turns, self._turns = self._turns, []
-        health, self._health = self._health, []
-        status = self.status()
-        return {
-            "turns": [asdict(turn) for turn in turns],
-            "health": [asdict(interval) for interval in health],
-            **asdict(status),
-            "finished": self._finished if status.run == self._run else 0,
-            "serial": self.serial,
-        }
+_TEND_S = 1.0
 
 
 @dataclass(slots=True)
@@ -88,36 +51,43 @@ class MasterLink:
     feed: TurnFeed
     serial: int = 0
     _run: str | None = None
+    _now_s: Callable[[], float] | None = None  # the run's clock
     _target: tuple[float | None, int | None] = (None, None)  # TPM of all workers, level
     refused_records: int = 0  # of a run that this master does not know
-    _sharers: int = 0
+    _sharers: list[str] = field(default_factory=list)  # clients that the target is shared among
     _last: dict[str, dict[str, Any]] = field(default_factory=dict)  # reports by client
     _taken: Counter[str] = field(default_factory=Counter)  # turns of the run, by client
     _pages: dict[str, str | None] = field(default_factory=dict)  # by client
     _lost: set[str] = field(default_factory=set)  # clients that went away in mid-run
+    _problems: dict[str, str] = field(default_factory=dict)  # why clients take no part
+    _idle: set[str] = field(default_factory=set)  # clients that Locust gave no users when last seen
     _stopping: bool = False
 
-    def expect(self, run: str) -> None:
-        """From now on the reports of this run count; a late one of the last run does not."""
-        self._run = run
+    def expect(self, run: str, now_s: Callable[[], float]) -> None:
+        """From now on the reports of this run count; a late one of the last run does not. now_s:
+        its clock, which the workers go by."""
+        self._run, self._now_s = run, now_s
         self._target = (None, None)
         self._last.clear()
         self._taken.clear()
         self._lost.clear()
+        self._problems.clear()
         self._stopping = False
 
     def announce(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
-        """A new target for every worker, in equal shares (a worker is one process of the same
-        power as the others)."""
+        """A new target for every worker that takes part, in equal shares (a worker is one process
+        of the same power as the others)."""
         self.serial += 1
         self._target = (tpm, level)
-        workers = self._workers()
-        self._sharers = len(workers)
-        for client_id in workers:
+        self._sharers = self._taking_part()
+        for client_id in self._sharers:
             self._tell(client_id, ramp_s)
 
     def take(self, client_id: str, report: dict[str, Any]) -> None:
         self._pages[client_id] = report["page"]
+        if report["problem"] and report["problem"] != self._problems.get(client_id):
+            self._problems[client_id] = report["problem"]
+            logger.error("worker %s takes no part in the run: %s", client_id, report["problem"])
         if report["run"] != self._run:
             self.refused_records += len(report["turns"])
             return
@@ -131,34 +101,49 @@ class MasterLink:
         self._notice_the_lost()
         if report["ended"]:
             return
-        if self.serial and len(self._workers()) != self._sharers:
-            self.announce(*self._target, ramp_s=0.0)  # one came or went: share out again
-        elif report["serial"] < self.serial:
-            self._tell(client_id, ramp_s=0.0)  # it came late, or has not read its post yet
+        if not self.share_anew() and report["serial"] < self.serial:
+            self._tell(client_id, ramp_s=0.0)  # it has not read its post yet, or was on its own
+
+    def share_anew(self) -> bool:
+        """Where a worker came or went since the rate was shared out; says whether one did."""
+        changed = bool(self.serial) and self._taking_part() != self._sharers
+        if changed:
+            self.announce(*self._target, ramp_s=0.0)
+        return changed
+
+    def answer(self, client_id: str, question: int) -> None:
+        """What second of the run it is."""
+        run_s = None if self._now_s is None else self._now_s()
+        self.runner.send_message(CLOCK, {"question": question, "run_s": run_s}, client_id)
+
+    def place_the_idle(self) -> None:
+        """Gives users to workers that came to a running test and have none the second time we look:
+        once one has joined, Locust's dispatcher takes itself for busy and forgets the next."""
+        idle = {client.id for client in self.runner.clients.ready}
+        waiting = idle & self._idle
+        if waiting and self.runner.state == STATE_RUNNING and not self._stopping:
+            self.runner.start(self.runner.target_user_count, self.runner.spawn_rate)
+        self._idle = idle
 
     def _tell(self, client_id: str, ramp_s: float) -> None:
         tpm, level = self._target
-        share = None if tpm is None else tpm / max(1, self._sharers)
+        share = None if tpm is None else tpm / max(1, len(self._sharers))
         message = {"tpm": share, "level": level, "ramp_s": ramp_s, "serial": self.serial}
-        self.runner.send_message(_TARGET, message, client_id)
+        self.runner.send_message(TARGET, message, client_id)
 
     def in_flight(self) -> int | None:
         """Turns in flight on all workers; None until each has reported since the last target."""
-        reports = [self._last.get(client_id) for client_id in self._workers()]
-        if any(report is None or report["serial"] < self.serial for report in reports):
-            return None
-        return sum(int(report["load"]["in_flight"]) for report in reports if report)
+        reports = [self._last[client_id] for client_id in self._here()]
+        if not reports or any(report["serial"] < self.serial for report in reports):
+            return None if reports or not self._last else 0
+        return sum(int(report["load"]["in_flight"]) for report in reports)
 
     def load(self) -> Load | None:
         """Of all workers, as they last reported; tokens sent of those that have gone, too. None
         before the first report."""
         if not self._last:
             return None
-        here = [
-            report["load"]
-            for client_id in self._workers()
-            if (report := self._last.get(client_id)) is not None
-        ]
+        here = [self._last[client_id]["load"] for client_id in self._here()]
         waiting = [load["waiting_tickets"] for load in here]
         sent = (report["load"]["sent_prompt_tokens"] for report in self._last.values())
         return Load(
@@ -166,9 +151,7 @@ class MasterLink:
             open_sessions=sum(load["open_sessions"] for load in here),
             waiting_tickets=sum(waiting) if waiting and None not in waiting else None,
             sent_prompt_tokens=sum(sent),
-            settled_s=min((load["settled_s"] for load in here), default=0.0)
-            if len(here) == len(self._workers())
-            else 0.0,
+            settled_s=min((load["settled_s"] for load in here), default=0.0),
         )
 
     @property
@@ -216,7 +199,7 @@ class MasterLink:
         self._notice_the_lost()
         self._stopping = True
         for client_id in self._workers():
-            self.runner.send_message(_STOP, None, client_id)
+            self.runner.send_message(STOP, None, client_id)
         with gevent.Timeout(limit_s, False):
             while not all(
                 (report := self._last.get(client_id)) and report["ended"]
@@ -227,50 +210,19 @@ class MasterLink:
     def cut_off(self) -> None:
         """Turns under way on the workers end now, as unfinished."""
         for client_id in self._workers():
-            self.runner.send_message(_CUT, None, client_id)
+            self.runner.send_message(CUT, None, client_id)
+
+    def _here(self) -> list[str]:
+        """Workers of the run that Locust has not given up."""
+        return [client_id for client_id in self._workers() if client_id in self._last]
+
+    def _taking_part(self) -> list[str]:
+        """Those that send its traffic."""
+        return [client_id for client_id in self._here() if not self._last[client_id]["ended"]]
 
     def _workers(self) -> list[str]:
         clients = self.runner.clients
-        return [c.id for c in (*clients.ready, *clients.spawning, *clients.running)]
-
-
-def install_on_worker(
-    environment: Environment,
-    feed: TurnFeed,
-    status: Callable[[], Status],
-    on_target: Callable[[float | None, int | None, float], None],
-) -> None:
-    """Ships the feed's turns to the master, takes its targets, on_target(tpm, level, ramp_s), and
-    stops when it says so. A worker that is told to leave (SIGTERM, Ctrl-C) ends its turns and ships
-    them first."""
-    assert isinstance(environment.runner, WorkerRunner)
-    link, runner = WorkerLink(status), environment.runner
-    feed.subscribe(link.add, on_health=link.add_health)
-
-    def report(data: dict[str, Any], **_kw: Any) -> None:
-        data[_KEY] = link.report()
-
-    def take(msg: Any, **_kw: Any) -> None:
-        link.serial = msg.data["serial"]
-        on_target(msg.data["tpm"], msg.data["level"], msg.data["ramp_s"])
-
-    def finish(**_kw: Any) -> None:
-        """Ends the turns and ships them at once: Locust's next report is up to 3 s away."""
-        if not status().ended:
-            runner.stop()
-            with suppress(RPCError):  # the master is gone: the worker's ledger has them
-                runner._send_stats()
-
-    def cut_off(**_kw: Any) -> None:
-        runner.user_greenlets.kill(block=False)
-
-    environment.events.report_to_master.add_listener(report)
-    # The last listener is the first to be called: before Locust's own, which says goodbye. What
-    # comes after that, the master refuses.
-    environment.events.quitting.add_listener(finish)
-    environment.runner.register_message(_TARGET, take)
-    environment.runner.register_message(_STOP, finish, concurrent=True)
-    environment.runner.register_message(_CUT, cut_off)
+        return sorted(c.id for c in (*clients.ready, *clients.spawning, *clients.running))
 
 
 def install_on_master(environment: Environment, feed: TurnFeed) -> MasterLink:
@@ -279,8 +231,19 @@ def install_on_master(environment: Environment, feed: TurnFeed) -> MasterLink:
     link = MasterLink(environment.runner, feed)
 
     def take(client_id: str, data: dict[str, Any], **_kw: Any) -> None:
-        if _KEY in data:
-            link.take(client_id, data[_KEY])
+        if REPORT in data:
+            link.take(client_id, data[REPORT])
+
+    def answer(msg: Any, **_kw: Any) -> None:
+        link.answer(msg.node_id, msg.data["question"])
+
+    def tend() -> None:
+        while True:
+            gevent.sleep(_TEND_S)
+            link.share_anew()
+            link.place_the_idle()
 
     environment.events.worker_report.add_listener(take)
+    environment.runner.register_message(CLOCK, answer)
+    environment.runner.greenlet.spawn(tend)
     return link

@@ -16,6 +16,9 @@ from workload.tickets import Due, Place, TicketLine
 
 # The dealer looks at the line again this often, in wall seconds, even when nothing changed.
 _LONGEST_WAIT_S = 60.0
+# A ticket that the dealer comes to so many wall seconds late is given up: its process was stopped,
+# or its machine slept, and a burst of what was missed would be no traffic at the target's rate.
+EXPIRED_S = 2.0
 
 
 class Ticket(Turn):
@@ -29,14 +32,31 @@ class OwnPauses:
 
     def __init__(self, clock: RunClock) -> None:
         self._clock = clock
+        self._held_since_s: float | None = None
+        self._free = Event()
 
     def set_tpm(self, tpm: float | None, ramp_s: float) -> None:
         """Nothing to do: in closed mode the traffic emerges."""
 
     def wait(self, ready_at_s: float, place: Place) -> Due:
-        """Sleeps until the pause is over."""
+        """Sleeps until the pause is over. It stands still while traffic is held, so that what was
+        missed does not come in a burst."""
         self._clock.sleep_until(ready_at_s)
+        while self._held_since_s is not None:
+            since_s = self._held_since_s
+            self._free.wait()
+            ready_at_s += self._clock.now_s() - since_s
+            self._clock.sleep_until(ready_at_s)
         return Due(ready_at_s, grows=True, free_at_s=ready_at_s)
+
+    def hold(self, since_s: float) -> None:
+        """Nobody's pause ends from `since_s` until `go_on`."""
+        self._free.clear()
+        self._held_since_s = since_s
+
+    def go_on(self) -> None:
+        self._held_since_s = None
+        self._free.set()
 
     @property
     def waiting_tickets(self) -> None:
@@ -74,6 +94,7 @@ class Tickets:
         self._on_unsent = on_unsent
         self._tickets: TicketLine[Ticket] = TicketLine(line, arrivals, session_tpm)
         self._last_due_s = 0.0
+        self._changed_at_s = 0.0
         self._changed = Event()
         # In driven time the clock asks when the next one is due.
         self._dealer = None if isinstance(clock, DrivenClock) else gevent.spawn(self._deal)
@@ -82,8 +103,11 @@ class Tickets:
 
     def set_tpm(self, tpm: float | None, ramp_s: float) -> None:
         """Towards a new rate from now on. 0 gives up the tickets nobody has taken."""
-        # A worker whose wall clock is behind the master's may be before second 0.
-        self._line.set_tpm(max(0.0, self._clock.now_s()), tpm or 0.0, ramp_s)
+        self._expire()
+        # Before second 0 on a worker whose clock is a little behind; before the last change where
+        # the clock was corrected.
+        self._changed_at_s = max(self._changed_at_s, self._clock.now_s())
+        self._line.set_tpm(self._changed_at_s, tpm or 0.0, ramp_s)
         if not tpm:
             self._give_up()
         self._changed.set()
@@ -134,15 +158,33 @@ class Tickets:
         for due_s in self._tickets.give_up():
             self._on_unsent(due_s)
 
+    def hold(self, since_s: float) -> None:
+        """No more tickets, of those that are due already neither; the line goes on with the next
+        target."""
+        self._expire(0.0)
+        self.set_tpm(0.0, 0.0)
+
+    def go_on(self) -> None:
+        """Nothing to do before the next target."""
+
+    def _expire(self, limit_s: float = EXPIRED_S) -> None:
+        """Gives up what is overdue, ticket by ticket, and says so."""
+        while self._clock.wall_s(self._clock.now_s() - self.next_s()) > limit_s:
+            self._last_due_s = self.next_s()
+            self._arrivals.skip()
+            self._on_unsent(self._last_due_s)
+
     def _deal(self) -> None:
         """Issues each ticket when it is due."""
         while True:
+            self._expire()
             early_s = self._clock.wall_s(self.next_s() - self._clock.now_s())
             if early_s > 0:
                 self._changed.clear()
                 self._changed.wait(min(early_s, _LONGEST_WAIT_S))
                 continue
             self.fire()
+            gevent.sleep(0)  # at a rate beyond what can be dealt, stops and signals come through
 
     def _match(self) -> None:
         for ticket, due in self._tickets.deal():

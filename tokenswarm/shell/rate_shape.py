@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from locust import LoadTestShape
 
+from typing import ClassVar
+
 import gevent
 
 from tokenswarm.shell import wiring
+from tokenswarm.shell.admission import PLACES_PER_S
 from tokenswarm.shell.conductor import Conductor
 from tokenswarm.shell.keeper import Turn
 from tokenswarm.shell.levels import Levels
 from tokenswarm.shell.run import Run
 from tokenswarm.shell.run_clock import DrivenClock
-
-# Developers are only places for sessions until a ticket comes, so they may all be made at once;
-# this keeps a worker's heartbeat alive meanwhile (guess).
-_PLACES_PER_S = 100
 
 
 class RateShape(LoadTestShape):
@@ -23,6 +22,7 @@ class RateShape(LoadTestShape):
 
     abstract = True
     open_mode = True  # levels are rates, not users
+    options_of: ClassVar[str | None] = None  # of which locustfile (options.GROUPS); None: its own
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class RateShape(LoadTestShape):
 
     def tick(self) -> tuple[int, float] | None:
         assert self.runner is not None and self.runner.environment.parsed_options is not None
-        places = (self.runner.environment.parsed_options.max_developers, _PLACES_PER_S)
+        places = (self.runner.environment.parsed_options.max_developers, PLACES_PER_S)
         run = self._conductor.current_run() if self.get_current_user_count() else None
         if run is None or (run is not self._run and self.get_current_user_count() < places[0]):
             return places  # the first tick starts the test; the ramp's end brings the next

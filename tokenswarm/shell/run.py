@@ -132,6 +132,14 @@ class Run:
         self.level, self.target_tpm = level, tpm if level is not None else None
         self.pacing.set_tpm(tpm, ramp_s)
 
+    def hold(self, overdue_s: float) -> None:
+        """No more turns until `go_on`, as if since so many wall seconds ago."""
+        self.pacing.hold(self.clock.now_s() - overdue_s * self.clock.speed)
+
+    def go_on(self) -> None:
+        """In open mode with the next target."""
+        self.pacing.go_on()
+
     def close(self, ending: Ending | None) -> None:
         """ending: the ledger's last line, of a master or a process alone."""
         self.pacing.close()
@@ -199,14 +207,16 @@ def start(
     *,
     worker: int | None,
     on_broken: Callable[[str], None],
+    origin: float | None = None,
 ) -> Run:
     """Second 0. Creates the run's folder and ledger, and the pacing.
 
     worker: the index of a Locust worker, None for a master or a process alone; on_broken: told why
     engine and generator have no clock in common any more. Raises keeper.Broken where they never
-    had.
+    had. origin: second 0 in monotonic seconds, as a worker knows it from its master; None: by this
+    machine's wall clock.
     """
-    clock = _clock(terms, options, on_broken)
+    clock = _clock(terms, options, on_broken, origin)
     folder = options.runs_folder / terms.name
     folder.mkdir(parents=True, exist_ok=worker is not None)
     header = Header(
@@ -217,6 +227,7 @@ def start(
         target=terms.target,
         worker=worker,
         machine=_machine(),
+        arrival_cv=options.arrival_cv if terms.open_mode else 0.0,
         driven=terms.driven,
         command=command_line(sys.argv),
     )
@@ -238,9 +249,13 @@ def start(
     )
 
 
-def _clock(terms: Terms, options: Options, on_broken: Callable[[str], None]) -> RunClock:
+def _clock(
+    terms: Terms, options: Options, on_broken: Callable[[str], None], origin: float | None
+) -> RunClock:
     if terms.driven:
         return lead(new_client(options, new_tls(options)), options.seed, on_broken)
+    if origin is not None:
+        return WallClock(origin, terms.speed)
     return WallClock.starting_at(terms.started_at, terms.speed)
 
 

@@ -82,9 +82,10 @@ class RunClock(Protocol):
         """The run is over."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WallClock:
-    """run seconds = (monotonic seconds - origin) x speed."""
+    """run seconds = (monotonic seconds - origin) x speed. A worker's origin is its master's, and is
+    corrected where the two have drifted apart (`shared_clock`)."""
 
     origin: float
     speed: float
@@ -92,7 +93,7 @@ class WallClock:
 
     @classmethod
     def starting_at(cls, unix_s: float, speed: float) -> WallClock:
-        """A clock whose second 0 is this wall-clock time: processes of a run share it."""
+        """A clock whose second 0 is this time of this machine's wall clock."""
         return cls(time.monotonic() - (time.time() - unix_s), speed)
 
     def run_s(self, monotonic_s: float) -> float:

@@ -12,6 +12,7 @@ class TpmLadder(RateShape):
     way any more, or after --drain."""
 
     abstract = False
+    options_of = "ladder"
 
     def begin(self, run: Run) -> None:
         self._began_at_s = run.clock.now_s()

@@ -11,10 +11,14 @@ from locust.env import Environment
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from gevent.event import Event
+
 from tokenswarm.shell import signals
 from tokenswarm.shell.conductor import Conductor
 from tokenswarm.shell.options import add_arguments
 
+_INIT = Event()  # Locust's init event has come
+_INIT_S = 60.0  # guess: it comes within a second
 _CONDUCTORS: WeakKeyDictionary[Environment, Conductor] = WeakKeyDictionary()
 
 
@@ -39,10 +43,13 @@ def _conduct(environment: Environment, runner: Any, **_kw: Any) -> None:
         conductor.begin_level(user_count)
 
     conductor.prepare()
+    _INIT.set()
 
 
 @events.test_start.add_listener
 def _start(environment: Environment, **_kw: Any) -> None:
+    # A worker that joins a running test is told to start before Locust's init event has come.
+    _INIT.wait(_INIT_S)
     conductor(environment).start()
 
 

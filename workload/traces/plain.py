@@ -27,15 +27,18 @@ def is_plain(first: Fields) -> bool:
     return "session" in first and "prompt_tokens" in first
 
 
-def read(gatherer: Gatherer, lines: Iterable[tuple[str, Fields]], everyone: Prefixes) -> None:
-    """Adds the requests of a file. Raises TraceError."""
-    numbers: dict[str, int] = {}
-    for where, fields in lines:
-        session = text(where, fields, "session")
-        parent = fields.get("parent")
-        if session not in numbers:
-            numbers[session] = _opened(gatherer, where, session, parent, numbers, everyone)
-        gatherer.add(numbers[session], _request(where, fields))
+def read(
+    gatherer: Gatherer, files: Iterable[Iterable[tuple[str, Fields]]], everyone: Prefixes
+) -> None:
+    """Adds all requests; the names of a file's sessions are its own. Raises TraceError."""
+    for lines in files:
+        numbers: dict[str, int] = {}
+        for where, fields in lines:
+            session = text(where, fields, "session")
+            parent = fields.get("parent")
+            if session not in numbers:
+                numbers[session] = _opened(gatherer, where, session, parent, numbers, everyone)
+            gatherer.add(numbers[session], _request(where, fields))
 
 
 def _opened(

@@ -9,12 +9,13 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 
-from workload.traces import plain, weka
+from workload.traces import claude_code, codex, mooncake, otel, plain, recordings, weka
 from workload.traces.fields import Fields
 from workload.traces.gather import Gatherer
 from workload.traces.prefixes import Prefixes
@@ -23,19 +24,24 @@ from workload.traces.turns import Trace, TraceError
 _SUFFIXES = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 _MAX_DOCUMENT_BYTES = 512 * 1024 * 1024  # guess: a file that is one JSON document
 
-Lines = Iterable[tuple[str, Fields]]
+Lines = Iterator[tuple[str, Fields]]
 
 
 class _Format(NamedTuple):
-    """One that is told by its first object; `read` adds the requests of a file."""
+    """One that is told by its first object; `read` adds the requests of all files."""
 
     name: str
     matches: Callable[[Fields], bool]
-    read: Callable[[Gatherer, Lines, Prefixes], None]
+    read: Callable[[Gatherer, Iterable[Lines], Prefixes], None]
 
 
 _FORMATS = (
     _Format(weka.FORMAT, weka.is_weka, weka.read),
+    _Format(mooncake.FORMAT, mooncake.is_mooncake, mooncake.read),
+    _Format(claude_code.FORMAT, claude_code.is_claude_code, claude_code.read),
+    _Format(codex.FORMAT, codex.is_codex, codex.read),
+    _Format(otel.FORMAT, otel.is_spans, otel.read),
+    _Format(recordings.FORMAT, recordings.is_recording, recordings.read),
     _Format(plain.FORMAT, plain.is_plain, plain.read),
 )
 ACCEPTED = ", ".join(known.name for known in _FORMATS)
@@ -46,27 +52,34 @@ def read_trace(path: Path) -> Trace:
 
     Raises TraceError: it names the file, the line, the value and what is accepted.
     """
-    files = _files(path)
-    everyone = Prefixes()
-    first_format: _Format | None = None
-    gatherer: Gatherer | None = None
+    files = _begun(_files(path))
+    first = next(files, None)
+    if first is None:
+        raise TraceError(f"{path}: nothing in it; accepted: files of {ACCEPTED}")
+    format, lines = first
+    gatherer = Gatherer(path.name, format.name)
+    format.read(gatherer, chain([lines], _of_one_format(format, files)), Prefixes())
+    return gatherer.trace()
+
+
+def _begun(files: Iterable[Path]) -> Iterator[tuple[_Format, Lines]]:
+    """Each file that holds something: its format, and its objects with their places."""
     for file in files:
         lines = _objects(file)
         first = next(lines, None)
-        if first is None:
-            continue
-        format = _format(*first)
-        if first_format is None or gatherer is None:
-            first_format, gatherer = format, Gatherer(path.name, format.name)
-        elif format is not first_format:
+        if first is not None:
+            yield _format(*first), chain([first], lines)
+
+
+def _of_one_format(format: _Format, files: Iterable[tuple[_Format, Lines]]) -> Iterator[Lines]:
+    for other, lines in files:
+        if other is not format:
+            where, _ = next(lines)
             raise TraceError(
-                f"{first[0]}: of format {format.name}, others of the folder are "
-                f"{first_format.name}; accepted: one format"
+                f"{where}: of format {other.name}, others of the folder are {format.name}; "
+                "accepted: one format"
             )
-        format.read(gatherer, _chained(first, lines), everyone)
-    if gatherer is None:
-        raise TraceError(f"{path}: nothing in it; accepted: files of {ACCEPTED}")
-    return gatherer.trace()
+        yield lines
 
 
 def _files(path: Path) -> list[Path]:
@@ -86,13 +99,6 @@ def _format(where: str, first: Fields) -> _Format:
             return format
     keys = ", ".join(sorted(map(str, first))[:8])
     raise TraceError(f"{where}: an object with {keys}; accepted: {ACCEPTED}")
-
-
-def _chained(
-    first: tuple[str, Fields], rest: Iterator[tuple[str, Fields]]
-) -> Iterator[tuple[str, Fields]]:
-    yield first
-    yield from rest
 
 
 def _objects(file: Path) -> Iterator[tuple[str, Fields]]:

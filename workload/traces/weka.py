@@ -11,6 +11,7 @@ ended. Hashes are of one session ("hash_id_scope": "local") or of all ("global")
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from workload.traces.fields import Fields, integer, integers, items, number, optional_number
 from workload.traces.gather import Blocks, Gatherer, Request
@@ -23,9 +24,11 @@ def is_weka(first: Fields) -> bool:
     return "requests" in first and "block_size" in first
 
 
-def read(gatherer: Gatherer, sessions: Iterable[tuple[str, Fields]], everyone: Prefixes) -> None:
-    """Adds the session of a file, or those of its lines. Raises TraceError."""
-    for where, session in sessions:
+def read(
+    gatherer: Gatherer, files: Iterable[Iterable[tuple[str, Fields]]], everyone: Prefixes
+) -> None:
+    """Adds the sessions of all files and lines. Raises TraceError."""
+    for where, session in chain.from_iterable(files):
         scope = session.get("hash_id_scope", "local")
         prefixes = everyone if scope == "global" else Prefixes()
         reader = _Reader(gatherer, prefixes, integer(where, session, "block_size"))

@@ -1,24 +1,32 @@
-"""The chat completions answer: what was generated in, bytes of the wire format out. Pure."""
+"""Answer: what was generated in, bytes of a dialect's wire format out. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from tokenswarm.engine.server.reply_text import Reply
 
-DONE = b"data: [DONE]\n\n"
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """Prompt tokens that the prefix cache held, and that it keeps from now on."""
+
+    read: int
+    written: int
+
+
+UNKNOWN = CacheUse(0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One answer in OpenAI's form, as events of a stream or whole.
+class Answer(ABC):
+    """One answer, as events of a stream or whole.
 
-    Each chunk with output carries `x_sim_tokens`: completion tokens up to and including it; in
-    driven time `x_sim_at` as well: the engine second at which it left.
+    Each event with output carries `x_sim_tokens`: output tokens up to and including it; in driven
+    time `x_sim_at` as well: the engine second at which it left.
     """
 
     model: str
@@ -32,86 +40,63 @@ class Answer:
     prompt_tokens: int
 
     @property
-    def finish_reason(self) -> str:
-        """The engine always produces max_tokens, as under `ignore_eos`. A tool call is complete
-        at that length, and so is text whose length the engine chose (no max_tokens given)."""
-        return "tool_calls" if self.reply.tool is not None else self.stop_reason
-
-    @property
     def stop_reason(self) -> str:
-        """Of the generation, as vLLM counts it: a tool call ends like any text that is complete."""
+        """Of the generation, as vLLM counts it. The engine always produces max_tokens, as under
+        `ignore_eos`: a tool call is complete at that length and ends like any complete text, and so
+        does text whose length the engine chose (no max_tokens given)."""
         if self.reply.tool is not None or not self.max_tokens_given:
             return "stop"
         return "length"
 
-    def role_event(self) -> bytes:
-        return self._event(b'{"role":"assistant","content":""}', 0)
+    def history(self) -> Mapping[str, Any]:
+        """The answer as `Request.messages` has it when a client sends it back."""
+        return self.reply.message()
 
-    def event(self, first: int, last: int, cached_tokens: int, at_s: float | None = None) -> bytes:
-        """The chunk of output tokens [first, last). at_s: `x_sim_at`, in driven time."""
-        return self._event(self.reply.delta(first, last), last, cached_tokens, at_s=at_s)
+    @abstractmethod
+    def opening(self, cache: CacheUse) -> bytes:
+        """The events before the first output."""
 
-    def closing(self, cached_tokens: int) -> bytes:
-        """finish_reason, usage if it was asked for, [DONE]."""
-        return b"".join(self._closing_events(cached_tokens))
+    @abstractmethod
+    def event(self, first: int, last: int, cache: CacheUse, at_s: float | None = None) -> bytes:
+        """The events of output tokens [first, last). at_s: `x_sim_at`, in driven time."""
 
-    def whole(self, cached_tokens: int) -> bytes:
+    @abstractmethod
+    def closing(self, cache: CacheUse) -> bytes:
+        """The events after the last output."""
+
+    @abstractmethod
+    def whole(self, cache: CacheUse) -> bytes:
         """The body of an answer that is not streamed."""
-        choice = {"index": 0, "message": self.reply.message(), "logprobs": None}
-        return orjson.dumps(
-            {
-                "id": self._id,
-                "object": "chat.completion",
-                "created": self.created,
-                "model": self.model,
-                "choices": [{**choice, "finish_reason": self.finish_reason}],
-                "usage": self._usage(self.reply.num_tokens, cached_tokens),
-            }
-        )
 
-    def _closing_events(self, cached_tokens: int) -> Iterator[bytes]:
-        total = self.reply.num_tokens
-        reason = b'"%b"' % self.finish_reason.encode()
-        yield self._event(b"{}", total, cached_tokens, reason)
-        if self.usage_at_the_end:
-            usage = orjson.dumps(self._usage(total, cached_tokens))
-            yield b'data: {%b,"choices":[],"usage":%b}\n\n' % (self._head, usage)
-        yield DONE
 
-    def _event(
-        self,
-        delta: bytes,
-        reached: int,
-        cached_tokens: int = 0,
-        finish_reason: bytes = b"null",
-        at_s: float | None = None,
-    ) -> bytes:
-        more = b"" if at_s is None else b',"x_sim_at":%b' % repr(at_s).encode()
-        if self.usage_in_every_chunk:
-            more += b',"usage":' + orjson.dumps(self._usage(reached, cached_tokens))
-        return (
-            b'data: {%b,"choices":[{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}],'
-            b'"x_sim_tokens":%d%b}\n\n' % (self._head, delta, finish_reason, reached, more)
-        )
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Tokens [first, last) of one kind ("reasoning", "text", "call") that one event brings.
 
-    @property
-    def _id(self) -> str:
-        return f"chatcmpl-sim-{self.number}"
+    index: which of the answer's parts it belongs to; opens, closes: it begins, ends there."""
 
-    @property
-    def _head(self) -> bytes:
-        return (
-            b'"id":"chatcmpl-sim-%d","object":"chat.completion.chunk","created":%d,"model":%b'
-            % (self.number, self.created, orjson.dumps(self.model))
-        )
+    kind: str
+    index: int
+    first: int
+    last: int
+    opens: bool
+    closes: bool
 
-    def _usage(self, completion_tokens: int, cached_tokens: int) -> dict[str, Any]:
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": self.prompt_tokens + completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": cached_tokens},
-            "completion_tokens_details": {
-                "reasoning_tokens": min(completion_tokens, self.reply.reasoning_tokens)
-            },
-        }
+
+def parts(reply: Reply, first: int, last: int) -> Iterator[Part]:
+    """Output tokens [first, last), cut where one kind turns into the next."""
+    ends = (
+        ("reasoning", 0, reply.reasoning_tokens),
+        ("text", reply.reasoning_tokens, reply.call_start),
+        ("call", reply.call_start, reply.num_tokens),
+    )
+    for index, (kind, begin, end) in enumerate(span for span in ends if span[1] < span[2]):
+        since, until = max(first, begin), min(last, end)
+        if since < until:
+            yield Part(kind, index, since, until, since == begin, until == end)
+
+
+def sim_fields(reached: int, at_s: float | None) -> bytes:
+    """What this engine says beside a dialect's own fields, to be put before a closing brace."""
+    at = b"" if at_s is None else b',"x_sim_at":%b' % repr(at_s).encode()
+    return b',"x_sim_tokens":%d%b' % (reached, at)

@@ -1,4 +1,4 @@
-"""The HTTP surface: an OpenAI-compatible ASGI application around the live engine."""
+"""The HTTP surface: an ASGI application around the live engine, OpenAI's and Anthropic's API."""
 
 from __future__ import annotations
 
@@ -19,11 +19,17 @@ from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
 from tokenswarm.engine.core.scheduler import QueueFull
 from tokenswarm.engine.core.sequence import Sequence
 from tokenswarm.engine.physics.presets import Preset
-from tokenswarm.engine.server.answer import Answer
+from tokenswarm.engine.server.answer import Answer, CacheUse
+from tokenswarm.engine.server.chat.answer import ChatAnswer
+from tokenswarm.engine.server.chat.request import parse_request as parse_chat
 from tokenswarm.engine.server.clock import VirtualClock
 from tokenswarm.engine.server.errors import ApiError, invalid
+from tokenswarm.engine.server.fields import json_object
 from tokenswarm.engine.server.lead import FreeSeat, Lead, Seat
 from tokenswarm.engine.server.live import LiveEngine, Stream
+from tokenswarm.engine.server.messages.answer import MessagesAnswer, error_body
+from tokenswarm.engine.server.messages.request import parse_count
+from tokenswarm.engine.server.messages.request import parse_request as parse_message
 from tokenswarm.engine.server.metrics import EngineMetrics
 from tokenswarm.engine.server.prompt_tokens import (
     Prompt,
@@ -34,7 +40,9 @@ from tokenswarm.engine.server.prompt_tokens import (
     output_segment,
 )
 from tokenswarm.engine.server.reply_text import arguments_tape, content_tape, draw_reply
-from tokenswarm.engine.server.request import ChatRequest, parse_request
+from tokenswarm.engine.server.request import Request
+from tokenswarm.engine.server.responses.answer import ResponsesAnswer
+from tokenswarm.engine.server.responses.request import parse_request as parse_response
 
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
@@ -51,7 +59,23 @@ _JSON = (b"content-type", b"application/json")
 _ALLOW = {"GET": b"GET, HEAD, OPTIONS", "POST": b"POST, OPTIONS"}
 _SSE = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 _MODELS = "/v1/models"
+_MESSAGES = "/v1/messages"
 _PROMETHEUS = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """How a request is read and its answer written."""
+
+    parse: Callable[[bytes], Request]
+    answer: type[Answer]
+
+
+_DIALECTS = {
+    "/v1/chat/completions": _Dialect(parse_chat, ChatAnswer),
+    _MESSAGES: _Dialect(parse_message, MessagesAnswer),
+    "/v1/responses": _Dialect(parse_response, ResponsesAnswer),
+}
 
 
 class _ClientGone(Exception):
@@ -104,7 +128,8 @@ class EngineApp:
         )
         model = f"{_MODELS}/{settings.model}"
         self._routes: dict[str, tuple[str, Respond]] = {
-            "/v1/chat/completions": ("POST", self._chat),
+            **{path: ("POST", self._generate) for path in _DIALECTS},
+            f"{_MESSAGES}/count_tokens": ("POST", self._count_tokens),
             _MODELS: ("GET", self._list_models),
             model: ("GET", self._show_model),
             "/health": ("GET", self._health),
@@ -131,7 +156,9 @@ class EngineApp:
             try:
                 await self._route(scope, receive, send)
             except ApiError as error:
-                await self._respond(send, error.body(), error.status, (_JSON, *error.headers))
+                anthropic = scope["path"].startswith(_MESSAGES)
+                body = error_body(error) if anthropic else error.body()
+                await self._respond(send, body, error.status, (_JSON, *error.headers))
             except _ClientGone:
                 return
 
@@ -157,7 +184,7 @@ class EngineApp:
         path, method = scope["path"], scope["method"]
         headers = dict(scope["headers"])
         if path.startswith("/v1/") and method != "OPTIONS":
-            self._authorize(headers.get(b"authorization", b""))
+            self._authorize(headers)
         if path not in self._routes:
             raise self._not_found(path)
         accepted, respond = self._routes[path]
@@ -176,17 +203,22 @@ class EngineApp:
             return self._no_such_model(path.removeprefix(f"{_MODELS}/"))
         return ApiError(404, f"no such path: {path}", code="not_found")
 
-    def _authorize(self, header: bytes) -> None:
-        key = self._settings.api_key
-        if key is None or hmac.compare_digest(header, b"Bearer " + key.encode()):
+    def _authorize(self, headers: dict[bytes, bytes]) -> None:
+        """By OpenAI's header or Anthropic's."""
+        if self._settings.api_key is None:
+            return
+        key = self._settings.api_key.encode()
+        said = headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
+        if any(map(hmac.compare_digest, said, (b"Bearer " + key, key))):
             return
         raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
 
-    async def _chat(self, scope: Event, receive: Receive, send: Send) -> None:
+    async def _generate(self, scope: Event, receive: Receive, send: Send) -> None:
+        dialect = _DIALECTS[scope["path"]]
         seat = self._seat(scope)
         try:
             body = await _read_body(receive, self._settings.body_timeout_s)
-            answer, stream = await self._admit(seat, parse_request(body))
+            answer, stream = await self._admit(seat, dialect, dialect.parse(body))
         except ApiError:
             seat.refused()
             raise
@@ -205,12 +237,18 @@ class EngineApp:
             return FreeSeat(self._live)
         return self._lead.seat(dict(scope["headers"]), self._live)
 
-    async def _admit(self, seat: Seat, request: ChatRequest) -> tuple[Answer, Stream]:
+    async def _count_tokens(self, scope: Event, receive: Receive, send: Send) -> None:
+        body = await _read_body(receive, self._settings.body_timeout_s)
+        prompt = await self._read_prompt(parse_count(body))
+        await self._respond(send, orjson.dumps({"input_tokens": prompt.num_tokens}))
+
+    async def _admit(
+        self, seat: Seat, dialect: _Dialect, request: Request
+    ) -> tuple[Answer, Stream]:
         """Raises ApiError."""
-        if request.model != self._settings.model:
-            raise self._no_such_model(request.model)
         prompt = await self._read_prompt(request)
-        answer = self._answer(request, prompt, self._output_tokens(request, prompt))
+        num_tokens = self._output_tokens(request, prompt)
+        answer = self._answer(dialect.answer, request, prompt, num_tokens)
         return answer, await self._submit(seat, answer, prompt)
 
     def _no_such_model(self, model: str) -> ApiError:
@@ -218,7 +256,10 @@ class EngineApp:
         message += repr(self._settings.model)
         return ApiError(404, message, param="model", code="model_not_found")
 
-    async def _read_prompt(self, request: ChatRequest) -> Prompt:
+    async def _read_prompt(self, request: Request) -> Prompt:
+        """Raises ApiError."""
+        if request.model != self._settings.model:
+            raise self._no_such_model(request.model)
         pieces = hash_pieces(request.tools, request.messages)
         while new := self._prompts.new_pieces(pieces):
             if num_bytes(new) < _THREAD_BYTES:
@@ -230,7 +271,7 @@ class EngineApp:
             self._prompts.remember(counted)
         return self._prompts.prompt(pieces)
 
-    def _output_tokens(self, request: ChatRequest, prompt: Prompt) -> int:
+    def _output_tokens(self, request: Request, prompt: Prompt) -> int:
         """max_tokens; where it is not given, the default or the rest of the context."""
         limit = self._settings.max_tokens
         asked = request.max_tokens or max(1, min(DEFAULT_MAX_TOKENS, limit - prompt.num_tokens))
@@ -244,7 +285,9 @@ class EngineApp:
         param = "messages" if prompt.num_tokens >= limit else "max_tokens"
         raise ApiError(400, message, param=param, code="context_length_exceeded")
 
-    def _answer(self, request: ChatRequest, prompt: Prompt, num_tokens: int) -> Answer:
+    def _answer(
+        self, form: type[Answer], request: Request, prompt: Prompt, num_tokens: int
+    ) -> Answer:
         reply = draw_reply(
             self._settings.seed,
             prompt.gist,
@@ -252,8 +295,9 @@ class EngineApp:
             request.tools,
             request.tool_choice,
             request.reasoning_effort or self._settings.reasoning_effort,
+            request.reasoning_budget,
         )
-        return Answer(
+        return form(
             model=request.model,
             streamed=request.stream,
             usage_at_the_end=request.include_usage,
@@ -267,7 +311,7 @@ class EngineApp:
 
     async def _submit(self, seat: Seat, answer: Answer, prompt: Prompt) -> Stream:
         num_tokens = answer.reply.num_tokens
-        output = output_segment(prompt, answer.reply.message(), num_tokens)
+        output = output_segment(prompt, answer.history(), num_tokens)
         sequence = Sequence(
             id=answer.number,
             prompt_tokens=prompt.num_tokens,
@@ -292,21 +336,29 @@ class EngineApp:
             pieces = await stream.news()
             if stream.cancelled:
                 return
-            cached = stream.sequence.cached_tokens or 0
-            events = [] if written else [answer.role_event()]
+            cache = self._cache_use(stream.sequence)
+            events = [] if written else [answer.opening(cache)]
             for reached, at_s in pieces:
-                events.append(answer.event(written, reached, cached, at_s))
+                events.append(answer.event(written, reached, cache, at_s))
                 written = reached
             body = b"".join(events)
             await send({"type": "http.response.body", "body": body, "more_body": True})
-        await send({"type": "http.response.body", "body": answer.closing(cached)})
+        await send({"type": "http.response.body", "body": answer.closing(cache)})
 
     async def _whole(self, answer: Answer, stream: Stream, send: Send) -> None:
         while not stream.finished:
             await stream.news()
             if stream.cancelled:
                 return
-        await self._respond(send, answer.whole(stream.sequence.cached_tokens or 0))
+        await self._respond(send, answer.whole(self._cache_use(stream.sequence)))
+
+    def _cache_use(self, sequence: Sequence) -> CacheUse:
+        """The cache keeps full blocks: of the prompt, all that it did not hold."""
+        read = sequence.cached_tokens or 0
+        if not self._settings.preset.prefix_cache:
+            return CacheUse(read, 0)
+        full = sequence.prompt_tokens // BLOCK_TOKENS * BLOCK_TOKENS
+        return CacheUse(read, max(0, full - read))
 
     async def _list_models(self, scope: Event, receive: Receive, send: Send) -> None:
         await self._respond(send, orjson.dumps({"object": "list", "data": [self._model()]}))
@@ -334,13 +386,7 @@ class EngineApp:
 
     async def _advance(self, scope: Event, receive: Receive, send: Send) -> None:
         assert self._lead is not None
-        body = await _read_body(receive, self._settings.body_timeout_s)
-        try:
-            asked = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise ApiError(400, f"the body is not JSON: {error}", code="invalid_json") from None
-        if not isinstance(asked, dict):
-            raise ApiError(400, "the body must be a JSON object", code="invalid_json")
+        asked = json_object(await _read_body(receive, self._settings.body_timeout_s))
         if asked.get("begin") is True:
             self._metrics.reset()
         await self._respond(send, orjson.dumps(await self._lead.ask(asked)))

@@ -128,9 +128,10 @@ class Reply:
         fields = []
         thought, said = self.reasoning_tokens, self.call_start
         if first < thought:
-            fields.append(b'"reasoning_content":"%b"' % self._text(first, min(last, thought)))
+            text = self.escaped_text(first, min(last, thought))
+            fields.append(b'"reasoning_content":"%b"' % text)
         if first < said and last > thought:
-            text = self._text(max(first, thought), min(last, said))
+            text = self.escaped_text(max(first, thought), min(last, said))
             fields.append(b'"content":"%b"' % text)
         if last > said:
             call = self._call(max(first, said), last)
@@ -149,23 +150,28 @@ class Reply:
         return message
 
     def _decoded(self, first: int, last: int) -> str:
-        text: str = orjson.loads(b'"%b"' % self._text(first, last))
+        text: str = orjson.loads(b'"%b"' % self.escaped_text(first, last))
         return text
 
-    def _text(self, first: int, last: int) -> bytes:
+    def escaped_text(self, first: int, last: int) -> bytes:
+        """Tokens [first, last) of reasoning or text, as they stand inside a JSON string."""
         return content_tape().read(self.position + first, last - first)
 
-    def _call(self, first: int, last: int) -> bytes:
-        """Fields of the call for tokens [first, last): the first token opens, the last closes."""
+    def arguments(self, first: int, last: int) -> bytes:
+        """Tokens [first, last) of the call's arguments, a JSON object, as they stand inside a JSON
+        string: the first token opens it, the last closes it."""
         opens = first == self.call_start
         closes = last == self.num_tokens
         inner = last - first - opens - closes
         arguments = arguments_tape().read(self.position + first + opens, inner)
         if opens:
             arguments = _escape(f'{{"{self.argument}": "') + arguments
-        if closes:
-            arguments += _escape('"}')
-        if not opens:
+        return arguments + _escape('"}') if closes else arguments
+
+    def _call(self, first: int, last: int) -> bytes:
+        """Fields of the call for tokens [first, last); the first one names it."""
+        arguments = self.arguments(first, last)
+        if first != self.call_start:
             return b'"function":{"arguments":"%b"}' % arguments
         head = b'"id":%b,"type":"function",' % orjson.dumps(self.call_id)
         name = orjson.dumps(self.tool)
@@ -179,12 +185,14 @@ def draw_reply(
     tools: list[Any],
     tool_choice: Any = "auto",
     reasoning_effort: str = "none",
+    reasoning_budget: int | None = None,
 ) -> Reply:
     """The reply to one prompt: the same for the same seed, prompt and length.
 
     tools: as in the request, [] for none. tool_choice: "none" never calls, "required" or a named
     function always does (given at least 3 tokens), otherwise TOOL_TURN_SHARE of the replies do.
-    reasoning_effort: one of EFFORTS; at least one token is left for what is visible.
+    reasoning_effort: one of EFFORTS; reasoning_budget: in tokens, holds over it. At least one token
+    is left for what is visible.
     """
     dice = blake2b(prompt_gist, key=str(seed).encode()[:64], digest_size=16).digest()
     coin, bare, which = (int.from_bytes(dice[i : i + 4]) / 2**32 for i in (0, 4, 8))
@@ -192,7 +200,8 @@ def draw_reply(
     forced = tool_choice == "required" or isinstance(tool_choice, dict)
     calls = forced or (tool_choice != "none" and coin < TOOL_TURN_SHARE)
     named = list(_functions(tools))
-    reasoning = min(int(num_tokens * EFFORTS[reasoning_effort]), num_tokens - 1)
+    effort = int(num_tokens * EFFORTS[reasoning_effort])
+    reasoning = min(effort if reasoning_budget is None else reasoning_budget, num_tokens - 1)
     visible = num_tokens - reasoning
     if not named or not calls or visible < _MIN_CALL_TOKENS:
         return Reply(

@@ -53,6 +53,7 @@ class Header:
     target: Target
     worker: int | None = None  # None: the master, or the only process
     machine: dict[str, str] | None = None  # of the generator: what and in which version
+    arrival_cv: float = 0.0  # of the tickets; 0: paced, and not said by earlier versions
     driven: bool = False  # the times are the embedded engine's own, on a clock kept with it
 
     @property

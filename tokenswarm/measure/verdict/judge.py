@@ -14,6 +14,7 @@ from tokenswarm.measure.verdict.of_generator import (
     read_lag,
     workers,
 )
+from tokenswarm.measure.verdict.of_load import failures, offered_load
 from tokenswarm.measure.verdict.of_run import censoring, end, samples, steadiness, torn_lines
 from tokenswarm.measure.verdict.of_workload import (
     contamination,
@@ -33,6 +34,8 @@ def judge(evidence: Evidence) -> Verdict:
         hub_stalls(evidence),
         cpu(evidence),
         workers(evidence),
+        offered_load(evidence),
+        failures(evidence),
         token_drift(evidence),
         output_length(evidence),
         workload(evidence),

@@ -19,17 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenswarm.measure.columns import Flags, Floats
+from tokenswarm.measure.no_result import no_result
 from tokenswarm.measure.slo import TIMINGS, Slo
 from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.knee import Bound, bound_of
 from tokenswarm.report.analysis.resample import Estimate, interval
 from tokenswarm.report.analysis.sample import LevelSample
-
-# A gateway that drops one turn in a hundred is measured all the same; published failure shares of
-# language model services are 1.8% to 7.3% (BurstGPT, github.com/HPMLL/BurstGPT). Guess.
-MAX_FAILED_SHARE = 0.1
-# Far more than chance moves a level of a few dozen turns, whose prompts vary by a third (guess).
-LEAST_ACHIEVED_SHARE = 0.7
 
 LOGARITHMIC = tuple(name for name, timing in TIMINGS.items() if timing.better == "<")
 
@@ -84,7 +79,7 @@ class _Crossing:
         values = np.array([estimate.value for estimate in estimates])[:, None]
         holds = slo.holds_each(values[:, 0]) if levels else np.array([], dtype=bool)
         # One that misses by its own figures needs no other reason.
-        reasons = [no_result(e) if h else "" for e, h in zip(levels, holds, strict=True)]
+        reasons = [_spoiled(e) if h else "" for e, h in zip(levels, holds, strict=True)]
         spoiled = np.array([bool(reason) for reason in reasons])
         self.tpm = float(_ends(slo, spoiled, carried, values)[0]) if levels else np.nan
         self.replicates = [
@@ -132,15 +127,10 @@ def _capacity(crossings: Sequence[_Crossing]) -> Capacity:
     )
 
 
-def no_result(level: LevelSample) -> str:
-    """Why a level's figures say nothing of a capacity; empty where they do."""
-    failed, name = level.summary.failure_share, f"level {level.level.index}"
-    if failed is not None and failed > MAX_FAILED_SHARE:
-        return f"{name} is no result: {failed:.0%} of its turns failed"
-    offered_tpm, achieved_tpm = level.offered_tpm.value, level.achieved_tpm.value
-    if achieved_tpm < LEAST_ACHIEVED_SHARE * offered_tpm:
-        return f"{name} is no result: {achieved_tpm / offered_tpm:.0%} of what was offered came"
-    return ""
+def _spoiled(level: LevelSample) -> str:
+    """Why the level is no result; empty where it is one."""
+    reason = no_result(level.summary)
+    return f"level {level.level.index} is no result: {reason}" if reason else ""
 
 
 def _ends(slo: Slo, spoiled: Flags, carried: Floats, values: Floats) -> Floats:

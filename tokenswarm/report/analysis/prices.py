@@ -24,7 +24,7 @@ class PriceError(ValueError):
 def read_prices(path: Path = SHIPPED) -> dict[str, Price]:
     """By model, in the order of the file. Raises PriceError, OSError."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PriceError(f"{path}: not TOML: {error}") from None
     entries = table.get("price")

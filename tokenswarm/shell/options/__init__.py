@@ -7,7 +7,9 @@ from tokenswarm.shell.options.arguments import (
     PROFILE_VARIABLE,
     Group,
     add_arguments,
+    default,
     described,
+    readers_of_options,
 )
 from tokenswarm.shell.options.container import COMPOSE_SERVICE_VARIABLE
 from tokenswarm.shell.options.key import API_KEY_VARIABLES, api_key
@@ -28,8 +30,10 @@ __all__ = [
     "SearchOptions",
     "add_arguments",
     "api_key",
+    "default",
     "described",
     "read_grafana_url",
     "read_metrics_options",
     "read_options",
+    "readers_of_options",
 ]

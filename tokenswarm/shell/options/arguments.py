@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from tokenswarm.shell.options.trace import TRACE_OPTIONS
@@ -26,7 +27,7 @@ class Group:
 ALL = ("agents", "ladder", "capacity")
 GROUPS = (
     Group("target", ALL, ("--host", "--api", "--model", "--gpus", "--insecure", "--ca-file")),
-    Group("rate", ("agents",), ("--tpm", "--ramp", "--arrival-cv")),
+    Group("rate", ("agents",), ("--tpm", "--ramp", "--max-developers", "--arrival-cv")),
     Group(
         "ladder",
         ("ladder",),
@@ -74,6 +75,36 @@ def described(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     return actions
 
 
+def readers_of_options() -> dict[str, tuple[str, ...]]:
+    """The locustfiles that read an option, for those that not all of them do."""
+    readers: dict[str, tuple[str, ...]] = {}
+    for group in GROUPS:
+        for option in group.options:
+            readers[option] = (*readers.get(option, ()), *group.locustfiles)
+    return {option: names for option, names in readers.items() if set(names) != set(ALL)}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Of every option that `add_arguments` adds, by its name."""
+    defaults: dict[str, Any] = {}
+
+    class Listing:
+        def set_defaults(self, **_values: Any) -> None:
+            """Those of Locust's options."""
+
+        def add_argument(self, name: str, *, default: Any, **_settings: Any) -> None:
+            defaults[name] = default
+
+    add_arguments(Listing())
+    return defaults
+
+
+def default(option: str) -> Any:
+    """What an option of ours is without a word of it. Raises KeyError for one of Locust's."""
+    return _defaults()[option]
+
+
 def add_arguments(parser: Any) -> None:
     """Adds tokenswarm's options; each has an environment variable TOKENSWARM_<NAME>."""
     profile = os.environ.get(PROFILE_VARIABLE, "seed")
@@ -117,7 +148,7 @@ def add_arguments(parser: Any) -> None:
         type=int,
         default=300,
         metavar="N",
-        help="Most sessions open at once",
+        help="Most sessions open at once; of a run with --tpm: where -u does not say it",
     )
     add(
         "--arrival-cv",

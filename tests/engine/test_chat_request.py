@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tokenswarm.engine.server.chat.request import parse_request
 from tokenswarm.engine.server.errors import ApiError
-from tokenswarm.engine.server.request import parse_request
 
 VALID = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 TOOL = {"type": "function", "function": {"name": "read"}}

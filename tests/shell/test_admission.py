@@ -1,0 +1,81 @@
+"""What is refused before anything is sent, by the locustfile that is to run."""
+
+from __future__ import annotations
+
+from locust.env import Environment
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import tokenswarm.shell.wiring  # noqa: F401 - its options join Locust's parser
+from tests.support.deployed_commands import parsed_locust
+from tokenswarm.shell import admission
+from tokenswarm.shell.capacity_search import CapacitySearch
+from tokenswarm.shell.options import API_KEY_VARIABLES, OptionError
+from tokenswarm.shell.tpm_ladder import TpmLadder
+
+HOST = "http://127.0.0.1:9"
+OWN = SimpleNamespace(open_mode=True)  # somebody else's shape of rates
+SLO = ("--slo", "ttft_p50<1s")
+
+
+@pytest.fixture(autouse=True)
+def _no_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locust's parser reads this process's command line, which is pytest's."""
+    monkeypatch.setattr(sys, "argv", ["locust"])
+    for variable in API_KEY_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+
+
+def checked(shape: Any, *options: str, folder: Path) -> None:
+    words = ("locust", "-f", "locustfiles/coding_agents.py", "--headless", *options)
+    parsed = parsed_locust((*words, "--runs", str(folder)) if "--runs" not in words else words)
+    environment = Environment(parsed_options=parsed, host=HOST)
+    environment.shape_class = shape
+    admission.checked(environment, parsed, HOST)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "said"),
+    [
+        (None, ("--levels", "1M,2M"), "--levels '1M,2M': .*run agents.* with `tokenswarm run ladd"),
+        (None, ("--hold", "1m"), "--hold '1m': .*run ladder` or `tokenswarm run capacity`"),
+        (TpmLadder, ("--search-from", "1M"), "--search-from '1M': .*accepted.*run capacity"),
+        (TpmLadder, ("-t", "1m"), "--run-time 60: .*accepted: --max-developers, --hold"),
+        (TpmLadder, ("-u", "5"), "--users 5: .*accepted: --max-developers"),
+        (CapacitySearch, ("--levels", "1M", *SLO), "--levels '1M': .*run capacity"),
+    ],
+)
+def test_an_option_that_the_locustfile_does_not_read_is_refused(shape, options, said, tmp_path):
+    with pytest.raises(OptionError, match=said):
+        checked(shape, *options, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        (None, ("--tpm", "1M", "--max-developers", "9", "-t", "1m")),
+        (TpmLadder, ("--levels", "1M", "--hold", "1m", "--drain", "1m")),
+        (CapacitySearch, ("--search-from", "1M", *SLO)),
+        (OWN, ("--levels", "1M", "--search-from", "1M")),
+    ],
+)
+def test_what_it_reads_is_taken(shape, options, tmp_path):
+    checked(shape, *options, folder=tmp_path / "not" / "there")
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_that_cannot_be_kept_are_refused():
+    with pytest.raises(OptionError, match=r"--runs '/proc/runs': nothing can be written in /proc"):
+        checked(None, "--runs", "/proc/runs", folder=Path())
+
+
+def test_a_key_that_no_header_can_carry_names_its_variable_and_not_itself(monkeypatch, tmp_path):
+    monkeypatch.setenv("TOKENSWARM_API_KEY", "sk-secret\n")
+    with pytest.raises(OptionError, match="^TOKENSWARM_API_KEY: .*newline.*accepted") as refusal:
+        checked(None, folder=tmp_path)
+    assert "secret" not in str(refusal.value)
