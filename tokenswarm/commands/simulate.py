@@ -214,6 +214,10 @@ def _source(options: argparse.Namespace) -> Source:
             f"--history {options.history}: traces and habits say what is kept of prompts, not of "
             "replies; accepted with --trace and --habit: scripted"
         )
+    if options.text and (trace is not None or options.habit or options.history != "scripted"):
+        raise OptionError(
+            "--text: accepted with --profile and scripted histories, without --trace and --habit"
+        )
     return load_source(options.profile, trace, timing, options.habit)
 
 
@@ -232,6 +236,7 @@ def _loads(options: argparse.Namespace) -> list[Load]:
         "hold_s": hold_s,
         "drain_s": parse_duration("--drain", options.drain),
         "history": options.history,
+        "text": options.text,
         "context_tokens": parse_tokens("--context-tokens", options.context_tokens),
     }
     developers = getattr(options, "developers", None)
@@ -365,6 +370,12 @@ def _add_common(
         default=str(CONTEXT_TOKENS),
         metavar="TOKENS",
         help=f"prompt and output together (default: {CONTEXT_TOKENS})",
+    )
+    add(
+        "--text",
+        action="store_true",
+        help="prompts as long as their text, to half a line: turns "
+        "equal those of a run with the same --seed in driven time",
     )
     add("--processes", type=_whole(1), metavar="N", help="(default: one per core)")
     add("--json", type=Path, metavar="FILE", help="figures of every seed")

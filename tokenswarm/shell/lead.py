@@ -15,10 +15,11 @@ from tokenswarm.shell.run_clock import DrivenClock
 ADVANCE = "/sim/advance"
 
 
-def lead(client: ChatClient, on_broken: Callable[[str], None]) -> DrivenClock:
-    """A clock at second 0, led over this client; on_broken: told why when that is no longer
-    possible. Raises Broken where the engine does not let itself be led."""
-    run = _ask(client, {"begin": True}).get("run")
+def lead(client: ChatClient, seed: int, on_broken: Callable[[str], None]) -> DrivenClock:
+    """A clock at second 0, led over this client; seed: of the engine's chances; on_broken: told
+    why when that is no longer possible. Raises Broken where the engine does not let itself be
+    led."""
+    run = _ask(client, {"begin": True, "seed": seed}).get("run")
 
     def advance(until_s: float | None, sent: int) -> Advanced:
         said = _ask(client, {"run": run, "until_s": until_s, "sent": sent})

@@ -275,7 +275,7 @@ def _clock(
     terms: Terms, options: Options, on_broken: Callable[[str], None], origin: float | None
 ) -> RunClock:
     if terms.driven:
-        return lead(new_client(options, new_tls(options)), on_broken)
+        return lead(new_client(options, new_tls(options)), options.seed, on_broken)
     if origin is not None:
         return WallClock(origin, terms.speed)
     return WallClock.starting_at(terms.started_at, terms.speed)

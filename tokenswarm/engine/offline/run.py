@@ -43,9 +43,12 @@ class Load:
     max_developers: int = 300
     arrival_cv: float = 0.0
     history: History = "scripted"
+    text: bool = False  # prompts as long as their text is, to half a line, as over HTTP
     context_tokens: int = CONTEXT_TOKENS  # prompt and output together; the pool may hold less
 
     def __post_init__(self) -> None:
+        if self.text and self.history != "scripted":
+            raise ValueError("text is that of scripted histories")
         if bool(self.levels_tpm) == (self.developers is not None):
             raise ValueError("a load is either levels_tpm or developers")
 
@@ -143,7 +146,14 @@ def run(preset: Preset, source: Source, load: Load, seed: int) -> SimulatedRun:
     context_tokens = min(load.context_tokens, pool_tokens)
     traffic: Traffic
     if load.developers is not None:
-        traffic = Traffic(engine, source, seed, context_tokens=context_tokens, history=load.history)
+        traffic = Traffic(
+            engine,
+            source,
+            seed,
+            context_tokens=context_tokens,
+            history=load.history,
+            text=load.text,
+        )
         traffic.begin(load.developers)
     else:
         traffic = _open_traffic(engine, source, load, seed, context_tokens)
@@ -161,6 +171,7 @@ def _open_traffic(
         seed,
         context_tokens=context_tokens,
         history=load.history,
+        text=load.text,
         arrival_cv=load.arrival_cv,
     )
     traffic.begin(load.max_developers)

@@ -21,13 +21,16 @@ from tokenswarm.engine.core.engine import Emission, Engine
 from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS, Segment
 from tokenswarm.engine.core.scheduler import QueueFull
 from tokenswarm.engine.core.sequence import Sequence
+from tokenswarm.engine.offline.text import conversation
 from tokenswarm.measure.decode import decode_tps
 from workload.arrivals import Arrivals, TargetLine
 from workload.life import Due, Life
-from workload.session import FROM_NOTHING, Turn
-from workload.source import Source, developer_tpm, mean_prompt_tokens, sessions
+from workload.prompts import Conversation
+from workload.session import FROM_NOTHING, Session, Turn
+from workload.source import Source, SourceSession, developer_tpm, mean_prompt_tokens, sessions
 from workload.spans import Span
 from workload.tickets import TicketLine
+from workload.tokens import GENERATION_PROMPT_TOKENS
 
 # scripted: histories carry replies of the workload's own, as over HTTP, so a cache holds the last
 # prompt; echo: they carry the engine's reply, so it holds that as well.
@@ -105,31 +108,53 @@ class Work:
         self.parent = parent
         self._segments: tuple[Segment, ...] = ()
         self._held_tokens = 0
+        self._text: tuple[SourceSession, Conversation] | None = None
 
-    def advance(self, sequence_id: int, history: History) -> tuple[Sequence, int]:
-        """The sequence of the next turn, and its ideal cached tokens."""
+    def advance(
+        self, sequence_id: int, history: History, text_seed: int | None
+    ) -> tuple[Sequence, int]:
+        """The sequence of the next turn, and its ideal cached tokens. text_seed: of the text that
+        says how long prompts are, None for the sessions' plans."""
         turn = self.life.turn
         if turn.content is not None:
-            return _sequence(sequence_id, turn, _of_spans(turn.content)), turn.ideal_cached_tokens
+            content = _of_spans(turn.content)
+            sequence = _sequence(sequence_id, turn, turn.prompt_tokens, content)
+            return sequence, turn.ideal_cached_tokens
+        prompt_tokens, shared_tokens = turn.prompt_tokens, turn.ideal_cached_tokens
+        if text_seed is not None:
+            said = self._conversation(text_seed)
+            said.advance(turn)
+            prompt_tokens, shared_tokens = said.prompt_tokens, said.shared.tokens
         if turn.kind in FROM_NOTHING:
-            shared_tokens = turn.ideal_cached_tokens
             self._segments = _extended((), ("shared", shared_tokens), shared_tokens)
             self._held_tokens = shared_tokens
         ideal_tokens = self._held_tokens
         name = (turn.session, turn.index)
-        prompt = _extended(self._segments, name, turn.prompt_tokens)
-        replied_tokens = turn.prompt_tokens + turn.reply_tokens
-        whole = _extended(prompt, (*name, "reply"), replied_tokens)
+        # What the next prompt repeats ends before the opened reply (server.prompt_tokens).
+        kept_tokens = prompt_tokens - GENERATION_PROMPT_TOKENS
+        prompt = _extended(self._segments, name, kept_tokens)
         echoes = history == "echo"
+        # An echo is of what was surely streamed; what comes after it in the cache nobody asks for.
+        replied_tokens = prompt_tokens + (turn.reply_tokens if echoes else turn.output_tokens)
+        whole = _extended(prompt, (*name, "reply"), replied_tokens)
         self._segments = whole if echoes else prompt
-        self._held_tokens = replied_tokens if echoes else turn.prompt_tokens
-        return _sequence(sequence_id, turn, whole), ideal_tokens
+        self._held_tokens = replied_tokens if echoes else kept_tokens
+        return _sequence(sequence_id, turn, prompt_tokens, whole), ideal_tokens
+
+    def _conversation(self, seed: int) -> Conversation:
+        session = self.life.session
+        if self._text is None or self._text[0] is not session:
+            assert isinstance(session, Session)  # turns of a trace bring their content along
+            self._text = session, conversation(session, seed)
+        return self._text[1]
 
 
-def _sequence(sequence_id: int, turn: Turn, segments: tuple[Segment, ...]) -> Sequence:
+def _sequence(
+    sequence_id: int, turn: Turn, prompt_tokens: int, segments: tuple[Segment, ...]
+) -> Sequence:
     return Sequence(
         id=sequence_id,
-        prompt_tokens=turn.prompt_tokens,
+        prompt_tokens=prompt_tokens,
         output_tokens=turn.output_tokens,
         segments=segments,
     )
@@ -165,6 +190,7 @@ class Traffic:
         *,
         context_tokens: int,
         history: History = "scripted",
+        text: bool = False,
     ) -> None:
         self.turns: list[SimulatedTurn] = []
         self.unsent_at_s: list[float] = []  # due times of tickets that nobody took
@@ -173,6 +199,7 @@ class Traffic:
         self._seed = seed
         self._context_tokens = context_tokens
         self._history = history
+        self._text_seed = seed if text else None
         self._resting = False
         self._under_way: dict[int, tuple[Work, SimulatedTurn]] = {}
         self._ids = count()
@@ -237,7 +264,7 @@ class Traffic:
         if not life.may_send(resting=self._resting):
             return
         turn = life.turn
-        sequence, ideal_tokens = work.advance(next(self._ids), self._history)
+        sequence, ideal_tokens = work.advance(next(self._ids), self._history, self._text_seed)
         seen = SimulatedTurn(
             session=turn.session,
             turn=turn.index,
@@ -250,9 +277,9 @@ class Traffic:
             early_s=due.early_s,
         )
         self.turns.append(seen)
-        self._took(turn.prompt_tokens)
+        self._took(seen.prompt_tokens)
         self._under_way[sequence.id] = work, seen
-        if turn.prompt_tokens + turn.output_tokens > self._context_tokens:
+        if seen.prompt_tokens + turn.output_tokens > self._context_tokens:
             self._end(work, seen, "context_overflow", now_s)
             return
         try:
@@ -305,9 +332,12 @@ class OpenTraffic(Traffic):
         *,
         context_tokens: int,
         history: History = "scripted",
+        text: bool = False,
         arrival_cv: float = 0.0,
     ) -> None:
-        super().__init__(engine, source, seed, context_tokens=context_tokens, history=history)
+        super().__init__(
+            engine, source, seed, context_tokens=context_tokens, history=history, text=text
+        )
         rng = np.random.default_rng((seed, 0))
         self._line = TargetLine()
         mean_tokens = mean_prompt_tokens(source)

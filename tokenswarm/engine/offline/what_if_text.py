@@ -33,9 +33,9 @@ def changed(case: Case, text: str) -> Case:
     try:
         preset = WhatIf(**given).apply(case.preset)
         source = _grown(case.source, workload.get("growth_tokens"))
+        load = replace(case.load, history=workload.get("history", case.load.history))
     except (ValueError, ProfileError) as error:
         raise OptionError(f"{text!r}: {error}") from None
-    load = replace(case.load, history=workload.get("history", case.load.history))
     return replace(case, label=text, preset=preset, source=source, load=load)
 
 

@@ -119,11 +119,7 @@ class EngineApp:
         self._clock = VirtualClock(settings.speed)
         self._live = LiveEngine(settings.preset.engine(settings.seed), self._clock, self._metrics)
         self._metrics.attach(self._live, lambda: self._engine)
-        self._lead = (
-            Lead(lambda: settings.preset.engine(settings.seed), self._metrics)
-            if settings.driven
-            else None
-        )
+        self._lead = Lead(self._new_engine, self._metrics) if settings.driven else None
         self._numbers = count(1)
         self._created = int(time.time())
         self._headers: Headers = (
@@ -143,6 +139,9 @@ class EngineApp:
         }
         if self._lead is not None:
             self._routes["/sim/advance"] = ("POST", self._advance)
+
+    def _new_engine(self, seed: int | None) -> Engine:
+        return self._settings.preset.engine(self._settings.seed if seed is None else seed)
 
     @property
     def _engine(self) -> Engine:

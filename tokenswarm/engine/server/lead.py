@@ -72,7 +72,8 @@ class Lead:
     """Of an engine in driven time. Between two runs it is free: it goes by the wall clock, so that
     a look at it before traffic, or a stranger, is answered."""
 
-    def __init__(self, new_engine: Callable[[], Engine], observer: Observer) -> None:
+    def __init__(self, new_engine: Callable[[int | None], Engine], observer: Observer) -> None:
+        """new_engine: with the chances of this seed, None for the engine's own."""
         self._new_engine = new_engine
         self._observer = observer
         self._run: str | None = None
@@ -105,10 +106,10 @@ class Lead:
         return LedSeat(engine, int(order), int(hangup) if hangup.isdecimal() else None)
 
     async def ask(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """One question of a generator: {"begin": true}; {"run": …, "until_s": …, "sent": …};
-        {"run": …, "end": true}. Raises ApiError."""
+        """One question of a generator: {"begin": true, "seed": …};
+        {"run": …, "until_s": …, "sent": …}; {"run": …, "end": true}. Raises ApiError."""
         if asked.get("begin") is True:
-            return self._begin()
+            return self._begin(asked.get("seed"))
         engine = self._of(asked.get("run"))
         if asked.get("end") is True:
             self._end()
@@ -138,12 +139,14 @@ class Lead:
             )
         return self._engine
 
-    def _begin(self) -> dict[str, Any]:
+    def _begin(self, seed: object) -> dict[str, Any]:
+        if not (seed is None or (isinstance(seed, int) and seed >= 0)):
+            raise invalid("seed", seed, "a whole number of at least 0, or null")
         if self._engine is not None:
             raise ApiError(409, "another run drives this engine's clock", code="clock_is_driven")
         self._run, self._engine = (
             secrets.token_hex(4),
-            DrivenEngine(self._new_engine(), self._observer),
+            DrivenEngine(self._new_engine(seed), self._observer),
         )
         self._hold_lease(LEASE_S)
         return {"run": self._run, "now_s": self._engine.now_s}
