@@ -9,26 +9,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+LONGEST_S = 180.0  # what it says itself, the sweeps in virtual time included
 # Beside its own engine module, as `python scripts/compare.py` finds it.
 SCRIPT = """
 import json
-from types import SimpleNamespace as Http
 import compare
-from tokenswarm.engine.offline.sweep import Case, sweep
-from tokenswarm.report.analysis.interval import Interval
-load = compare.Load(levels_tpm=(1e6,), hold_s=60.0, drain_s=600.0)
-case = Case(label="x", preset=compare.PRESETS["trtllm-like"], source=compare.SEED, load=load)
-(point,) = sweep([case], range(1, 4), processes=1)
-values = sorted(f.ttft_p50_s for f in point.figures)
-answers = [
-    compare._row(point, Http(ttft_p50_s=Interval(ttft_s), decode_tps_p50=Interval(None)))
-    for ttft_s in (values[0], values[-1], 1.01 * values[-1], None)
-]
-print(json.dumps([compare.FULL.http_s + 2 * compare.FULL.offline_s, compare.NAMES, answers]))
+wall_s = compare.FULL.http_s + 2 * compare.FULL.offline_s
+pairs = [(1.0, 1.0), (1.0, 1.0 + 1e-9), (1.0, 1.00001), (None, None), (None, 1.0), (1.0, None)]
+print(json.dumps([wall_s, compare.NAMES, [compare._same(pair) for pair in pairs]]))
 """
 
 
-def test_it_fits_into_twelve_minutes_and_says_what_lies_outside() -> None:
+def test_it_fits_into_three_minutes_and_says_what_is_not_equal() -> None:
     shown = subprocess.run(
         (sys.executable, "-c", SCRIPT),
         cwd=ROOT,
@@ -38,12 +30,10 @@ def test_it_fits_into_twelve_minutes_and_says_what_lies_outside() -> None:
         timeout=60,
     )
     assert shown.returncode == 0, shown.stderr
-    wall_s, names, answers = json.loads(shown.stdout)
-    assert wall_s <= 12 * 60
+    wall_s, names, equal = json.loads(shown.stdout)
+    assert wall_s <= LONGEST_S
     assert names == ["trtllm-like", "together-like", "sglang-like"]
-    assert [row[3] for row in answers] == ["within", "within", "OUTSIDE", "unknown"]
-    assert {row[-1] for row in answers} == {"unknown"}  # a speed that is not known
-    assert {row[0] for row in answers} == {"sim:trtllm-like"}
+    assert equal == [True, True, False, True, False, False]
 
 
 def test_an_unknown_option_is_refused() -> None:
