@@ -7,6 +7,7 @@ in the health checks: containers have an address each.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -67,7 +68,8 @@ def _filled(word: str) -> str:
     for name, value in DEFAULTS.items():
         if word.startswith("${" + name):
             return value
-    return word
+    default = re.fullmatch(r"\$\{\w+:-(.+)\}", word)
+    return word if default is None else default[1]
 
 
 class Services:
@@ -89,7 +91,8 @@ class Services:
 
     def start(self, name: str) -> None:
         given = SERVICES[name].get("environment", {})
-        env = {k: local(name, _filled(text)) for k, text in given.items() if k == "LOCUST_HOST"}
+        needed = ("LOCUST_HOST", "TOKENSWARM_SECRET")
+        env = {k: local(name, _filled(text)) for k, text in given.items() if k in needed}
         with (self.folder / f"{name}.log").open("wb") as log:
             self._processes.append(
                 subprocess.Popen(

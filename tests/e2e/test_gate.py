@@ -80,7 +80,7 @@ def test_a_run_is_held_against_it_and_a_missed_slo_is_in_exit_code_and_junit(
 ) -> None:
     junit = stack.runs.parent / "junit.xml"
     finished = stack.locust(
-        LADDER, "--host", found.url, "--levels", "1M", "--hold", "60s", "--max-developers", "40",
+        LADDER, "--host", found.url, "--levels", "1M", "--hold", "150s", "--max-developers", "40",
         "--run-name", "gated", "--slo", "ttft_p50<1ms", "--baseline", str(found.folder),
         "--max-regress", "failures=50%", "--junit", str(junit),
     )  # fmt: skip
