@@ -40,7 +40,9 @@ def test_a_missed_slo_exits_1_and_says_at_which_level(run, capsys):
 
 
 def test_met_slos_exit_0(run):
-    assert main(["report", str(run), "--slo", "ttft_p50<1000s", "--slo", "hit_share>1%", *LOOSE]) == 0
+    assert (
+        main(["report", str(run), "--slo", "ttft_p50<1000s", "--slo", "hit_share>1%", *LOOSE]) == 0
+    )
 
 
 def test_a_level_that_lost_half_of_its_turns_exits_1_though_nobody_asked(run, capsys):
