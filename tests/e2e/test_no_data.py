@@ -12,7 +12,7 @@ def test_a_run_without_a_finished_turn_fails_its_gate(stack: Stack, tmp_path: Pa
     url, junit = stack.engine("--speed", "1"), tmp_path / "junit.xml"
     finished = stack.locust(
         LADDER,
-        *("--host", url, "--levels", "1k", "--hold", "20s", "--drain", "1s", "-t", "4s"),
+        *("--host", url, "--levels", "1k", "--hold", "4s", "--drain", "1s"),
         *("--slo", "ttft_p50<1s", "--junit", str(junit), "--run-name", "nothing"),
     )
     assert finished.code == INVALID_RUN, finished.printed
@@ -24,7 +24,7 @@ def test_a_run_without_a_finished_turn_fails_its_gate(stack: Stack, tmp_path: Pa
 
 def test_a_run_without_a_finished_turn_fails_without_a_gate(stack: Stack) -> None:
     url = stack.engine("--speed", "1")
-    options = ("--levels", "1k", "--hold", "20s", "--drain", "1s", "-t", "4s")
+    options = ("--levels", "1k", "--hold", "4s", "--drain", "1s")
     finished = stack.locust(LADDER, "--host", url, *options, "--run-name", "no-gate")
     assert finished.code == INVALID_RUN, finished.printed
 
