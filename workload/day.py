@@ -22,6 +22,8 @@ from workload.profile import Profile
 
 # TTFT and answer of a turn on an engine that keeps up (docs/workload.md 7.1).
 SERVICE_S = 8.0
+# Of the pauses at most: a profile with short pauses is for an engine with short answers (guess).
+SERVICE_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,8 @@ def day(profile: Profile) -> Day:
     """By the profile's laws alone."""
     starts = 1 / profile.expected_turns()
     human_s = profile.human_gap_s.mean
-    return Day(
-        start_s=starts * human_s,
-        user_s=(1 - starts) * (1 - profile.tool_share) * human_s,
-        tool_s=(1 - starts) * profile.tool_share * profile.tool_gap_s.mean,
-        service_s=SERVICE_S,
-    )
+    start_s = starts * human_s
+    user_s = (1 - starts) * (1 - profile.tool_share) * human_s
+    tool_s = (1 - starts) * profile.tool_share * profile.tool_gap_s.mean
+    service_s = min(SERVICE_S, SERVICE_SHARE * (start_s + user_s + tool_s))
+    return Day(start_s, user_s, tool_s, service_s)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workload import fidelity
-from workload.day import SERVICE_S
+from workload.day import day
 from workload.profile import Profile
 from workload.session import Session
 
@@ -35,7 +35,8 @@ def developer_tpm(profile: Profile) -> float:
     lives = np.random.SeedSequence(0)
     while turns < _SIMULATED_TURNS:
         (life,) = lives.spawn(1)
-        work = _work(Session(profile, np.random.default_rng(life), ""))
+        session = Session(profile, np.random.default_rng(life), "")
+        work = _work(session, day(profile).service_s)
         turns, tokens, seconds = turns + work.turns, tokens + work.tokens, seconds + work.seconds
     return tokens * 60 / seconds
 
@@ -48,17 +49,17 @@ class _Work(NamedTuple):
     seconds: float
 
 
-def _work(session: Session) -> _Work:
+def _work(session: Session, service_s: float) -> _Work:
     profile = session.profile
     human_s, tool_s = profile.human_gap_s.mean, profile.tool_gap_s.mean
     mixed_s = profile.tool_share * tool_s + (1 - profile.tool_share) * human_s
     pause_s = {"start": human_s, "user": human_s, "tool": tool_s, "compaction": mixed_s}
     turns, tokens, seconds = 0, 0, 0.0
     for turn in iter(session.next_turn, None):
-        agents = [_work(session.subagent(k)) for k in range(turn.subagents)]
+        agents = [_work(session.subagent(k), service_s) for k in range(turn.subagents)]
         turns += 1
         tokens += turn.prompt_tokens + sum(agent.tokens for agent in agents)
         # A sub-agent's first turn has no pause of its own.
         longest_s = max((agent.seconds - human_s for agent in agents), default=0.0)
-        seconds += max(pause_s[turn.kind], longest_s) + SERVICE_S
+        seconds += max(pause_s[turn.kind], longest_s) + service_s
     return _Work(turns, tokens, seconds)

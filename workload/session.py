@@ -12,7 +12,7 @@ from itertools import count
 
 import numpy as np
 
-from workload.day import SERVICE_S, day
+from workload.day import day
 from workload.lengths import Lognormal, whole_tokens
 from workload.profile import MAX_THRESHOLD_Z, Profile
 from workload.spans import Span
@@ -135,7 +135,7 @@ class Session:
     def _meet_in_service(self) -> None:
         """Any turn is under way; the developer's next one is what will be sent."""
         self._live_on()
-        left_s = SERVICE_S * self._rng.random()
+        left_s = day(self.profile).service_s * self._rng.random()
         kind = self._step()
         if kind is None:
             self._begin()
