@@ -155,7 +155,7 @@ def test_the_table_names_every_level_and_says_simulated(run: Run) -> None:
 
 
 def test_progress_is_told_in_engine_seconds(run: Run) -> None:
-    assert "engine s] level 0, 1.00M TPM" in run.finished.err
+    assert "engine s] level 0 (1 of 2), 1.00M TPM" in run.finished.err
 
 
 def test_the_summary_counts_what_the_ledger_holds(run: Run) -> None:

@@ -115,7 +115,7 @@ def test_a_run_without_turns_has_a_table_of_unknowns():
 @pytest.mark.parametrize(
     ("early_s", "said"),
     [
-        ((0.0, 4.0, None, 8.0), ["Pauses: 67% of the turns", "6.00 s in the median"]),
+        ((0.0, 4.0, None, 8.0), ["Pauses: 67% of the levels' turns", "6.00 s in the median"]),
         ((0.0, 0.0, None, 0.0), []),  # closed mode
     ],
 )
