@@ -77,7 +77,8 @@ def test_turns_of_a_session_follow_each_other(run: Run) -> None:
     for turns in by_session(run.ledger.records).values():
         assert [record.turn for record in turns] == list(range(len(turns)))
         for last, following in pairwise(turns):
-            assert following.scheduled_at_s >= last.ended_at_s
+            # A ticket may have been due a moment before somebody was free to take it.
+            assert following.sent_at_s >= last.ended_at_s
             assert following.planned_prompt_tokens > last.planned_prompt_tokens
 
 
