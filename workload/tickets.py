@@ -5,7 +5,7 @@ their own pauses; so many are at work, each met at any moment of its day, and ea
 pauses and sessions as it would by itself. Only the second at which a turn is sent is the ticket's:
 
 * A due ticket goes to the developer whose pause has been over longest, else to the one whose pause
-  ends next, who sends *early*. No session starts because a ticket wants one, so the mix of turns
+  ends next, who sends *early*. While one waits no session starts for a ticket, so the mix of turns
   stays the profile's (docs/decisions/0008).
 * Only when all of them are in flight or kept away (the engine is slow) a spare developer takes it.
   Spare ones begin with a new session: one met in mid-session brings a prompt that no cache holds,
