@@ -123,14 +123,11 @@ class Session:
 
     def _meet_in_pause(self, pause: Lognormal) -> None:
         """What is left of it comes before a turn that is any but a session's first."""
-        for _ in range(MEETINGS_TRIED):
-            if self._live_on() != "start":
-                break
+        if any(self._live_on() != "start" for _ in range(MEETINGS_TRIED)):
+            self._meet(pause.one_residual(self._rng))
         else:  # sessions of one turn, whatever the laws say: the pause is one before a session
             self._choose_subagents()
             self._first_gap_s = pause.one_residual(self._rng)
-            return
-        self._meet(pause.one_residual(self._rng))
 
     def _meet_in_service(self) -> None:
         """Any turn is under way; the developer's next one is what will be sent."""

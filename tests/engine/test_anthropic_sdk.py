@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
 from anthropic import Anthropic, AuthenticationError, BadRequestError, NotFoundError
 
+from tokenswarm.commands.embedded_engine import engine
+
 KEY = "a-key"
-PORT = re.compile(r"http://127\.0\.0\.1:(\d+)")
 READ: Any = {
     "name": "read",
     "description": "Reads.",
@@ -23,18 +21,8 @@ MARK: Any = {"type": "ephemeral"}
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    options = ["--port", "0", "--speed", "10", "--api-key", KEY, "--context-tokens", "20000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tokenswarm", "engine", *options], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        match = PORT.search(process.stdout.readline())
-        assert match
-        yield match[0]
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
+    with engine("--speed", "10", "--api-key", KEY, "--context-tokens", "20000") as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

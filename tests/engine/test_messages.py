@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.engine_answers import answer_of, events
 from tokenswarm.engine.server.answer import CacheUse
 from tokenswarm.engine.server.errors import ApiError
 from tokenswarm.engine.server.messages.answer import MessagesAnswer, error_body
@@ -24,29 +26,7 @@ def body(**fields) -> bytes:
     return json.dumps({**VALID, **fields}).encode()
 
 
-def answer(num_tokens: int = 40, choice="none", effort: str = "none") -> MessagesAnswer:
-    tools = [{"type": "function", "function": {"name": "read"}}]
-    return MessagesAnswer(
-        model="m",
-        streamed=True,
-        usage_at_the_end=True,
-        usage_in_every_chunk=False,
-        max_tokens_given=True,
-        reply=draw_reply(0, b"p", num_tokens, tools, choice, effort),
-        number=7,
-        created=1,
-        prompt_tokens=100,
-    )
-
-
-def events(stream: bytes) -> list[dict]:
-    found = []
-    for written in stream.split(b"\n\n")[:-1]:
-        name, data = written.split(b"\n")
-        event = json.loads(data.removeprefix(b"data: "))
-        assert name == b"event: " + event["type"].encode()
-        found.append(event)
-    return found
+answer = partial(answer_of, MessagesAnswer)
 
 
 def test_blocks_become_messages_without_their_cache_marks():

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -28,9 +26,10 @@ from openai import (
     RateLimitError,
 )
 
+from tokenswarm.commands.embedded_engine import engine
+
 SPEED = 10
 KEY = "a-key"
-PORT = re.compile(r"http://127\.0\.0\.1:(\d+)")
 READ = {
     "type": "function",
     "function": {"name": "read", "parameters": {"type": "object", "properties": {"path": {}}}},
@@ -39,18 +38,8 @@ READ = {
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    options = ["--port", "0", "--speed", str(SPEED), "--api-key", KEY, "--queue-limit", "30"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tokenswarm", "engine", *options], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        match = PORT.search(process.stdout.readline())
-        assert match
-        yield match[0]
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
+    with engine("--speed", str(SPEED), "--api-key", KEY, "--queue-limit", "30") as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

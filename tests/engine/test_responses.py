@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.engine_answers import answer_of, events
 from tokenswarm.engine.server.answer import CacheUse
 from tokenswarm.engine.server.errors import ApiError
-from tokenswarm.engine.server.reply_text import EFFORTS, draw_reply
+from tokenswarm.engine.server.reply_text import EFFORTS
 from tokenswarm.engine.server.responses.answer import ResponsesAnswer
 from tokenswarm.engine.server.responses.request import parse_request
 
@@ -23,29 +25,7 @@ def body(**fields) -> bytes:
     return json.dumps({**VALID, **fields}).encode()
 
 
-def answer(num_tokens: int = 40, choice="none", effort: str = "none") -> ResponsesAnswer:
-    tools = [{"type": "function", "function": {"name": "read"}}]
-    return ResponsesAnswer(
-        model="m",
-        streamed=True,
-        usage_at_the_end=True,
-        usage_in_every_chunk=False,
-        max_tokens_given=True,
-        reply=draw_reply(0, b"p", num_tokens, tools, choice, effort),
-        number=7,
-        created=1,
-        prompt_tokens=100,
-    )
-
-
-def events(stream: bytes) -> list[dict]:
-    found = []
-    for written in stream.split(b"\n\n")[:-1]:
-        name, data = written.split(b"\n")
-        event = json.loads(data.removeprefix(b"data: "))
-        assert name == b"event: " + event["type"].encode()
-        found.append(event)
-    return found
+answer = partial(answer_of, ResponsesAnswer)
 
 
 def test_items_of_one_answer_are_one_message():

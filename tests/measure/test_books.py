@@ -1,5 +1,7 @@
 """The servers' counts: read by each engine's names, grown over a window, held against ours."""
 
+from contextlib import closing
+
 import pytest
 
 from tests.support.records import failed_record, turn_record
@@ -176,7 +178,7 @@ def test_without_readings_or_turns_there_are_no_books():
 
 def test_the_series_is_read_back_and_a_torn_last_line_left_out(tmp_path):
     series = [counted(0, 0), counted(5, 1)]
-    with SeriesWriter(tmp_path) as writer:
+    with closing(SeriesWriter(tmp_path)) as writer:
         for one in series:
             writer.write(one)
     assert read_series(tmp_path) == series

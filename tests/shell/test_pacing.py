@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 import gevent
 import numpy as np
 import pytest
 
+from tests.support.pauses import Pauses, life_of
 from tokenswarm.shell.pacing import EXPIRED_S, OwnPauses, Tickets
 from tokenswarm.shell.run_clock import WallClock
 from workload.arrivals import Arrivals, TargetLine
 from workload.life import Due, Life
-from workload.session import Session, Turn
 
 SPEED = 1000.0  # run seconds pass as milliseconds
 MEAN_TOKENS = 1000.0
@@ -42,22 +41,9 @@ def tickets(clock: WallClock, unsent: list[float]) -> Iterator[Tickets]:
     pacing.close()
 
 
-class Pauses:
-    """A session of which only the pauses matter: the first as given, then none."""
-
-    def __init__(self, gap_s: float) -> None:
-        self.name = "s"
-        self._left = [
-            Turn("s", n, "tool", gap_s if n == 0 else 0.0, 1000, 10, 990, 5, 5, None, 0)
-            for n in range(9)
-        ]
-
-    def next_turn(self) -> Turn | None:
-        return self._left.pop(0) if self._left else None
-
-
 def developer(gap_s: float = 0.0) -> Life:
-    return Life(cast(list[Session], [Pauses(gap_s), Pauses(gap_s)]))
+    """Its sessions have one pause and then none."""
+    return life_of(*(Pauses("s", gap_s, *[0.0] * 8) for _ in range(2)))
 
 
 def waiting(tickets: Tickets, lives: Sequence[Life]) -> tuple[list[tuple[int, Due]], list]:

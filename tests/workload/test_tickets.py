@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.pauses import Pauses, life_of
 from workload.arrivals import Arrivals, TargetLine
 from workload.life import Due, Life
 from workload.profile import Subagents
 from workload.profiles import AGENTIC, SEED, SMALL
 from workload.rates import developer_tpm, mean_prompt_tokens
-from workload.session import Session, Turn
 from workload.tickets import TicketLine
 
 MEAN_TOKENS = 1_000.0
 TPM = 600.0
 
 
-class Pauses:
-    """A session of which only the pauses matter."""
-
-    def __init__(self, name: str, *gaps_s: float) -> None:
-        self.name = name
-        self._left = [
-            Turn(name, n, "tool", gap_s, 1000, 10, 990, 5, 5, None, 0)
-            for n, gap_s in enumerate(gaps_s)
-        ]
-
-    def next_turn(self) -> Turn | None:
-        return self._left.pop(0) if self._left else None
-
-
 def developer(name: str, *gaps_s: float) -> Life:
     """Met with these pauses before its turns; a new session has one turn, at once."""
-    return Life(cast(list[Session], [Pauses(name, *gaps_s), Pauses(f"{name}'s next", 0.0)]))
+    return life_of(Pauses(name, *gaps_s), Pauses(f"{name}'s next", 0.0))
 
 
 class Line:
@@ -146,7 +131,7 @@ def test_one_that_left_in_flight_is_replaced_as_well():
 
 def test_a_sub_agent_is_served_like_a_natural_developer():
     line = Line(1, a=50.0)
-    agent = Life(cast(list[Session], [Pauses("agent", 0.0)]), agent=True)
+    agent = life_of(Pauses("agent", 0.0), agent=True)
     agent.open()
     agent.pause(1.0)
     line.tickets.join(agent, "agent")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 
 import orjson
 
@@ -42,17 +41,6 @@ class SeriesWriter:
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / SERIES_FILE).open("xb")
-
-    def __enter__(self) -> SeriesWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def write(self, reading: Reading) -> None:
         self._file.write(orjson.dumps(asdict(reading)) + b"\n")
