@@ -16,7 +16,7 @@ from gevent.event import Event as GeventEvent
 
 from tests.support.option_parser import OptionParser
 from tests.support.records import turn_record
-from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
+from tokenswarm.exit_codes import BAD_INPUT, INTERRUPTED, INVALID_RUN
 from tokenswarm.measure.ledger import Target, read_run
 from tokenswarm.shell import admission, results, signals
 from tokenswarm.shell.conductor import Conductor
@@ -196,7 +196,7 @@ def test_the_first_interrupt_ends_a_run_and_the_second_cuts_its_turns_off(enviro
 def test_an_interrupt_before_a_headless_run_leaves_at_once(environment, raised, capsys):
     conductor = conducted(environment)
     conductor.interrupt(1)
-    assert [error.code for error in raised] == [signals.INTERRUPTED]
+    assert [error.code for error in raised] == [INTERRUPTED]
     assert "interrupted before the run began" in capsys.readouterr().err
 
 

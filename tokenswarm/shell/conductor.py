@@ -28,7 +28,7 @@ import gevent
 from exporters import turns
 from exporters.progress import Plan, Progress
 from exporters.turns import IDLE
-from tokenswarm.exit_codes import BAD_INPUT, INVALID_RUN
+from tokenswarm.exit_codes import BAD_INPUT, INTERRUPTED, INVALID_RUN
 from tokenswarm.measure.amounts import parse_rate
 from tokenswarm.measure.failing import Failing
 from tokenswarm.measure.record import TurnRecord
@@ -200,7 +200,7 @@ class Conductor:
             print("tokenswarm: interrupted before the run began", file=sys.stderr)
             if isinstance(self._runner, MasterRunner):
                 self._runner.quit()  # and with it the workers that have come
-            signals.raise_in_main(SystemExit(signals.INTERRUPTED))
+            signals.raise_in_main(SystemExit(INTERRUPTED))
         elif number == 1:
             if self.run is not None:
                 logger.info(
@@ -214,7 +214,7 @@ class Conductor:
             self.cut_off()
         else:
             print("tokenswarm: interrupted for a third time, left without results", file=sys.stderr)
-            os._exit(signals.INTERRUPTED)
+            os._exit(INTERRUPTED)
 
     def cut_off(self) -> None:
         """Turns under way end now, as unfinished; on a master those of its workers."""

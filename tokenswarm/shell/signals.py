@@ -16,7 +16,6 @@ from typing import Any
 import gevent
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-INTERRUPTED = 130  # exit code, as a shell has it for Ctrl-C: 128 + SIGINT
 
 
 def install(act: Callable[[int], None]) -> None:
