@@ -13,6 +13,7 @@ from gevent import socket
 
 from tokenswarm.client.clock import ANCILLARY_BYTES, Clock, Stamp, ask_for_stamps, kernel_ns
 from tokenswarm.client.endpoint import Endpoint
+from tokenswarm.client.readiness import Readiness
 from tokenswarm.client.tls import TlsSession
 
 Buffer = bytes | memoryview
@@ -46,6 +47,8 @@ class Connection:
         self._sock = sock
         self._tls = tls
         self._clock = clock
+        self._sock.settimeout(0.0)  # all waiting is done here
+        self._readiness = Readiness(sock.fileno())
         self._early = b""  # decrypted by `unasked`, for `receive`
 
     @classmethod
@@ -82,11 +85,15 @@ class Connection:
             raise ConnectFailed("connect", cause(error)) from error
 
     def close(self) -> None:
+        self._readiness.close()
         self._sock.close()
+
+    def rest(self) -> None:
+        """Nothing is read until the next request."""
+        self._readiness.rest()
 
     def idle(self) -> bool:
         """Whether a kept connection can carry a request: open, and silent as it should be."""
-        self._sock.settimeout(0.0)
         try:
             received = self._sock.recv(_READ_BYTES)
             if not received or self._tls is None:
@@ -101,7 +108,6 @@ class Connection:
     def unasked(self) -> bool:
         """Whether a success is being answered already: to whatever, it cannot be to a request that
         is not complete. A refusal can, by its head alone. What came stays for `receive`."""
-        self._sock.settimeout(0.0)
         begun = b""
         with suppress(BlockingIOError, ConnectionError):
             if self._tls is None:
@@ -122,15 +128,21 @@ class Connection:
         When the kernel takes no more and something can be read, `interrupted` is called: it
         reads, and says whether to stop. Raises Overdue.
         """
-        for pieces in self._wire_pieces(segments):
-            while pieces:
-                try:
-                    sent = self._sock.sendmsg(pieces, (), socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    if self._wait_for_room(due_at()) and interrupted():
-                        return False
-                else:
-                    pieces = unsent(pieces, sent)
+        return all(
+            self._write(pieces, due_at, interrupted) for pieces in self._wire_pieces(segments)
+        )
+
+    def _write(
+        self, pieces: list[Buffer], due_at: Callable[[], float], interrupted: Callable[[], bool]
+    ) -> bool:
+        while pieces:
+            try:
+                sent = self._sock.sendmsg(pieces)
+            except BlockingIOError:
+                if self._wait_for_room(due_at()) and interrupted():
+                    return False
+            else:
+                pieces = unsent(pieces, sent)
         return True
 
     def receive(self, due_at: float, not_before: float) -> tuple[bytes, Stamp]:
@@ -151,21 +163,18 @@ class Connection:
             plain = self._tls.decrypt()
             owed = self._tls.outgoing()  # TLS 1.3 may ask for new keys
             if owed:
-                self._sock.sendall(owed)
+                self._write([owed], lambda: due_at, lambda: False)
             if plain:
                 return plain, stamp
 
     def _read(self, due_at: float, not_before: float) -> tuple[bytes, Stamp]:
         while True:
-            left_s = due_at - self._clock.now()
-            self._sock.settimeout(max(left_s, 0.0))
+            self._readiness.wait(due_at)
             try:
                 raw, ancillary, _, _ = self._sock.recvmsg(_READ_BYTES, ANCILLARY_BYTES)
             except BlockingIOError:
-                raise Overdue from None
-            except TimeoutError as error:
-                if error.errno is not None:  # TCP gave up; gevent's own timeouts have none
-                    raise
+                if self._clock.now() >= due_at:
+                    raise Overdue from None
                 continue
             stamp = self._clock.stamp(kernel_ns(ancillary), not_before=not_before)
             if stamp.at_s > due_at:

@@ -6,8 +6,6 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import gevent
-
 from tokenswarm.client.clock import Clock
 from tokenswarm.client.connection import Buffer, ConnectFailed, Connection, Overdue, cause
 from tokenswarm.client.dialects import CHAT, Dialect
@@ -27,11 +25,6 @@ LINGER_S = 0.05
 # For the small requests before a run (guess).
 GET_S = 30.0
 MAX_GET_BYTES = 16 * 1024 * 1024
-# A server that floods must not keep the hub from the other developers: after so many bytes, about
-# a thousand small events, this greenlet rests. sleep(0) would let no timer fire. A stream at
-# human speed reads so much in minutes.
-_BYTES_PER_REST = 64 * 1024
-_REST_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +156,8 @@ class ChatClient:
             raise
         if turn.body_sent_at is None or not reply.reusable:
             self.close()
+        elif self._connection is not None:
+            self._connection.rest()
         if identity is not None:
             identity.heard(reply.headers)
         return turn.observation(self._clock.now())
@@ -195,12 +190,8 @@ class ChatClient:
             self._hand_over(connection, turn, segments)
         if on_sent is not None and (turn.body_sent_at is not None or reply.head_at is not None):
             on_sent()
-        unrested_bytes = 0
         while reply.outcome is None:
-            unrested_bytes += self._read(connection, turn)
-            if unrested_bytes >= _BYTES_PER_REST:
-                unrested_bytes = 0
-                gevent.sleep(_REST_S)
+            self._read(connection, turn)
         if reply.outcome in ("ok", "empty", "withheld"):
             self._linger(connection, turn)
 
@@ -233,15 +224,13 @@ class ChatClient:
         except ConnectionError:
             pass  # it hung up on us; what it said before that is still to be read
 
-    def _read(self, connection: Connection, turn: _Turn) -> int:
-        """How many bytes of the answer this read brought."""
+    def _read(self, connection: Connection, turn: _Turn) -> None:
         received, stamp = connection.receive(self._due_at(turn), turn.seen_at)
         turn.seen_at = stamp.at_s
         if received:
             turn.reply.feed(received, stamp)
         else:
             turn.reply.cut("the server closed the connection", stamp.at_s)
-        return len(received)
 
     def _linger(self, connection: Connection, turn: _Turn) -> None:
         """Let the HTTP message end, so that the connection can be kept."""
@@ -307,6 +296,8 @@ class ChatClient:
             raise RequestFailed("truncated", f"closed in the answer to {method} {shown}")
         if not (response.complete and response.keep_alive):
             self.close()
+        else:
+            connection.rest()
         return response.status, response.headers, bytes(answer)
 
     def _connected(self) -> tuple[Connection, bool]:
