@@ -8,6 +8,7 @@ from __future__ import annotations
 import bench_client
 import bench_engine
 import bench_exporter
+import bench_receive
 import bench_report
 import bench_server
 import bench_start
@@ -21,6 +22,7 @@ def main() -> None:
         for bench in (
             bench_workload,
             bench_client,
+            bench_receive,
             bench_engine,
             bench_report,
             bench_exporter,

@@ -5,7 +5,7 @@ A server in a process of its own stamps each first output just before it sends i
 lock-step (every stream's chunk at once, as one engine step sends them) or each at its own phase.
 CPU is the client's, user and system, by the events it received; wall time plays no part.
 
-    python scripts/bench_receive.py [--against FOLDER] [--rounds 5]
+    python scripts/bench_receive.py [--against FOLDER] [--rounds 3]
 
 --against: a checkout of another commit; both are measured in turns, round by round, and the last
 columns are the other's CPU and ours by its.
@@ -36,46 +36,38 @@ STREAMS = 400
 CHUNKS = 100
 GAP_S = 0.02  # 50 tokens a second, one a chunk
 LOAD_GAP_S = 0.04  # 20k events a second leave two cores no room for random phases
-ROUNDS = 5
+ROUNDS = 3
 SEED = 7
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 TEXTS = (
-    "\\n        if",
-    " count",
-    " is",
-    " None",
-    ":",
-    "\\n ",
-    " return",
-    ' \\"a\\"',
-    " é",
-    " self",
+    *(b"\\n        if", b" count", b" is", b" None", b":", b"\\n ", b" return", b" self"),
+    *(b' \\"a\\"', " é".encode()),
 )
 
 
-def _chat(serial: int, text: str) -> bytes:
+def _chat(serial: int, text: bytes) -> bytes:
     """As vLLM writes it."""
     return (
-        'data: {"id":"chatcmpl-0123456789abcdef0123456789abcdef","object":"chat.completion.chunk",'
-        '"created":1780000000,"model":"kimi-k2.5","choices":[{"index":0,"delta":{"content":"%s"},'
-        '"logprobs":null,"finish_reason":null}]}\n\n' % text
-    ).encode()
+        b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk",'
+        b'"created":1780000000,"model":"kimi-k2.5","choices":[{"index":0,'
+        b'"delta":{"content":"%b"},"logprobs":null,"finish_reason":null}]}\n\n' % text
+    )
 
 
-def _messages(serial: int, text: str) -> bytes:
+def _messages(serial: int, text: bytes) -> bytes:
     return (
-        'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
-        '"delta":{"type":"text_delta","text":"%s"}}\n\n' % text
-    ).encode()
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        b'"delta":{"type":"text_delta","text":"%b"}}\n\n' % text
+    )
 
 
-def _responses(serial: int, text: str) -> bytes:
+def _responses(serial: int, text: bytes) -> bytes:
     return (
-        'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
-        '"sequence_number":%d,"item_id":"msg_0123456789abcdef","output_index":0,'
-        '"content_index":0,"delta":"%s","logprobs":[]}\n\n' % (serial, text)
-    ).encode()
+        b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
+        b'"sequence_number":%d,"item_id":"msg_0123456789abcdef","output_index":0,'
+        b'"content_index":0,"delta":"%b","logprobs":[]}\n\n' % (serial, text)
+    )
 
 
 @dataclass(frozen=True)
@@ -83,7 +75,7 @@ class Wire:
     """One dialect's answer: what comes before output, an output chunk, what ends it."""
 
     begin: bytes
-    output: Callable[[int, str], bytes]
+    output: Callable[[int, bytes], bytes]
     end: bytes
 
 
