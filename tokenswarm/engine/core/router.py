@@ -22,8 +22,8 @@ from tokenswarm.engine.core.sequence import Sequence
 Routing = Literal["round-robin", "random", "least-loaded", "sticky", "prefix-aware"]
 ROUTINGS: tuple[Routing, ...] = get_args(Routing)
 
-# prefix-aware: a replica with so many requests more than the least loaded one is passed over. Guess:
-# an eighth of what a replica of the presets runs at once.
+# prefix-aware: a replica with so many requests more than the least loaded one is passed over.
+# Guess: an eighth of what a replica of the presets runs at once.
 MOST_AHEAD = 8
 
 

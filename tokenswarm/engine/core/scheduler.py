@@ -105,7 +105,7 @@ class Scheduler:
         return [], self.decoding
 
     def held_blocks(self, sequence: Sequence) -> int:
-        """Of one that is not enqueued: the leading blocks that the cache holds, on the best rank."""
+        """Of one not enqueued: the leading blocks that the cache holds, on the best rank."""
         if self._policy.ranks == 1:
             return self._cache.held(sequence.segments)
         ranks = range(self._policy.ranks)

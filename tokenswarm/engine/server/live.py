@@ -1,4 +1,5 @@
-"""The engine core in real time: a loop for each replica steps it and hands tokens out at their wall deadlines."""
+"""The engine core in real time: a loop for each replica steps it and hands tokens out at
+their wall deadlines."""
 
 from __future__ import annotations
 
