@@ -4,8 +4,8 @@ round-robin     each in turn
 random          any, all alike
 least-loaded    one with the fewest requests, in turn where several have so few
 sticky          by a hash of the session's name; in turn where the request names none
-prefix-aware    the one that holds most of the prompt, unless it is far busier than another; where
-                none holds more than the others, the least loaded of them
+prefix-aware    the one that holds most of the prompt, if that is over half of it, unless it is far
+                busier than another; else the least loaded
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from tokenswarm.engine.core.engine import Engine
+from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
 from tokenswarm.engine.core.sequence import Sequence
 
 Routing = Literal["round-robin", "random", "least-loaded", "sticky", "prefix-aware"]
@@ -25,6 +26,9 @@ ROUTINGS: tuple[Routing, ...] = get_args(Routing)
 # prefix-aware: a replica with so many requests more than the least loaded one is passed over.
 # Guess: an eighth of what a replica of the presets runs at once.
 MOST_AHEAD = 8
+# Of the prompt: less, such as the prefix that all sessions share, would draw every new session to
+# the replica that answered first. Guess.
+LEAST_HELD = 0.5
 
 
 class Router:
@@ -57,9 +61,11 @@ class Router:
 
     def _by_prefix(self, sequence: Sequence, replicas: Replicas[Engine]) -> int:
         loads = [replica.load for replica in replicas]
-        open_ones = [n for n, load in enumerate(loads) if load < min(loads) + MOST_AHEAD]
-        held = [replicas[n].held_blocks(sequence) for n in open_ones]
-        best = [n for n, blocks in zip(open_ones, held, strict=True) if blocks == max(held)]
+        free = [n for n, load in enumerate(loads) if load < min(loads) + MOST_AHEAD]
+        held = {n: replicas[n].held_blocks(sequence) for n in free}
+        if max(held.values()) * BLOCK_TOKENS <= LEAST_HELD * sequence.prompt_tokens:
+            return self._in_turn(_least(loads))
+        best = [n for n in free if held[n] == max(held.values())]
         fewest = min(loads[n] for n in best)
         return self._in_turn([n for n in best if loads[n] == fewest])
 
