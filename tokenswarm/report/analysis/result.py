@@ -14,6 +14,7 @@ from tokenswarm.measure.tally import Summary, Tally
 from tokenswarm.measure.verdict import Evidence, Verdict, judge
 from tokenswarm.report.analysis import sent
 from tokenswarm.report.analysis.curve import Curve, curve
+from tokenswarm.report.analysis.jobs import Jobs, jobs
 from tokenswarm.report.analysis.steps import Step, steps, whole_run
 from workload.figures import Row, Sample
 
@@ -25,7 +26,7 @@ class Result:
     """sent: the turns that `workload` is judged on; slos: those asked for; objectives: what goodput
     and capacity are of, DEFAULT_OBJECTIVE where none was asked for; books: the server's counts
     beside ours, none where none of its pages was asked; routing: None where nothing tells replicas
-    apart."""
+    apart; jobs: sessions as tasks, None where none ended."""
 
     ledger: Ledger
     steps: tuple[Step, ...]
@@ -35,6 +36,7 @@ class Result:
     workload: tuple[Row, ...]
     books: tuple[Entry, ...]
     routing: Routing | None
+    jobs: Jobs | None
     verdict: Verdict
     slos: tuple[Slo, ...]
     objectives: tuple[Slo, ...]
@@ -68,6 +70,7 @@ def result(ledger: Ledger, slos: Sequence[Slo] = ()) -> Result:
         workload=tuple(rows),
         books=books,
         routing=routed,
+        jobs=jobs(ledger.records, ledger.header.target.gpus),
         verdict=judge(evidence),
         slos=tuple(slos),
         objectives=objectives,

@@ -16,6 +16,7 @@ from tokenswarm.report.files.svg import inline, picture
 from tokenswarm.report.files.templating import templates
 from tokenswarm.report.notation import TOO_FEW, number_text, slo_text, tpm_text
 from tokenswarm.report.text import bills, failures, headline
+from tokenswarm.report.text import jobs as jobs_text
 from tokenswarm.report.text import routing as routing_text
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text.definitions import DEFINITIONS
@@ -74,6 +75,8 @@ def _contents(found: Result) -> dict[str, Any]:
         "failure_kinds": failures.by_kind(found),
         "workload": workload(found),
         "books": books(found),
+        "jobs": jobs_text.jobs(found),
+        "job_sentences": [*jobs_text.sentences(found)],
         "routing": routing(found),
         "routing_sentences": [*routing_text.sentences(found.routing)] if found.routing else [],
         "bills": bills.bills(found),

@@ -25,8 +25,8 @@ def write_summary(path: Path, found: Result) -> None:
 def contents(found: Result) -> dict[str, Any]:
     """{"format", "header", "verdict", "levels": [{"level", "summary"}], "whole_run", "curve",
     "stopped", "failure_kinds", "workload", "books", "routing",
-    "torn_lines"}; the fields are those of Header,
-    Check, Level, Summary, CurvePoint, FailureKind, Row, Entry and Routing, with the derived failed,
+    "jobs", "torn_lines"}; the fields are those of Header,
+    Check, Level, Summary, CurvePoint, FailureKind, Row, Entry, Routing and Jobs, with the derived failed,
     failure_share and grade."""
     return {
         "format": FORMAT,
@@ -49,6 +49,7 @@ def contents(found: Result) -> dict[str, Any]:
         "workload": found.workload,
         "books": found.books,
         "routing": found.routing,
+        "jobs": found.jobs,
         "torn_lines": found.ledger.torn_lines,
     }
 
