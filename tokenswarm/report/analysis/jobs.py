@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.resample import RESAMPLES, SEED, interval
 
 SECONDS_PER_HOUR = 3600.0
+# Tasks drawn for the interval of the median, about a second of work (guess); then fewer resamples,
+# as so many tasks leave little to draw.
+_MOST_DRAWN, _LEAST_RESAMPLES = 2_000_000, 100
 # "w0.u3.s1" is developer w0.u3's second session, "w0.u3.s1.a2" a sub-agent's of it.
 _NAME = re.compile(r"(?P<task>(?P<developer>.+?)\.s\d+)(\.a\d+)*")
 
@@ -70,18 +74,23 @@ def tasks(records: Iterable[TurnRecord]) -> list[Task]:
     last: dict[str, str] = {}
     over_s = 0.0
     for record in sorted(records, key=lambda record: record.scheduled_at_s):
-        named = _NAME.fullmatch(record.session)
-        if record.kind == UNSENT or named is None:
+        if record.kind == UNSENT or (named := _named(record.session)) is None:
             continue
-        task = named["task"]
+        task, developer = named
         turns.setdefault(task, []).append(record)
-        developers[task] = named["developer"]
-        last[named["developer"]] = task
+        developers[task], last[developer] = developer, task
         over_s = max(over_s, record.ended_at_s)
     return [
         _task(developers[name], of_task, last[developers[name]] == name, over_s)
         for name, of_task in turns.items()
     ]
+
+
+@lru_cache(maxsize=4096)
+def _named(session: str) -> tuple[str, str] | None:
+    """Task and developer; None for a name that is none of ours."""
+    found = _NAME.fullmatch(session)
+    return None if found is None else (found["task"], found["developer"])
 
 
 def _task(developer: str, turns: Sequence[TurnRecord], cut: bool, over_s: float) -> Task:
@@ -112,7 +121,7 @@ def jobs(records: Iterable[TurnRecord], gpus: int | None) -> Jobs | None:
     ended = sum(not task.cut for task in found)
     if not ended:
         return None
-    sums, weights = _by_developer(found), None
+    sums = _by_developer(found)
     clusters = len(sums)
     rng = np.random.default_rng(SEED)
     weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=RESAMPLES)
@@ -165,7 +174,9 @@ def _median(found: Sequence[Task]) -> Interval:
     took = np.array([task.took_s for task in whole])
     cut = np.array([task.cut for task in whole])
     rng = np.random.default_rng(SEED)
-    draws = rng.integers(len(whole), size=(RESAMPLES, len(whole)))
-    medians = np.array([censored_quantiles(took[d], cut[d], (0.5,))[0] for d in draws])
+    medians = np.empty(max(_LEAST_RESAMPLES, min(RESAMPLES, _MOST_DRAWN // len(whole))))
+    for n in range(len(medians)):
+        drawn = rng.integers(len(whole), size=len(whole))
+        medians[n] = censored_quantiles(took[drawn], cut[drawn], (0.5,))[0]
     value = float(censored_quantiles(took, cut, (0.5,))[0])
     return Interval() if np.isinf(value) else interval(value, [medians], [len(whole)])

@@ -26,8 +26,8 @@ def contents(found: Result) -> dict[str, Any]:
     """{"format", "header", "verdict", "levels": [{"level", "summary"}], "whole_run", "curve",
     "stopped", "failure_kinds", "workload", "books", "routing",
     "jobs", "torn_lines"}; the fields are those of Header,
-    Check, Level, Summary, CurvePoint, FailureKind, Row, Entry, Routing and Jobs, with the derived failed,
-    failure_share and grade."""
+    Check, Level, Summary, CurvePoint, FailureKind, Row, Entry, Routing and Jobs, with the
+    derived failed, failure_share and grade."""
     return {
         "format": FORMAT,
         "header": found.ledger.header,
