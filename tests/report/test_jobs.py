@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.records import turn_record
+from tests.support.records import header, turn_record
+from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.record import TurnRecord
+from tokenswarm.report.analysis.compare import StoredRun
 from tokenswarm.report.analysis.jobs import jobs, tasks
 
 
@@ -51,6 +55,13 @@ def test_the_cut_and_the_met_are_told():
         (False, True, 80),
         (False, True, 10),
     ]
+
+
+def test_a_comparison_has_a_row_for_each_run_and_none_for_pooled_rounds(tmp_path: Path):
+    ledger = Ledger(header=header(), records=list(day(1, 0.0, 3600.0)))
+    one = StoredRun(tmp_path / "a", ledger, called="one")
+    assert one.jobs == jobs(ledger.records, 4) and one.jobs is not None
+    assert replace(one, rounds=("a", "b")).jobs is None
 
 
 def test_where_no_task_ended_there_is_no_figure():

@@ -12,6 +12,9 @@ from tokenswarm.report.text.bills import prices, request_of
 from tokenswarm.report.text.levels import WIDTH
 from tokenswarm.report.text.table import Cell, Column, Table, plain
 
+# Of the tasks that ended, how many more or fewer may be under way at the end (guess).
+_MOST_SHIFT = 0.2
+
 COLUMNS = (Column("quantity", "sessions as tasks", words=True), Column("value", "", True))
 
 
@@ -53,6 +56,14 @@ def sentences(found: Result) -> Iterator[str]:
         f"{seen.cut:,} cut by its end: means are totals over tasks that ended, the p50 counts cut "
         "tasks as longer than what was seen of them."
     )
+    if abs(seen.cut - seen.met) > _MOST_SHIFT * seen.ended:
+        grew = seen.cut > seen.met
+        more, high, low = ("more", "high", "low") if grew else ("fewer", "low", "high")
+        yield (
+            f"NOT STEADY: {more} tasks were under way at the end than at the beginning, so "
+            f"mean time, waiting, turns and cost per task lean {high}, tasks per hour {low}; hold "
+            "for longer."
+        )
     request = request_of(found)
     if request is None or seen.turns_per_task.value is None:
         return
