@@ -42,7 +42,7 @@ def _cost(preset: Preset, seed: int) -> tuple[float, int]:
     load = Load(levels_tpm=(TPM,), hold_s=60 * MINUTES, ramp_s=12 * MINUTES)
     began_s = time.process_time()
     run = offline_run.run(preset, SEED, load, seed)
-    return time.process_time() - began_s, run.engine.counters.num_steps
+    return time.process_time() - began_s, run.fleet.replicas[0].counters.num_steps
 
 
 if __name__ == "__main__":

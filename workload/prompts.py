@@ -133,13 +133,16 @@ class Conversation:
         salt: str,
         growth_tokens: int,
         drift: float = 1.0,
+        reasoning: bool = False,
     ) -> None:
         """name: the session's; salt: of the run, "" under --warm; growth_tokens: typical growth
         per turn, the grain of the history that a session starts with; drift: reported / planned
-        tokens."""
+        tokens; reasoning: the words before a tool call are the model's reasoning, and there are
+        always some."""
         self._corpus = corpus
         self.shared = shared
         self._frames = frames
+        self._reasoning = reasoning
         self._marked: deque[tuple[int, Frame]] = deque()  # segments that end with a cache mark
         self._salt = f"{salt}/{name}"
         self._rng = Random(f"{seed}/{name}")
@@ -247,12 +250,18 @@ class Conversation:
         tape, start, call = self._called(kind)
         text_tokens = reply_tokens - MESSAGE_OVERHEAD_TOKENS - call.tokens
         text, taken = self._reply_text(text_tokens)
+        if self._reasoning and not text:  # some all the same: its absence is what is refused
+            text, taken = self._lead()
         reply = MESSAGE_OVERHEAD_TOKENS + call.tokens + taken
         room = target - self._tokens - reply - MESSAGE_OVERHEAD_TOKENS
         result, result_tokens = tape.take(start, room)
         # Nine letters and digits, as Mistral's models have it, who take no other.
         call_id = f"{self._rng.getrandbits(36):09x}".encode()
-        self._say(text, self._frames.call(call_id, call))
+        written = self._frames.call(call_id, call)
+        if self._reasoning:
+            self._say([], written, reasoning=text)
+        else:
+            self._say(text, written)
         self._hear(self._frames.result(call_id), b"", result)
         self._tokens += reply + MESSAGE_OVERHEAD_TOKENS + result_tokens
 
@@ -276,9 +285,15 @@ class Conversation:
         tape, start, _ = self._called(kind)
         return tape, start
 
-    def _say(self, text: list[memoryview], call: bytes | None = None) -> None:
+    def _say(
+        self,
+        text: list[memoryview],
+        call: bytes | None = None,
+        *,
+        reasoning: Sequence[memoryview] = (),
+    ) -> None:
         """The agent's message."""
-        self._append(tuple(self._frames.reply_pieces([], text, call)))
+        self._append(tuple(self._frames.reply_pieces(list(reasoning), text, call)))
 
     def _hear(self, frame: Frame, salt: bytes, text: list[memoryview]) -> None:
         """A message to the agent. It carries a cache mark, and the oldest one goes."""

@@ -53,6 +53,7 @@ class Retold(Conversation):
         salt: str,
         growth_tokens: int,
         drift: float = 1.0,
+        reasoning: bool = False,
     ) -> None:
         """See Conversation; salt: of the run, "" under --warm."""
         super().__init__(
@@ -64,6 +65,7 @@ class Retold(Conversation):
             salt=salt,
             growth_tokens=growth_tokens,
             drift=drift,
+            reasoning=reasoning,
         )
         self._seeds = f"{seed}/{salt}"
         self._written: list[_Written] = []

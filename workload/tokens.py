@@ -171,13 +171,17 @@ def _hugging_face_tokenizer(spec: str, trust_remote_code: bool) -> Any:
 
 
 def count_message(tokenizer: Tokenizer, message: Mapping[str, Any]) -> int:
-    """Tokens of one chat message: text + tool calls (name and arguments) + overheads.
+    """Tokens of one chat message: text + reasoning + tool calls (name and arguments) +
+    overheads.
 
     `content` may be a string, None, or OpenAI's list of parts (non-text parts count as nothing).
     """
     content = message.get("content")
     parts = (content,) if isinstance(content, str) else _text_parts(content)
     total = MESSAGE_OVERHEAD_TOKENS + sum(tokenizer.count(text) for text in parts)
+    reasoning = message.get("reasoning_content")
+    if isinstance(reasoning, str):
+        total += tokenizer.count(reasoning)
     for call in message.get("tool_calls") or ():
         function = call["function"]
         total += count_call(tokenizer, function["name"], function["arguments"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 
 from tokenswarm.engine.physics.presets import PRESETS
 from tokenswarm.engine.server.app import EngineApp, Settings
@@ -19,6 +21,7 @@ class Client:
     def __init__(self, app: EngineApp, reads: Callable[[], Awaitable[None]]) -> None:
         self.written: list[bytes] = []
         self.status: int | None = None
+        self.headers: dict[bytes, bytes] = {}
         self.hang_up = asyncio.Event()
         self._app = app
         self._reads = reads
@@ -28,15 +31,17 @@ class Client:
         fields = {"model": "m", "messages": [message], "max_tokens": max_tokens, "stream": True}
         await self._exchange("POST", "/v1/chat/completions", json.dumps(fields).encode())
 
-    async def get(self, path: str) -> bytes:
-        await self._exchange("GET", path, b"")
+    async def get(self, path: str, query: bytes = b"") -> bytes:
+        await self._exchange("GET", path, b"", query=query)
         return b"".join(self.written)
 
     async def post_half(self) -> None:
         """The rest of the body never comes."""
         await self._exchange("POST", "/v1/chat/completions", b"{", more_body=True)
 
-    async def _exchange(self, method: str, path: str, body: bytes, more_body: bool = False) -> None:
+    async def _exchange(
+        self, method: str, path: str, body: bytes, more_body: bool = False, query: bytes = b""
+    ) -> None:
         incoming = [{"type": "http.request", "body": body, "more_body": more_body}]
 
         async def receive():
@@ -47,12 +52,18 @@ class Client:
 
         async def send(event):
             if event["type"] == "http.response.start":
-                self.status = event["status"]
+                self.status, self.headers = event["status"], dict(event["headers"])
                 return
             await self._reads()
             self.written.append(event["body"])
 
-        scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "headers": [],
+            "query_string": query,
+        }
         await self._app(scope, receive, send)
 
 
@@ -64,10 +75,12 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-def with_app(scenario: Callable[[EngineApp], Awaitable[None]]) -> None:
+def with_app(scenario: Callable[[EngineApp], Awaitable[None]], **changes: Any) -> None:
     async def run() -> None:
         preset = PRESETS["trtllm-like"]
-        app = EngineApp(Settings(preset=preset, model="m", speed=100, body_timeout_s=0.05), COUNTER)
+        preset = replace(preset, replicas=changes.pop("replicas", 1))
+        settings = Settings(preset=preset, model="m", speed=100, body_timeout_s=0.05, **changes)
+        app = EngineApp(settings, COUNTER)
         started, stop = asyncio.Event(), asyncio.Event()
         events = iter([at_once, stop.wait])
 
@@ -167,3 +180,32 @@ def test_a_bug_in_the_engine_loop_ends_the_process_instead_of_hanging():
         return task
 
     with_app(scenario)
+
+
+def test_replicas_name_themselves_in_answers_and_on_their_pages():
+    async def scenario(app: EngineApp) -> None:
+        named = []
+        for _ in range(3):
+            client = Client(app, at_once)
+            await client.post(max_tokens=3)
+            named.append(client.headers[b"x-replica"])
+        assert named == [b"0", b"1", b"0"]
+        for query, finished in ((b"replica=0", [2]), (b"replica=1", [1]), (b"", [2, 1])):
+            text = (await Client(app, at_once).get("/metrics", query)).decode()
+            lines = [li for li in text.splitlines() if li.startswith("sim:requests_finished_total")]
+            assert [float(line.rsplit(" ", 1)[1]) for line in lines] == finished
+        refused = Client(app, at_once)
+        assert b"0 to 1" in await refused.get("/metrics", b"replica=2") and refused.status == 400
+        info = json.loads(await Client(app, at_once).get("/sim/info"))
+        assert (info["replicas"], info["gpus"], info["router"]) == (2, 8, "round-robin")
+
+    with_app(scenario, replicas=2)
+
+
+def test_the_replicas_name_can_be_left_out():
+    async def scenario(app: EngineApp) -> None:
+        client = Client(app, at_once)
+        await client.post(max_tokens=3)
+        assert client.status == 200 and b"x-replica" not in client.headers
+
+    with_app(scenario, replica_header=False)

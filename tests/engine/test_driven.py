@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tokenswarm.engine.core.engine import Engine
+from tokenswarm.engine.core.fleet import Fleet
 from tokenswarm.engine.core.scheduler import QueueFull
 from tokenswarm.engine.core.sequence import Sequence
 from tokenswarm.engine.physics.presets import PRESETS
@@ -28,7 +28,7 @@ def sequence(number: int, prompt: int = 5_000, output: int = 20) -> Sequence:
 def run(scenario: Callable[[DrivenEngine], Awaitable[None]], **policy: Any) -> None:
     async def begun() -> None:
         preset = replace(PRESET, policy=replace(PRESET.policy, **policy))
-        await scenario(DrivenEngine(preset.engine(1), EngineMetrics("m", "e")))
+        await scenario(DrivenEngine(preset.fleet(1), EngineMetrics("m", "e")))
 
     asyncio.run(begun())
 
@@ -43,9 +43,9 @@ async def send(engine: DrivenEngine, *orders: int, hangup_after: int | None = No
     return tasks
 
 
-def alone(number: int, **size: int) -> tuple[Engine, float, list[float]]:
+def alone(number: int, **size: int) -> tuple[Fleet, float, list[float]]:
     """When a lone sequence's chunks come, by the engine's core itself."""
-    engine = PRESET.engine(1)
+    engine = PRESET.fleet(1)
     engine.submit(sequence(number, **size), 0.0)
     now_s, chunks = 0.0, []
     while (start_s := engine.next_time(now_s)) is not None:
@@ -96,7 +96,7 @@ def test_what_a_step_ends_beyond_the_promise_is_kept_for_later():
 
 def test_arrivals_of_one_instant_are_served_in_the_order_they_were_sent():
     async def ends(orders: tuple[int, ...]) -> list[tuple[float, tuple[int, ...]]]:
-        engine = DrivenEngine(PRESET.engine(1), EngineMetrics("m", "e"))
+        engine = DrivenEngine(PRESET.fleet(1), EngineMetrics("m", "e"))
         await send(engine, *orders)
         seen: list[tuple[float, tuple[int, ...]]] = []
         while sum(len(e) for _, e in seen) < len(orders):
@@ -115,9 +115,9 @@ def test_a_planned_hangup_ends_at_its_chunk_and_frees_the_engine():
         (task,) = await send(engine, 0, hangup_after=3)
         assert await engine.advance(None, 1) == driven.Advanced(chunks[2], (0,))
         stream = await task
-        assert not stream.finished and engine.engine.counters.num_cancelled == 1
+        assert not stream.finished and engine.fleet.replicas[0].counters.num_cancelled == 1
         engine.cancel(stream)  # its client does hang up: the writer is let go
-        assert stream.cancelled and engine.engine.counters.num_cancelled == 1
+        assert stream.cancelled and engine.fleet.replicas[0].counters.num_cancelled == 1
 
     run(scenario)
 
@@ -134,7 +134,7 @@ def test_a_client_that_is_through_early_changes_nothing():
         assert stream.finished
         engine.cancel(stream)
         assert await engine.advance(None, 1) == driven.Advanced(end_s, (0,))
-        assert engine.engine.counters.num_finished == 1
+        assert engine.fleet.replicas[0].counters.num_finished == 1
 
     run(scenario)
 
@@ -199,7 +199,7 @@ def test_a_client_that_leaves_unasked_frees_its_blocks_and_ends_then():
         assert await engine.advance(0.5, 1) == driven.Advanced(0.5, ())
         stream: Stream = await task
         engine.cancel(stream)
-        assert engine.engine.scheduler.num_running == 0
+        assert engine.fleet.replicas[0].scheduler.num_running == 0
         assert await engine.advance(9.0, 1) == driven.Advanced(0.5, (0,))
 
     run(scenario)

@@ -21,8 +21,8 @@ PRESET = PRESETS["trtllm-like"]
 def with_lead(scenario: Callable[[Lead, LiveEngine], Awaitable[None]]) -> None:
     async def run() -> None:
         metrics = EngineMetrics("m", "e")
-        live = LiveEngine(PRESET.engine(1), VirtualClock(1), metrics)
-        lead = Lead(lambda seed: PRESET.engine(seed or 0), metrics)
+        live = LiveEngine(PRESET.fleet(1), VirtualClock(1), metrics)
+        lead = Lead(lambda seed: PRESET.fleet(seed or 0), metrics)
         try:
             await scenario(lead, live)
         finally:

@@ -68,8 +68,8 @@ def served() -> tuple[EngineMetrics, Sequence, Sequence]:
 
     async def serve() -> tuple[EngineMetrics, Sequence, Sequence]:
         metrics = EngineMetrics("m", "sim:trtllm-like")
-        live = LiveEngine(PRESETS["trtllm-like"].engine(0), VirtualClock(100), metrics)
-        metrics.attach(live, lambda: live.engine)
+        live = LiveEngine(PRESETS["trtllm-like"].fleet(0), VirtualClock(100), metrics)
+        metrics.attach(live, lambda: live.fleet)
         running = asyncio.create_task(live.run())
         whole = Sequence(id=1, prompt_tokens=PROMPT_TOKENS, output_tokens=OUTPUT_TOKENS)
         stream = live.submit(whole, live.clock.now_s(), "length")
@@ -148,9 +148,10 @@ def test_steps_with_output_count_their_tokens_and_a_prompt_when_its_prefill_ends
 
 def test_the_host_tier_shows_what_it_holds_and_what_came_back():
     preset = replace(PRESETS["trtllm-like"], kv_tokens=2_048)
-    engine = preset.with_host_tier(64_000).engine(0)
+    fleet = preset.with_host_tier(64_000).fleet(0)
+    (engine,) = fleet.replicas
     metrics = EngineMetrics("m", "e")
-    metrics.attach(LiveEngine(engine, VirtualClock(1), metrics), lambda: engine)
+    metrics.attach(LiveEngine(fleet, VirtualClock(1), metrics), lambda: fleet)
     assert value(metrics, "sim:host_kv_usage_perc") == 0
     now_s = 0.0
     for i, name in enumerate("aba"):
@@ -189,10 +190,10 @@ def test_every_step_with_output_has_a_lateness(served):
 
 def test_reset_zeroes_what_was_counted():
     metrics = EngineMetrics("m", "e")
-    live = LiveEngine(PRESETS["trtllm-like"].engine(0), VirtualClock(1), metrics)
-    metrics.attach(live, lambda: live.engine)
-    metrics.first_token(1.0)
-    metrics.step_late(1.0)
+    live = LiveEngine(PRESETS["trtllm-like"].fleet(0), VirtualClock(1), metrics)
+    metrics.attach(live, lambda: live.fleet)
+    metrics.first_token(0, 1.0)
+    metrics.step_late(0, 1.0)
     metrics.reset()
     assert value(metrics, "vllm:time_to_first_token_seconds_count") == 0
     assert value(metrics, "sim:step_lateness_seconds_sum") == 0

@@ -20,6 +20,7 @@ from tests.support.scripted_server import (
     usage,
     wait_close,
 )
+from tokenswarm.client.dialects import DIALECTS
 from tokenswarm.client.stream import ChatClient
 from tokenswarm.measure.ledger import Target
 from tokenswarm.shell.options import OptionError, Options, add_arguments, read_options
@@ -32,6 +33,18 @@ PONG = answer(delta(content="x"), delta("length"), usage(12, 1, cached=0))
 SILENT_PONG = answer(delta(content="x"), delta("length"), usage(12, 1))
 SIMULATED_PONG = PONG.replace(b"\r\n\r\n", b"\r\nx-sim-speed: 20\r\n\r\n", 1)
 INFO = {"simulated": True, "engine": "sim:trtllm-like", "speed": 20.0, "gpus": 4}
+
+
+CALL = {"id": "p1ngp1ng0", "type": "function", "function": {"name": "ping", "arguments": "{}"}}
+HISTORY = [
+    {"role": "system", "content": "You ping."},
+    {"role": "user", "content": "ping"},
+    {"role": "assistant", "content": "", "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "p1ngp1ng0", "content": "pong"},
+]
+KIMI = (
+    "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2"
+)
 
 
 def said(body: object, status: int = 200) -> bytes:
@@ -101,10 +114,58 @@ def test_the_request_is_like_those_of_the_traffic():
         "stream_options": {"include_usage": True},
         "tool_choice": "none",
         "ignore_eos": True,
-        "messages": [{"role": "user", "content": "ping"}],
+        "messages": HISTORY,
         "max_tokens": 1,
         "min_tokens": 1,
     }
+
+
+def test_an_endpoint_that_wants_reasoning_in_the_history_gets_it_and_the_run_says_so(caplog):
+    wants = said({"error": {"message": KIMI}}, 400)
+    with caplog.at_level(logging.WARNING, "tokenswarm"):
+        _, _, requests = examined(listing("kimi"), wants, PONG)
+    without, with_it = (json.loads(r["body_start"])["messages"][2] for r in requests[1:])
+    assert "reasoning_content" not in without
+    assert with_it == without | {"reasoning_content": "I ping."}
+    assert KIMI in caplog.text and "--history-reasoning on" in caplog.text
+    assert looked_at(listing("kimi"), wants, PONG).reasoning
+    assert not looked_at(listing("kimi"), PONG).reasoning
+
+
+def test_who_switched_reasoning_off_is_told_that_the_endpoint_wants_it():
+    wants = said({"error": {"message": KIMI}}, 400)
+    error = refused(listing("kimi"), wants, options=("--history-reasoning", "off"))
+    assert KIMI in error and error.endswith("--history-reasoning on avoids it")
+
+
+def test_reasoning_that_does_not_help_ends_with_what_the_endpoint_said_last():
+    wants = said({"error": {"message": KIMI}}, 400)
+    assert "400: no thinking" in refused(
+        listing("kimi"), wants, said({"error": {"message": "no thinking"}}, 400)
+    )
+
+
+@pytest.mark.parametrize("api", ["messages", "responses"])
+def test_the_history_is_the_dialects_own(api):
+    with ScriptedServer({"s": script(listing("kimi"), said({"error": "no"}, 400))}) as server:
+        asked = options_for(server.url("s"), "--api", api, "--history-reasoning", "on")
+        client = ChatClient(
+            asked.endpoint,
+            api_key=None,
+            timeouts=asked.timeouts,
+            tls=None,
+            dialect=DIALECTS[api],
+        )
+        with closing(client), pytest.raises(EndpointError):
+            examine(client, asked, SEED)
+        request = [entry for entry in server.log("s") if entry["what"] == "read"][1]
+    body = json.loads(request["body_start"])
+    if api == "messages":
+        kinds = [block["type"] for message in body["messages"] for block in message["content"]]
+        assert kinds == ["text", "thinking", "tool_use", "tool_result"]
+    else:
+        kinds = [item["type"] for item in body["input"]]
+        assert kinds == ["message", "reasoning", "function_call", "function_call_output"]
 
 
 def test_the_output_field_is_the_one_of_the_traffic():

@@ -43,6 +43,7 @@ def conversation(
     seed: int = 1,
     salt: str = "run",
     drift: float = 1.0,
+    reasoning: bool = False,
 ) -> Conversation:
     return Conversation(
         corpus,
@@ -53,6 +54,7 @@ def conversation(
         salt=salt,
         growth_tokens=round(profile.growth_tokens.mean + profile.output_tokens.mean),
         drift=drift,
+        reasoning=reasoning,
     )
 
 
@@ -486,3 +488,24 @@ def test_responses_name_their_session_and_store_nothing(corpus):
     body = request(said_in(corpus, RESPONSES), RESPONSES)
     assert (body["store"], body["prompt_cache_key"], body["stream"]) == (False, "s", True)
     assert body["max_output_tokens"] == 450
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
+def test_with_reasoning_every_tool_call_carries_some_counted_and_no_cache_loses_by_it(
+    dialect, corpus
+):
+    said = conversation(corpus, dialect=dialect, reasoning=True)
+    said.advance(turn("start", 50_000))
+    for tokens in (52_000, 54_000, 56_000):
+        last = said.prompt_tokens - GENERATION_PROMPT_TOKENS
+        said.advance(turn("tool", tokens))
+        assert said.ideal_cached_tokens == last
+        assert said.prompt_tokens == pytest.approx(tokens, rel=SHARE_OFF)
+        assert said.body_bytes == len(messages_bytes(said))
+    body = orjson.dumps(request(said, dialect))
+    calls, thoughts = {
+        "chat": (b'"tool_calls"', b'"reasoning_content"'),
+        "messages": (b'"type":"tool_use"', b'"type":"thinking"'),
+        "responses": (b'"type":"function_call"', b'"type":"reasoning"'),
+    }[dialect.name]
+    assert body.count(calls) == body.count(thoughts) > 3

@@ -190,3 +190,11 @@ def test_a_hub_that_does_not_answer_is_not_asked_file_by_file():
 def test_a_folder_without_a_tokenizer_is_refused_in_the_same_words(tmp_path):
     said = loaded_alone(str(tmp_path), HF_HUB_OFFLINE="1")["said"]
     assert said.startswith(f"--tokenizer {str(tmp_path)!r} cannot be loaded")
+
+
+def test_the_reasoning_of_a_message_counts():
+    tokenizer = load_tokenizer("embedded")
+    said = {"role": "assistant", "content": "Done."}
+    thought = said | {"reasoning_content": "First the tests, then the rest."}
+    more = count_message(tokenizer, thought) - count_message(tokenizer, said)
+    assert more == tokenizer.count("First the tests, then the rest.") > 0

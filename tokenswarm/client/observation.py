@@ -44,6 +44,7 @@ class Observation:
     finish_reason: str | None = None
     retry_after_s: float | None = None
     # about the other end
+    replica: str | None = None  # as X-Replica names it
     sim_speed: float | None = None  # x-sim-speed: the embedded engine's time compression
     new_connection: bool = False  # connecting comes before sent_at and is not part of TTFT
 

@@ -21,6 +21,7 @@ MAX_ERROR_BYTES = 64 * 1024
 # A whole answer; a 100k-token answer of one-token chunks is about 30 MB.
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 MAX_DETAIL_CHARS = 200
+MAX_REPLICA_CHARS = 64  # of a name (guess: an address has at most 47)
 # After finish_reason the usage and [DONE] follow at once; this long is waited for them (guess).
 FINISH_GRACE_S = 2.0
 # Output chunks beyond so many times max_tokens and so many more are an answer without an end. A
@@ -206,6 +207,7 @@ class Reply:
             finish_reason=self._finish_reason,
             retry_after_s=positive_number(headers.get("retry-after")),
             sim_speed=positive_number(headers.get("x-sim-speed")) or None,
+            replica=self._quote(headers.get("x-replica", ""))[:MAX_REPLICA_CHARS] or None,
             new_connection=new_connection,
         )
 

@@ -105,6 +105,7 @@ def text(found: Comparison, rates: Rates) -> str:
             f"Capacity under {side_by_side.objectives_text(found)}",
             ("target", "capacity_tpm", "capacity_tpm_per_gpu", "verdict"),
         ),
+        side_by_side.jobs(found),
         own_gpus(found, rates),
     ]
     parts = [f"{table.title}\n\n{plain(table)}" for table in tables if table.rows]

@@ -14,6 +14,7 @@ from dataclasses import replace
 import uvicorn
 
 from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
+from tokenswarm.engine.core.router import ROUTINGS
 from tokenswarm.engine.physics.presets import DEFAULT_PRESET, PRESETS, Preset
 from tokenswarm.engine.physics.what_if import LEAST_KV_TOKENS, WhatIf
 from tokenswarm.engine.server.app import EngineApp, Settings
@@ -38,6 +39,7 @@ _KEEP_ALIVE_S = 75
 _LAST_STREAMS_S = 30
 _FAILED_STREAMS_S = 1  # of an engine that has died: they will not end
 _GC_THRESHOLD = 100_000  # new objects between two collections, 700 by default; guess
+_MOST_REPLICAS = 64  # guess: one process steps them all
 _MAX_SPEED = 100  # guess: beyond x40 lateness shows in the results
 
 
@@ -59,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         context_tokens=options.context_tokens,
         api_key=options.api_key or os.environ.get(API_KEY_VARIABLE) or None,
         reasoning_effort=options.reasoning_effort,
+        replica_header=not options.no_replica_header,
     )
     if settings.driven and settings.speed != 1:
         said = f"--speed {settings.speed:g}: a driven clock goes as fast as the machine does"
@@ -154,6 +157,8 @@ def _preset(options: argparse.Namespace) -> Preset:
         kv_tokens=options.kv_tokens,
         host_kv_tokens=options.host_kv_tokens,
         prefix_cache=False if options.no_prefix_cache else None,
+        replicas=options.replicas,
+        routing=options.router,
     )
     preset = changes.apply(PRESETS[options.preset])
     limits = {"max_running": options.max_running, "queue_limit": options.queue_limit}
@@ -228,6 +233,14 @@ def parser() -> argparse.ArgumentParser:
     add("--kv-tokens", type=_tokens(LEAST_KV_TOKENS), help="size of the KV pool: 6M, 745k, ...")
     add("--host-kv-tokens", type=_tier, help="size of a second tier in host memory, 0: none")
     add("--no-prefix-cache", action="store_true", help="no prompt hits")
+    add("--replicas", type=_whole(1, _MOST_REPLICAS), default=1, help="engines behind a router")
+    add(
+        "--router",
+        choices=ROUTINGS,
+        default="round-robin",
+        help="which replica a request goes to; sticky goes by X-Session-ID",
+    )
+    add("--no-replica-header", action="store_true", help="answers without X-Replica")
     add("--max-running", type=_whole(1), help="most sequences in a step; the preset's")
     add("--queue-limit", type=_whole(1), help="waiting requests before 429")
     add("--context-tokens", type=_tokens(16), default=262_144, help="prompt and output together")

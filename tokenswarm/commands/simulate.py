@@ -11,13 +11,14 @@ from typing import Any, get_args
 
 import orjson
 
+from tokenswarm.engine.core.router import ROUTINGS
 from tokenswarm.engine.offline import tables
 from tokenswarm.engine.offline.run import CONTEXT_TOKENS, Load
 from tokenswarm.engine.offline.study import PUBLISHED, TPM
 from tokenswarm.engine.offline.sweep import Case, Point, sweep
 from tokenswarm.engine.offline.traffic import History
 from tokenswarm.engine.offline.what_if_text import changed, described
-from tokenswarm.engine.physics.presets import DEFAULT_PRESET, PRESETS
+from tokenswarm.engine.physics.presets import DEFAULT_PRESET, PRESETS, Preset
 from tokenswarm.measure.amounts import OptionError, parse_duration, parse_tokens, parse_tpm
 from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.report.analysis.bill import Price
@@ -54,8 +55,8 @@ def _curve(options: argparse.Namespace) -> int:
     """TTFT, TPS and achieved TPM of each preset while the load rises."""
     source = _source(options)
     cases = [
-        _with_changes(Case(label=name, preset=PRESETS[name], source=source, load=load), options)
-        for name in _presets(options.preset)
+        _with_changes(Case(label=name, preset=preset, source=source, load=load), options)
+        for name, preset in _presets(options)
         for load in _loads(options)
     ]
     points = _simulate(cases, options)
@@ -75,8 +76,10 @@ def _compare(options: argparse.Namespace) -> int:
     """The study's table: every preset at one rate, beside the published figures."""
     source = _source(options)
     (load,) = _loads(options)
-    names = _presets(options.preset)
-    cases = [Case(label=n, preset=PRESETS[n], source=source, load=load) for n in names]
+    cases = [
+        Case(label=name, preset=preset, source=source, load=load)
+        for name, preset in _presets(options)
+    ]
     points = _simulate(cases, options)
     _print(points, tables.compare_table(points))
     for point in points:
@@ -89,10 +92,10 @@ def _what_if(options: argparse.Namespace) -> int:
     """A preset, and the same with each change."""
     source = _source(options)
     (load,) = _loads(options)
-    name, *others = _presets(options.preset)
+    (name, preset), *others = _presets(options)
     if others:
         raise OptionError(f"--preset {options.preset!r}: accepted is one preset")
-    base = Case(label=name, preset=PRESETS[name], source=source, load=load)
+    base = Case(label=name, preset=preset, source=source, load=load)
     cases = [base, *(changed(base, text) for text in options.change)]
     points = _simulate(cases, options)
     _print(points, tables.what_if_table(points[0], points[1:]))
@@ -149,7 +152,7 @@ def _as_json(point: Point) -> dict[str, Any]:
     return {
         "label": point.case.label,
         "engine": preset.engine_name,
-        "gpus": preset.gpus,
+        "gpus": preset.all_gpus,
         "load": asdict(point.case.load),
         "kept_up": point.kept_up,
         "median": {
@@ -174,8 +177,8 @@ def _habits(options: argparse.Namespace) -> int:
     base = _source(options)
     assert not isinstance(base, Habitual)  # it was asked for without
     (load,) = _loads(options)
-    (name,) = _presets(options.preset)
-    plain = Case(label="as it is", preset=PRESETS[name], source=base, load=load)
+    ((_, preset),) = _presets(options)
+    plain = Case(label="as it is", preset=preset, source=base, load=load)
     with_habits = [replace(plain, label=n, source=Habitual(base, (n,))) for n in names]
     points = _simulate([plain, *with_habits], options)
     price = read_prices()[_PRICED_MODEL]
@@ -221,12 +224,14 @@ def _source(options: argparse.Namespace) -> Source:
     return load_source(options.profile, trace, timing, options.habit)
 
 
-def _presets(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
+def _presets(options: argparse.Namespace) -> list[tuple[str, Preset]]:
+    """By name, with as many replicas as asked for."""
+    names = [name.strip() for name in options.preset.split(",")]
     for name in names:
         if name not in PRESETS:
             raise OptionError(f"--preset {name!r}: accepted are {', '.join(PRESETS)}")
-    return names
+    fleet: dict[str, Any] = {"replicas": options.replicas, "routing": options.router}
+    return [(name, replace(PRESETS[name], **fleet)) for name in names]
 
 
 def _loads(options: argparse.Namespace) -> list[Load]:
@@ -353,6 +358,8 @@ def _add_common(
 ) -> None:
     add = parser.add_argument
     add("--preset", default=preset, help=f"of {', '.join(PRESETS)} (default: {preset})")
+    add("--replicas", type=_whole(1), default=1, metavar="N", help="engines behind a router")
+    add("--router", choices=ROUTINGS, default="round-robin", help="which replica a turn goes to")
     add("--profile", default="seed", help=f"{', '.join(PROFILES)}, or a .toml file")
     for name, settings in TRACE_OPTIONS.items():
         add(name, **settings)

@@ -19,6 +19,7 @@ class Fingerprint:
     tokenizer: str
     mode: str  # one of MODES
     history: str = "scripted"  # one of HISTORIES: whose replies the prompts carry
+    reasoning: bool = False  # tool calls in the history carry some
     api: str = "chat"  # what was spoken; earlier versions knew no other
     version: str  # of tokenswarm
 

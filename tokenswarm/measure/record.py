@@ -101,6 +101,7 @@ class TurnRecord:
     coalesced_chunks: int | None = None  # output chunks with the stamp of the one before
     first_stamp_chunks: int | None = None  # output chunks with the stamp of the first
     first_stamp_tokens: int | None = None  # in these; only where the server reports them
+    replica: str | None = None  # that answered, by the X-Replica of the answer
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:

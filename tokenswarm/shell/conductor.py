@@ -265,7 +265,8 @@ class Conductor:
         self._examined = admission.examine(environment, options, source)
         corpus = runs.load_corpus(options)
         open_mode = admission.is_open(environment, options)
-        gate.require_comparable(options, source, corpus, open_mode=open_mode)
+        reasoning = self._examined.reasoning
+        gate.require_comparable(options, source, corpus, open_mode=open_mode, reasoning=reasoning)
         runs.promised(source)  # kept; --run-time counts from before test_start
 
     def _refuse(self, error: Exception) -> NoReturn:
@@ -292,7 +293,9 @@ class Conductor:
         corpus = runs.load_corpus(options)
         promised = runs.promised(source)
         open_mode = admission.is_open(environment, options)
-        gate.require_comparable(options, source, corpus, open_mode=open_mode)
+        gate.require_comparable(
+            options, source, corpus, open_mode=open_mode, reasoning=examined.reasoning
+        )
         terms = _terms(options, source, examined, open_mode=open_mode)
         # Locust sends the options to its workers right after this.
         parsed.tokenswarm_terms = terms.pack()
@@ -566,6 +569,7 @@ def _terms(options: Options, source: Source, examined: Examined, *, open_mode: b
         open_mode=open_mode,
         target=examined.target,
         driven=examined.driven,
+        reasoning=examined.reasoning,
     )
 
 

@@ -318,4 +318,5 @@ def _record(
         retry_after_s=seen.retry_after_s,
         free_at_s=due.free_at_s,
         early_s=due.early_s,
+        replica=seen.replica,
     )

@@ -16,14 +16,14 @@ from workload.source import Source
 
 
 def require_comparable(
-    options: Options, source: Source, corpus: Corpus, *, open_mode: bool
+    options: Options, source: Source, corpus: Corpus, *, open_mode: bool, reasoning: bool
 ) -> None:
     """Raises OptionError where the baseline is of another workload, LedgerError or OSError where it
     cannot be read: before any traffic."""
     baseline = options.gate.baseline
     if baseline is None:
         return
-    ours = runs.fingerprint(options, source, corpus, open_mode=open_mode)
+    ours = runs.fingerprint(options, source, corpus, open_mode=open_mode, reasoning=reasoning)
     differences = read_header(baseline).fingerprint.differences(ours)
     if differences:
         raise OptionError(

@@ -16,6 +16,7 @@ from tokenswarm.client.observation import Observation
 from tokenswarm.client.stream import ChatClient, RequestFailed
 from tokenswarm.measure.ledger import Target
 from tokenswarm.shell.options import API_KEY_VARIABLES, OptionError, Options
+from workload.corpus import ToolCall
 from workload.source import Source
 
 logger = logging.getLogger("tokenswarm")
@@ -34,6 +35,13 @@ _NO_CACHED_TOKENS = (
     "--enable-cache-report (docs/endpoints.md)"
 )
 _TOOL_CHOICE = re.compile(r"tool[ _-]?choice", re.IGNORECASE)
+_CALL_ID = b"p1ngp1ng0"  # nine letters and digits, as the traffic's
+# Kimi: "thinking is enabled but reasoning_content is missing in assistant tool call message …".
+_REASONING_MISSING = re.compile(r"reasoning(_content)?\W+is\W+(missing|required)", re.IGNORECASE)
+_REASONING_FOUND = (
+    "%s refuses a tool call in the history without the model's reasoning (%s): histories carry "
+    "scripted reasoning (--history-reasoning on)"
+)
 
 
 class EndpointError(RuntimeError):
@@ -47,14 +55,16 @@ class Examined(NamedTuple):
     speed: float  # engine seconds per wall second; 1 unless it is the embedded engine
     driven: bool = False  # the embedded engine's clock goes on as the generator says
     reports_cached: bool = False  # the try-out's usage said how much of its prompt was cached
+    reasoning: bool = False  # histories carry the model's reasoning
 
 
 def examine(client: ChatClient, options: Options, source: Source) -> Examined:
     """What is to be known of the endpoint before traffic.
 
     Lists the models, compares the context length with the prompts to come, then asks the chosen
-    model for a single token, in a request like those of the traffic: what is refused is refused
-    here, on a few tokens. Raises EndpointError, or OptionError where --model is needed.
+    model for a single token behind a short history with a tool's call and result, in a request
+    like those of the traffic: what is refused is refused here, on a few tokens. Raises
+    EndpointError, or OptionError where --model is needed.
     """
     status, listing = _json(client, options, options.endpoint.path("/models"))
     if status in _KEY_REFUSED and not options.model:
@@ -66,7 +76,7 @@ def examine(client: ChatClient, options: Options, source: Source) -> Examined:
     if not model.isprintable():  # it is printed wherever results are
         raise EndpointError(f"--model {model!r}: a name that cannot be printed")
     _check_context(models.get(model, {}), model, options, source)
-    answer = _try_one_token(client, options, model)
+    answer, reasoning = _rehearse(client, options, model)
     info = {} if answer.sim_speed is None else simulation(client, options)
     target = Target(
         url=str(options.endpoint),
@@ -79,7 +89,11 @@ def examine(client: ChatClient, options: Options, source: Source) -> Examined:
     if not reports_cached and not info:
         logger.warning(_NO_CACHED_TOKENS, options.endpoint)
     return Examined(
-        target, float(info.get("speed", 1.0)), info.get("clock") == "driven", reports_cached
+        target,
+        float(info.get("speed", 1.0)),
+        info.get("clock") == "driven",
+        reports_cached,
+        reasoning,
     )
 
 
@@ -185,31 +199,60 @@ def _positive(value: Any) -> float | None:
     return value if number and 0 < value < math.inf else None
 
 
-def _try_one_token(client: ChatClient, options: Options, model: str) -> Observation:
-    dialect = DIALECTS[options.api]
-    least = 1 if options.min_tokens else None
-    user = dialect.frames.user
-    body = [
-        dialect.opening(model, (_TOOL,), b"", options.extra_body),
-        user.begin + b"ping" + user.end,
-        dialect.closing(1, min_tokens=least, field=options.output_field),
-    ]
-    identity = Identity(options.session_headers, "preflight")
-    seen = client.send(body, sum(map(len, body)), identity=identity)
+def _rehearse(client: ChatClient, options: Options, model: str) -> tuple[Observation, bool]:
+    """A short history with a tool's call and result, and one token asked for; whether histories
+    are to carry reasoning, which `auto` tries where one without is refused. Raises
+    EndpointError."""
+    reasoning = options.history_reasoning == "on"
+    seen = _send_history(client, options, model, reasoning=reasoning)
+    first_detail = seen.detail
+    if _wants_reasoning(seen) and options.history_reasoning == "auto":
+        reasoning = True
+        seen = _send_history(client, options, model, reasoning=True)
     # One token may well be an empty one, or the end: an empty answer is an answer.
     if seen.outcome in ("ok", "empty", "withheld"):
-        return seen
+        if reasoning and options.history_reasoning == "auto":
+            logger.warning(_REASONING_FOUND, options.endpoint, first_detail)
+        return seen, reasoning
     if seen.status in _KEY_REFUSED:
         raise EndpointError(_key_refused(options, seen.status))
     if seen.status is not None and 400 <= seen.status < 500:
-        raise EndpointError(_request_refused(options, model, seen.detail))
+        raise EndpointError(_request_refused(options, model, seen))
     raise EndpointError(
         f"{options.endpoint} did not answer a one-token request: {seen.outcome}: {seen.detail}"
     )
 
 
-def _request_refused(options: Options, model: str, detail: str) -> str:
-    """detail: begins with the status."""
+def _send_history(
+    client: ChatClient, options: Options, model: str, *, reasoning: bool
+) -> Observation:
+    """As the traffic's: its dialect, fields, headers and tool-call ids."""
+    dialect = DIALECTS[options.api]
+    frames = dialect.frames
+    least = 1 if options.min_tokens else None
+    call = frames.call(_CALL_ID, ToolCall("ping", b"{}", b"{}", 0))
+    result = frames.result(_CALL_ID)
+    thought = [memoryview(b"I ping.")] if reasoning else []
+    end = result.marked_end if frames.marks else result.end
+    body = [
+        dialect.opening(model, (_TOOL,), b"You ping.", options.extra_body, session="preflight"),
+        frames.user.begin + b"ping" + frames.user.end,
+        *frames.reply_pieces(thought, [], call),
+        b"," + result.begin + b"pong" + end,
+        dialect.closing(1, min_tokens=least, field=options.output_field),
+    ]
+    identity = Identity(options.session_headers, "preflight")
+    return client.send(body, sum(map(len, body)), identity=identity)
+
+
+def _wants_reasoning(seen: Observation) -> bool:
+    refused = seen.status is not None and 400 <= seen.status < 500
+    return refused and _REASONING_MISSING.search(seen.detail) is not None
+
+
+def _request_refused(options: Options, model: str, seen: Observation) -> str:
+    """Its detail begins with the status."""
+    detail = seen.detail
     refusal = f"--model {model!r}: {options.endpoint} refuses a one-token request: {detail}"
     # vLLM: '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser'.
     if _TOOL_CHOICE.search(detail) and "tool_choice" not in options.extra_body:
@@ -217,6 +260,8 @@ def _request_refused(options: Options, model: str, detail: str) -> str:
     # OpenAI: "Unsupported parameter: 'max_tokens' … Use 'max_completion_tokens' instead."
     if "max_completion_tokens" in detail and options.output_field == "max_tokens":
         return f"{refusal}; --output-field max_completion_tokens avoids it"
+    if _wants_reasoning(seen) and options.history_reasoning == "off":
+        return f"{refusal}; --history-reasoning on avoids it"
     return refusal
 
 

@@ -88,6 +88,7 @@ class Run:
                 salt=self.terms.salt,
                 growth_tokens=session.growth_tokens,
                 drift=drift,
+                reasoning=self.terms.reasoning,
             )
         profile = session.profile
         return Conversation(
@@ -99,6 +100,7 @@ class Run:
             salt=self.terms.salt,
             growth_tokens=session.growth_tokens,
             drift=drift,
+            reasoning=self.terms.reasoning,
         )
 
     @property
@@ -243,7 +245,9 @@ def start(
     folder.mkdir(parents=True, exist_ok=worker is not None)
     header = Header(
         run=terms.name,
-        fingerprint=fingerprint(options, source, corpus, open_mode=terms.open_mode),
+        fingerprint=fingerprint(
+            options, source, corpus, open_mode=terms.open_mode, reasoning=terms.reasoning
+        ),
         started_at=terms.started_at,
         speed=terms.speed,
         target=terms.target,
@@ -308,7 +312,7 @@ def _tickets(
 
 
 def fingerprint(
-    options: Options, source: Source, corpus: Corpus, *, open_mode: bool
+    options: Options, source: Source, corpus: Corpus, *, open_mode: bool, reasoning: bool
 ) -> Fingerprint:
     """What must be equal before this run may be held against another."""
     return Fingerprint(
@@ -318,6 +322,7 @@ def fingerprint(
         corpus_hash=corpus.hash,
         tokenizer=corpus.tokenizer,
         mode="tpm" if open_mode else "developers",
+        reasoning=reasoning,
         api=options.api,
         version=version("tokenswarm"),
     )

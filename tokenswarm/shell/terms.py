@@ -13,7 +13,7 @@ class Terms:
     """profile: the value of --profile, an option that Locust keeps from its workers; name: folder
     under --runs; salt: "" under --warm; started_at: unix time of second 0; speed: engine seconds
     per wall second; open_mode: tickets instead of own pauses; driven: one virtual clock with the
-    embedded engine."""
+    embedded engine; reasoning: histories carry the model's reasoning."""
 
     profile: str
     name: str
@@ -23,6 +23,7 @@ class Terms:
     open_mode: bool
     target: Target
     driven: bool = False
+    reasoning: bool = False
 
     def pack(self) -> dict[str, Any]:
         return asdict(self)

@@ -117,6 +117,15 @@ class Engine:
         self.scheduler.remove(sequence)
         self.counters.num_cancelled += 1
 
+    @property
+    def load(self) -> int:
+        """Sequences that it runs or that wait."""
+        return self.scheduler.num_running + len(self.scheduler.waiting)
+
+    def held_blocks(self, sequence: Sequence) -> int:
+        """How much of the sequence's content its prefix cache holds, on the best of its ranks."""
+        return self.scheduler.held_blocks(sequence)
+
     def next_time(self, now_s: float) -> float | None:
         """When the next step can start, not before `now_s`. None when there is no work."""
         return self.scheduler.next_time(now_s)

@@ -13,7 +13,7 @@ Accounting, in blocks:  used = sum(run.resident) + sum(table.private) <= capacit
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
 from tokenswarm.engine.core.host_tier import HostTier
@@ -114,6 +114,14 @@ class KVCache:
         self.publish(table, hit + table.loaded)
         return table
 
+    def held(self, segments: tuple[Segment, ...]) -> int:
+        """The leading blocks that are here, in either tier. Nothing changes."""
+        end = segments[-1].end if segments else 0
+        _, hit = self._match(segments, end)
+        if self.host is not None:
+            hit += sum(count for _, _, count in _on_host(self.host, segments, hit, end))
+        return hit
+
     def grow(self, table: BlockTable, num_blocks: int) -> bool:
         """Extend the table to `num_blocks`. False, and nothing done, where they do not fit."""
         needed = num_blocks - table.num_blocks
@@ -191,18 +199,11 @@ class KVCache:
         host: HostTier, segments: tuple[Segment, ...], hit: int, max_hit: int
     ) -> int:
         """Takes the blocks that continue the first `hit` ones; how many there were."""
-        start, reached = 0, hit
-        for key, end in segments:
-            if end > reached:
-                wanted = min(end, max_hit) - reached
-                count = min(wanted, host.found(key, reached - start))
-                if count > 0:
-                    host.take(key, reached - start, count)
-                    reached += count
-                if count < wanted or reached == max_hit:
-                    break
-            start = end
-        return reached - hit
+        taken = 0
+        for key, start, count in _on_host(host, segments, hit, max_hit):
+            host.take(key, start, count)
+            taken += count
+        return taken
 
     def _publish_segment(self, table: BlockTable, index: int, num_computed: int) -> None:
         start = table.segments[index - 1].end if index else 0
@@ -249,3 +250,21 @@ class KVCache:
         self.evictable -= num_blocks
         if self.host is not None:
             self.host.put(run.key, run.resident, run.resident + num_blocks)
+
+
+def _on_host(
+    host: HostTier, segments: tuple[Segment, ...], hit: int, max_hit: int
+) -> Iterator[tuple[Hashable, int, int]]:
+    """The stretches in host memory that continue the first `hit` blocks: key, start within it, and
+    how many."""
+    start, reached = 0, hit
+    for key, end in segments:
+        if end > reached:
+            wanted = min(end, max_hit) - reached
+            count = min(wanted, host.found(key, reached - start))
+            if count > 0:
+                yield key, reached - start, count
+                reached += count
+            if count < wanted or reached == max_hit:
+                break
+        start = end

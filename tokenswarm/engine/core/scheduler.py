@@ -104,6 +104,13 @@ class Scheduler:
         self._grow_decoding()
         return [], self.decoding
 
+    def held_blocks(self, sequence: Sequence) -> int:
+        """Of one not enqueued: the leading blocks that the cache holds, on the best rank."""
+        if self._policy.ranks == 1:
+            return self._cache.held(sequence.segments)
+        ranks = range(self._policy.ranks)
+        return max(self._cache.held(_of_rank(rank, sequence.segments)) for rank in ranks)
+
     def remove(self, sequence: Sequence) -> None:
         """Take the sequence out, wherever it is, and free its blocks at once."""
         for queue in (self.decoding, self.prefilling, self.waiting):
@@ -116,8 +123,8 @@ class Scheduler:
 
     def _assign_rank(self, sequence: Sequence) -> None:
         """In turn. What one rank holds is no hit on another."""
-        rank = sequence.rank = self.num_enqueued % self._policy.ranks
-        sequence.segments = tuple(Segment((rank, key), end) for key, end in sequence.segments)
+        sequence.rank = self.num_enqueued % self._policy.ranks
+        sequence.segments = _of_rank(sequence.rank, sequence.segments)
 
     def _chunks(self, now_s: float) -> list[tuple[Sequence, int]]:
         if not self.prefilling and not self.waiting:
@@ -191,6 +198,10 @@ class Scheduler:
     def _wait(self, sequence: Sequence) -> None:
         # A preempted sequence came before everyone still waiting, so it gets its old place back.
         insort(self.waiting, sequence, key=lambda waiting: waiting.ready_at_s)
+
+
+def _of_rank(rank: int, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    return tuple(Segment((rank, key), end) for key, end in segments)
 
 
 def _cut(sequence: Sequence, budgets: list[int], chunks: list[tuple[Sequence, int]]) -> None:

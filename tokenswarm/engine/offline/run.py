@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from tokenswarm.engine.core.engine import Engine
+from tokenswarm.engine.core.fleet import Fleet
 from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
 from tokenswarm.engine.offline.traffic import NEVER, History, OpenTraffic, SimulatedTurn, Traffic
 from tokenswarm.engine.physics.presets import Preset
@@ -91,13 +91,13 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRun:
-    """A finished run: every turn, in the order of sending, and the engine as it stands."""
+    """A finished run: every turn, in the order of sending, and the engines as they stand."""
 
     load: Load
     source: Source
     turns: list[SimulatedTurn]
     unsent_at_s: list[float]  # due times of tickets that no developer took
-    engine: Engine
+    fleet: Fleet
 
     def figures(self, level: int) -> Figures:
         """The level's figures, its warm-up left out."""
@@ -141,13 +141,13 @@ class SimulatedRun:
 
 def run(preset: Preset, source: Source, load: Load, seed: int) -> SimulatedRun:
     """One run of one seed. The same arguments give the same turns."""
-    engine = preset.engine(seed)
+    fleet = preset.fleet(seed)
     pool_tokens = preset.kv_tokens // BLOCK_TOKENS * BLOCK_TOKENS
     context_tokens = min(load.context_tokens, pool_tokens)
     traffic: Traffic
     if load.developers is not None:
         traffic = Traffic(
-            engine,
+            fleet,
             source,
             seed,
             context_tokens=context_tokens,
@@ -156,17 +156,17 @@ def run(preset: Preset, source: Source, load: Load, seed: int) -> SimulatedRun:
         )
         traffic.begin(load.developers)
     else:
-        traffic = _open_traffic(engine, source, load, seed, context_tokens)
+        traffic = _open_traffic(fleet, source, load, seed, context_tokens)
     traffic.at(load.end_s, traffic.rest)
-    _drive(engine, traffic, load)
-    return SimulatedRun(load, source, traffic.turns, traffic.unsent_at_s, engine)
+    _drive(fleet, traffic, load)
+    return SimulatedRun(load, source, traffic.turns, traffic.unsent_at_s, fleet)
 
 
 def _open_traffic(
-    engine: Engine, source: Source, load: Load, seed: int, context_tokens: int
+    fleet: Fleet, source: Source, load: Load, seed: int, context_tokens: int
 ) -> OpenTraffic:
     traffic = OpenTraffic(
-        engine,
+        fleet,
         source,
         seed,
         context_tokens=context_tokens,
@@ -181,11 +181,11 @@ def _open_traffic(
     return traffic
 
 
-def _drive(engine: Engine, traffic: Traffic, load: Load) -> None:
+def _drive(fleet: Fleet, traffic: Traffic, load: Load) -> None:
     """Arrivals and steps in order of time, until all turns have ended or the drain is over."""
     reached_s = 0.0
     while True:
-        step_s = engine.next_time(reached_s)
+        step_s = fleet.next_time(reached_s)
         event_s = traffic.next_s()
         if step_s is None:
             step_s = NEVER
@@ -196,7 +196,7 @@ def _drive(engine: Engine, traffic: Traffic, load: Load) -> None:
         if event_s <= step_s:
             traffic.advance()
         else:
-            reached_s, emissions = engine.step(step_s)
+            reached_s, emissions = fleet.step(step_s)
             traffic.answer(emissions, reached_s)
 
 

@@ -84,9 +84,9 @@ def compare_table(points: Sequence[Point]) -> str:
         rows.append(
             (
                 preset.engine_name,
-                preset.gpus,
+                preset.all_gpus,
                 _millions(achieved),
-                UNKNOWN if achieved is None else f"{achieved.value / preset.gpus / 1e3:.0f}k",
+                UNKNOWN if achieved is None else f"{achieved.value / preset.all_gpus / 1e3:.0f}k",
                 f"{point.kept_up}/{len(point.seeds)}",
                 _interval(point.estimate("ttft_p50_s")),
                 _known(at_study and at_study.ttft_p50_s),

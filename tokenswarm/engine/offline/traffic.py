@@ -17,7 +17,8 @@ from typing import Literal
 
 import numpy as np
 
-from tokenswarm.engine.core.engine import Emission, Engine
+from tokenswarm.engine.core.engine import Emission
+from tokenswarm.engine.core.fleet import Fleet
 from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS, Segment
 from tokenswarm.engine.core.scheduler import QueueFull
 from tokenswarm.engine.core.sequence import Sequence
@@ -69,6 +70,10 @@ class SimulatedTurn:
     @property
     def cached_tokens(self) -> int | None:
         return self.sequence.cached_tokens
+
+    @property
+    def replica(self) -> str:
+        return str(self.sequence.replica)
 
     @property
     def first_token_at_s(self) -> float | None:
@@ -157,6 +162,7 @@ def _sequence(
         prompt_tokens=prompt_tokens,
         output_tokens=turn.output_tokens,
         segments=segments,
+        session=turn.session,
     )
 
 
@@ -184,7 +190,7 @@ class Traffic:
 
     def __init__(
         self,
-        engine: Engine,
+        fleet: Fleet,
         source: Source,
         seed: int,
         *,
@@ -194,7 +200,7 @@ class Traffic:
     ) -> None:
         self.turns: list[SimulatedTurn] = []
         self.unsent_at_s: list[float] = []  # due times of tickets that nobody took
-        self._engine = engine
+        self._fleet = fleet
         self._source = source
         self._seed = seed
         self._context_tokens = context_tokens
@@ -283,13 +289,13 @@ class Traffic:
             self._end(work, seen, "context_overflow", now_s)
             return
         try:
-            self._engine.submit(sequence, now_s)
+            self._fleet.submit(sequence, now_s)
         except QueueFull:
             self._end(work, seen, "http_429", now_s)
 
     def _end(self, work: Work, seen: SimulatedTurn, outcome: str, now_s: float) -> None:
         if outcome == "cancelled":
-            self._engine.cancel(seen.sequence)
+            self._fleet.cancel(seen.sequence)
         del self._under_way[seen.sequence.id]
         seen.outcome, seen.ended_at_s = outcome, now_s
         state = work.life.end(outcome, now_s, RETRY_AFTER_S if outcome == "http_429" else 0.0)
@@ -326,7 +332,7 @@ class OpenTraffic(Traffic):
 
     def __init__(
         self,
-        engine: Engine,
+        fleet: Fleet,
         source: Source,
         seed: int,
         *,
@@ -336,7 +342,7 @@ class OpenTraffic(Traffic):
         arrival_cv: float = 0.0,
     ) -> None:
         super().__init__(
-            engine, source, seed, context_tokens=context_tokens, history=history, text=text
+            fleet, source, seed, context_tokens=context_tokens, history=history, text=text
         )
         rng = np.random.default_rng((seed, 0))
         self._line = TargetLine()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, get_args
 
+from tokenswarm.engine.core.router import Routing
 from tokenswarm.engine.core.scheduler import Mode
 from tokenswarm.engine.core.speculation import Meaning
 from tokenswarm.engine.offline.sweep import Case
@@ -131,6 +132,8 @@ _PARAMETERS: dict[str, tuple[str, str, Parse]] = {
     "gpu": ("gpu", "|".join(GPUS), _one_of(*GPUS)),
     "gpus": ("gpus", "NUMBER", _count),
     "attention": ("attention", *_choice(Attention)),
+    "replicas": ("replicas", "NUMBER", _count),
+    "router": ("routing", *_choice(Routing)),
     "ranks": ("ranks", "NUMBER", _count),
     "scheduling": ("mode", *_choice(Mode)),
     "prefix-cache": ("prefix_cache", "on|off", _switch),

@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tokenswarm.engine.core.engine import Engine
+from tokenswarm.engine.core.fleet import Fleet
 from tokenswarm.engine.core.host_tier import HostMemory
+from tokenswarm.engine.core.router import Router, Routing
 from tokenswarm.engine.core.scheduler import Policy
 from tokenswarm.engine.core.speculation import Speculation
 from tokenswarm.engine.core.step_time import Coefficients, Cost
@@ -44,6 +46,7 @@ class Preset:
     memory: what the pool on other GPUs is derived from (`kv_pool`); None for the roofline, whose
         pool is the physical limit. The tables are tensor-parallel whatever the attention here.
     host: a second tier of the prefix cache in host memory; None for none.
+    replicas, routing: engines like this behind a router; gpus and kv_tokens are of each.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Preset:
     prefix_cache: bool = True
     host: HostMemory | None = None
     ttft_fixed_s: float = 0.080  # guess: network, tokenising, templating
+    replicas: int = 1
+    routing: Routing = "round-robin"
 
     @property
     def engine_name(self) -> str:
@@ -102,7 +107,18 @@ class Preset:
         host = HostMemory(kv_tokens=kv_tokens, load_s_per_token=load_s_per_token)
         return replace(self, host=host if kv_tokens else None)
 
+    @property
+    def all_gpus(self) -> int:
+        """Of all replicas together."""
+        return self.gpus * self.replicas
+
+    def fleet(self, seed: int) -> Fleet:
+        """All replicas, each with chances of its own; the first's are those of it alone."""
+        engines = [self.engine(seed + (n << 32)) for n in range(self.replicas)]
+        return Fleet(engines, Router(self.routing, seed))
+
     def engine(self, seed: int) -> Engine:
+        """One replica."""
         return Engine(
             cost=self.cost,
             policy=self.policy,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
+from tokenswarm.engine.core.router import Routing
 from tokenswarm.engine.core.scheduler import Mode, Policy
 from tokenswarm.engine.core.speculation import Meaning, Speculation
 from tokenswarm.engine.core.step_time import Coefficients, Cost
@@ -33,6 +34,7 @@ class WhatIf:
         unless ranks says how many.
     gpu: a name in `hardware.GPUS`; the roofline only, tables are for B200.
     host_kv_tokens: `Preset.with_host_tier`.
+    replicas, routing: engines like this one behind a router, each with its own GPUs and pool.
     """
 
     prefill_speed: float | None = None
@@ -51,6 +53,8 @@ class WhatIf:
     attention: Attention | None = None
     prefix_cache: bool | None = None
     host_kv_tokens: int | None = None
+    replicas: int | None = None
+    routing: Routing | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -60,6 +64,7 @@ class WhatIf:
             "prefill_attention_speed",
             "chunk_tokens",
             "ranks",
+            "replicas",
         ):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -92,6 +97,8 @@ class WhatIf:
             policy=self._policy(preset.policy),
             kv_tokens=_given(self.kv_tokens, preset.kv_tokens),
             prefix_cache=_given(self.prefix_cache, preset.prefix_cache),
+            replicas=_given(self.replicas, preset.replicas),
+            routing=_given(self.routing, preset.routing),
         )
 
     def _on_other_gpu(self, preset: Preset, name: str) -> Preset:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from tokenswarm.engine.core.engine import Engine
+from tokenswarm.engine.core.fleet import Fleet
 from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
 from tokenswarm.engine.core.scheduler import QueueFull
 from tokenswarm.engine.core.sequence import Sequence
@@ -60,6 +60,8 @@ _ALLOW = {"GET": b"GET, HEAD, OPTIONS", "POST": b"POST, OPTIONS"}
 _SSE = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 _MODELS = "/v1/models"
 _MESSAGES = "/v1/messages"
+_SESSION = b"x-session-id"  # what a sticky router goes by
+_REPLICA = b"x-replica"
 _PROMETHEUS = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -86,7 +88,7 @@ class _ClientGone(Exception):
 class Settings:
     """preset: already with the command line's changes. speed: engine seconds per wall second;
     driven: engine time goes on only as far as a generator says, and speed is 1.
-    reasoning_effort: where a request names none.
+    reasoning_effort: where a request names none. replica_header: answers name the replica.
     """
 
     preset: Preset
@@ -97,6 +99,7 @@ class Settings:
     context_tokens: int = 262_144
     api_key: str | None = None
     reasoning_effort: str = "none"
+    replica_header: bool = True
     body_timeout_s: float = 60.0  # of a whole body, however slowly it drips; guess
 
     @property
@@ -115,11 +118,13 @@ class EngineApp:
         self._tokenizer_name = counter.name
         self._prompts = PromptReader(counter)
         self._tokenising = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise")
-        self._metrics = EngineMetrics(settings.model, settings.preset.engine_name)
+        self._metrics = EngineMetrics(
+            settings.model, settings.preset.engine_name, settings.preset.replicas
+        )
         self._clock = VirtualClock(settings.speed)
-        self._live = LiveEngine(settings.preset.engine(settings.seed), self._clock, self._metrics)
-        self._metrics.attach(self._live, lambda: self._engine)
-        self._lead = Lead(self._new_engine, self._metrics) if settings.driven else None
+        self._live = LiveEngine(settings.preset.fleet(settings.seed), self._clock, self._metrics)
+        self._metrics.attach(self._live, lambda: self._fleet)
+        self._lead = Lead(self._new_fleet, self._metrics) if settings.driven else None
         self._numbers = count(1)
         self._created = int(time.time())
         self._headers: Headers = (
@@ -140,14 +145,14 @@ class EngineApp:
         if self._lead is not None:
             self._routes["/sim/advance"] = ("POST", self._advance)
 
-    def _new_engine(self, seed: int | None) -> Engine:
-        return self._settings.preset.engine(self._settings.seed if seed is None else seed)
+    def _new_fleet(self, seed: int | None) -> Fleet:
+        return self._settings.preset.fleet(self._settings.seed if seed is None else seed)
 
     @property
-    def _engine(self) -> Engine:
+    def _fleet(self) -> Fleet:
         """The one that serves: in driven time a run has one of its own."""
         led = self._lead.engine if self._lead is not None else None
-        return self._live.engine if led is None else led.engine
+        return self._live.fleet if led is None else led.fleet
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -218,7 +223,7 @@ class EngineApp:
         seat = self._seat(scope)
         try:
             body = await _read_body(receive, self._settings.body_timeout_s)
-            answer, stream = await self._admit(seat, dialect, dialect.parse(body))
+            answer, stream = await self._admit(seat, dialect, dialect.parse(body), _session(scope))
         except ApiError:
             seat.refused()
             raise
@@ -243,13 +248,13 @@ class EngineApp:
         await self._respond(send, orjson.dumps({"input_tokens": prompt.num_tokens}))
 
     async def _admit(
-        self, seat: Seat, dialect: _Dialect, request: Request
+        self, seat: Seat, dialect: _Dialect, request: Request, session: str | None
     ) -> tuple[Answer, Stream]:
         """Raises ApiError."""
         prompt = await self._read_prompt(request)
         num_tokens = self._output_tokens(request, prompt)
         answer = self._answer(dialect.answer, request, prompt, num_tokens)
-        return answer, await self._submit(seat, answer, prompt)
+        return answer, await self._submit(seat, answer, prompt, session)
 
     def _no_such_model(self, model: str) -> ApiError:
         message = f"the model {model[:80]!r} does not exist; this engine serves "
@@ -309,7 +314,9 @@ class EngineApp:
             prompt_tokens=prompt.num_tokens,
         )
 
-    async def _submit(self, seat: Seat, answer: Answer, prompt: Prompt) -> Stream:
+    async def _submit(
+        self, seat: Seat, answer: Answer, prompt: Prompt, session: str | None
+    ) -> Stream:
         num_tokens = answer.reply.num_tokens
         output = output_segment(prompt, answer.history(), num_tokens)
         sequence = Sequence(
@@ -317,6 +324,7 @@ class EngineApp:
             prompt_tokens=prompt.num_tokens,
             output_tokens=num_tokens,
             segments=(*prompt.segments, output),
+            session=session,
         )
         try:
             return await seat.submit(sequence, answer.stop_reason)
@@ -330,7 +338,7 @@ class EngineApp:
             ) from None
 
     async def _stream(self, answer: Answer, stream: Stream, send: Send) -> None:
-        await self._start(send, 200, _SSE)
+        await self._start(send, 200, (*_SSE, *self._named(stream)))
         written = 0
         while written < answer.reply.num_tokens:
             pieces = await stream.news()
@@ -350,7 +358,14 @@ class EngineApp:
             await stream.news()
             if stream.cancelled:
                 return
-        await self._respond(send, answer.whole(self._cache_use(stream.sequence)))
+        body = answer.whole(self._cache_use(stream.sequence))
+        await self._respond(send, body, headers=(_JSON, *self._named(stream)))
+
+    def _named(self, stream: Stream) -> Headers:
+        """The replica that answers, as routers of replicas say it."""
+        if not self._settings.replica_header:
+            return ()
+        return ((_REPLICA, b"%d" % stream.sequence.replica),)
 
     def _cache_use(self, sequence: Sequence) -> CacheUse:
         """The cache keeps full blocks: of the prompt, all that it did not hold."""
@@ -379,7 +394,8 @@ class EngineApp:
         await self._respond(send, b"{}", 200 if self.failure is None else 503)
 
     async def _exposition(self, scope: Event, receive: Receive, send: Send) -> None:
-        await self._respond(send, self._metrics.exposition(), headers=(_PROMETHEUS,))
+        replica = _replica(scope["query_string"], self._settings.preset.replicas)
+        await self._respond(send, self._metrics.exposition(replica), headers=(_PROMETHEUS,))
 
     async def _info(self, scope: Event, receive: Receive, send: Send) -> None:
         await self._respond(send, orjson.dumps(self._describe(_last_s(scope["query_string"]))))
@@ -411,7 +427,9 @@ class EngineApp:
             "speed": settings.speed,
             "clock": "driven" if settings.driven else "wall",
             "seed": settings.seed,
-            "gpus": preset.gpus,
+            "gpus": preset.all_gpus,
+            "replicas": preset.replicas,
+            "router": preset.routing,
             "model": settings.model,
             "tokenizer": self._tokenizer_name,
             "context_tokens": settings.max_tokens,
@@ -430,8 +448,8 @@ class EngineApp:
             "reasoning_effort": settings.reasoning_effort,
             "ttft_fixed_s": preset.ttft_fixed_s,
             "engine_time_s": self._clock.now_s(),
-            "running": self._engine.scheduler.num_running,
-            "waiting": len(self._engine.scheduler.waiting),
+            "running": self._fleet.num_running,
+            "waiting": self._fleet.num_waiting,
             "lateness_p99_s": self._live.step_lateness.p99_s(last_s),
             "arrival_lateness_p99_s": self._live.arrival_lateness.p99_s(last_s),
         }
@@ -486,6 +504,22 @@ def _last_s(query: bytes) -> float | None:
     if not 0 <= last_s < float("inf"):
         raise invalid("last_s", given[-1], "wall seconds of at least 0")
     return last_s
+
+
+def _replica(query: bytes, replicas: int) -> int | None:
+    """The replica that /metrics is asked about; None for all. Raises ApiError."""
+    given = parse_qs(query.decode("latin-1")).get("replica")
+    if given is None:
+        return None
+    if not (given[-1].isdecimal() and int(given[-1]) < replicas):
+        raise invalid("replica", given[-1], f"0 to {replicas - 1}")
+    return int(given[-1])
+
+
+def _session(scope: Event) -> str | None:
+    """As the request's header names it."""
+    said: bytes | None = dict(scope["headers"]).get(_SESSION)
+    return None if said is None else said.decode("latin-1")
 
 
 async def _wait_for_hangup(receive: Receive) -> None:

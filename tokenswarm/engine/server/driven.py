@@ -17,7 +17,8 @@ import asyncio
 import math
 from dataclasses import dataclass
 
-from tokenswarm.engine.core.engine import Emission, Engine
+from tokenswarm.engine.core.engine import Emission
+from tokenswarm.engine.core.fleet import Fleet
 from tokenswarm.engine.core.scheduler import QueueFull
 from tokenswarm.engine.core.sequence import Sequence
 from tokenswarm.engine.server.live import Observer, Stream, iteration_tokens
@@ -66,8 +67,8 @@ class _Client:
 class DrivenEngine:
     """One run. Requests are known by `order`, the generator's number for each."""
 
-    def __init__(self, engine: Engine, observer: Observer) -> None:
-        self.engine = engine
+    def __init__(self, fleet: Fleet, observer: Observer) -> None:
+        self.fleet = fleet
         self.now_s = 0.0
         self._observer = observer
         self._reached_s = 0.0  # the end of the last step, perhaps ahead of now_s
@@ -96,7 +97,7 @@ class DrivenEngine:
     def cancel(self, stream: Stream) -> None:
         """The client is gone: its request ends now. No effect once it has ended by itself."""
         if (client := self._clients.pop(stream.sequence.id, None)) is not None:
-            self.engine.cancel(stream.sequence)
+            self.fleet.cancel(stream.sequence)
             self._ended.append(client.order)
         stream.cancel()
 
@@ -113,10 +114,10 @@ class DrivenEngine:
                     break
                 self._end_held()
                 continue
-            start_s = self.engine.next_time(self._reached_s)
+            start_s = self.fleet.next_time(self._reached_s)
             if start_s is None or limit_s <= start_s:
                 break
-            self._reached_s, emissions = self.engine.step(start_s)
+            self._reached_s, emissions = self.fleet.step(start_s)
             self._deliver(emissions)
             steps += 1
             if steps % _STEPS_AT_ONCE == 0:
@@ -156,7 +157,7 @@ class DrivenEngine:
         arrivals, self._arrivals = sorted(self._arrivals, key=lambda a: a.order), []
         for arrival in arrivals:
             try:
-                self.engine.submit(arrival.sequence, self.now_s)
+                self.fleet.submit(arrival.sequence, self.now_s)
             except (QueueFull, ValueError) as error:
                 self._ended.append(arrival.order)
                 if not arrival.stream.cancelled():
@@ -180,9 +181,9 @@ class DrivenEngine:
                 continue
             stream = client.stream
             if stream.last_token_at_s is None:
-                self._observer.first_token(at_s - sequence.arrived_at_s)
+                self._observer.first_token(sequence.replica, at_s - sequence.arrived_at_s)
             else:
-                self._observer.gap(at_s - stream.last_token_at_s)
+                self._observer.gap(sequence.replica, at_s - stream.last_token_at_s)
             stream.take(num_tokens, at_s, finished)
             if client.chunks_left is not None:
                 client.chunks_left -= 1
@@ -192,7 +193,7 @@ class DrivenEngine:
                 self._held.append(self._clients.pop(sequence.id))
                 stream.wake()
         if emissions:
-            self._observer.iteration(iteration_tokens(emissions))
+            self._observer.iteration(emissions[0][0].replica, iteration_tokens(emissions))
 
     def _end_held(self) -> None:
         self.now_s = self._reached_s
@@ -201,7 +202,7 @@ class DrivenEngine:
             if client.stream.finished:
                 self._observer.finished(client.stream)
             else:  # its client hangs up at this chunk
-                self.engine.cancel(client.stream.sequence)
+                self.fleet.cancel(client.stream.sequence)
             self._ended.append(client.order)
 
     async def _give_way(self) -> None:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from tokenswarm.engine.core.engine import Engine
+from tokenswarm.engine.core.fleet import Fleet
 from tokenswarm.engine.core.sequence import Sequence
 from tokenswarm.engine.server.driven import Advanced, Disagreement, DrivenEngine
 from tokenswarm.engine.server.errors import ApiError, invalid
@@ -72,9 +72,9 @@ class Lead:
     """Of an engine in driven time. Between two runs it is free: it goes by the wall clock, so that
     a look at it before traffic, or a stranger, is answered."""
 
-    def __init__(self, new_engine: Callable[[int | None], Engine], observer: Observer) -> None:
-        """new_engine: with the chances of this seed, None for the engine's own."""
-        self._new_engine = new_engine
+    def __init__(self, new_fleet: Callable[[int | None], Fleet], observer: Observer) -> None:
+        """new_fleet: with the chances of this seed, None for the engines' own."""
+        self._new_fleet = new_fleet
         self._observer = observer
         self._run: str | None = None
         self._engine: DrivenEngine | None = None
@@ -146,7 +146,7 @@ class Lead:
             raise ApiError(409, "another run drives this engine's clock", code="clock_is_driven")
         self._run, self._engine = (
             secrets.token_hex(4),
-            DrivenEngine(self._new_engine(seed), self._observer),
+            DrivenEngine(self._new_fleet(seed), self._observer),
         )
         self._hold_lease(LEASE_S)
         return {"run": self._run, "now_s": self._engine.now_s}

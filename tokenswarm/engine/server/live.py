@@ -1,11 +1,13 @@
-"""The engine core in real time: one loop steps it and hands tokens out at their wall deadlines."""
+"""The engine core in real time: a loop for each replica steps it and hands tokens out at
+their wall deadlines."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import NamedTuple, Protocol
 
-from tokenswarm.engine.core.engine import Emission, Engine
+from tokenswarm.engine.core.engine import Emission
+from tokenswarm.engine.core.fleet import Fleet
 from tokenswarm.engine.core.sequence import Sequence
 from tokenswarm.engine.server.clock import Lateness, VirtualClock
 
@@ -87,98 +89,107 @@ class Stream:
 
 
 class Observer(Protocol):
-    """Whoever keeps the statistics. Engine seconds, but for the lateness: wall seconds."""
+    """Whoever keeps the statistics, of each replica. Engine seconds, but for the lateness: wall
+    seconds."""
 
-    def first_token(self, ttft_s: float) -> None: ...
+    def first_token(self, replica: int, ttft_s: float) -> None: ...
 
-    def gap(self, gap_s: float) -> None:
+    def gap(self, replica: int, gap_s: float) -> None:
         """Between two steps that brought tokens of one sequence."""
 
-    def iteration(self, num_tokens: int) -> None:
+    def iteration(self, replica: int, num_tokens: int) -> None:
         """A step with output: its output tokens, and the prompts whose first token came."""
 
     def finished(self, stream: Stream) -> None: ...
 
-    def step_late(self, late_s: float) -> None: ...
+    def step_late(self, replica: int, late_s: float) -> None: ...
 
 
 class LiveEngine:
-    """Runs `engine` by `clock`. Everything happens on one event loop; `run` is its only task.
+    """Runs a fleet by `clock`. Everything happens on one event loop; `run` has a task for each
+    replica, as their steps overlap.
 
     step_lateness: a step's last chunk written after the step's deadline. arrival_lateness: requests
     submitted after the scheduler should have seen them (their body or its tokenising took longer
     than ttft_fixed). Both in wall seconds.
     """
 
-    def __init__(self, engine: Engine, clock: VirtualClock, observer: Observer) -> None:
-        self.engine = engine
+    def __init__(self, fleet: Fleet, clock: VirtualClock, observer: Observer) -> None:
+        self.fleet = fleet
         self.clock = clock
         self.step_lateness = Lateness()
         self.arrival_lateness = Lateness()
         self._observer = observer
         self._coalesce_s = COALESCE_S if clock.speed > 1 else 0.0
         self._streams: dict[int, Stream] = {}
-        self._submitted = asyncio.Event()
+        self._submitted = [asyncio.Event() for _ in fleet.replicas]
 
     def submit(self, sequence: Sequence, arrived_at_s: float, finish_reason: str) -> Stream:
         """Raises QueueFull, or ValueError where the sequence could never fit."""
-        self.engine.submit(sequence, arrived_at_s)
+        self.fleet.submit(sequence, arrived_at_s)
         self.arrival_lateness.observe(self.clock.late_s(sequence.ready_at_s))
         stream = self._streams[sequence.id] = Stream(sequence, finish_reason, self._coalesce_s)
-        self._submitted.set()
+        self._submitted[sequence.replica].set()
         return stream
 
     def cancel(self, stream: Stream) -> None:
         """Free the sequence's blocks now. No effect once it has finished."""
         if self._streams.pop(stream.sequence.id, None) is not None:
-            self.engine.cancel(stream.sequence)
+            self.fleet.cancel(stream.sequence)
             stream.cancel()
 
     def reset(self) -> None:
-        """Empty the prefix cache, zero the counters; streams in flight go on."""
-        self.engine.reset()
+        """Empty the prefix caches, zero the counters; streams in flight go on."""
+        self.fleet.reset()
         self.step_lateness.clear()
         self.arrival_lateness.clear()
 
     async def run(self) -> None:
-        """Step for ever. Steps follow each other in engine time, so a late one is caught up."""
+        """Step for ever."""
+        async with asyncio.TaskGroup() as replicas:
+            for replica in range(len(self.fleet.replicas)):
+                replicas.create_task(self._run(replica))
+
+    async def _run(self, replica: int) -> None:
+        """Steps follow each other in engine time, so a late one is caught up."""
+        engine, submitted = self.fleet.replicas[replica], self._submitted[replica]
         loop = asyncio.get_running_loop()
         reached_s = 0.0
         while True:
-            start_s = self.engine.next_time(reached_s)
+            start_s = engine.next_time(reached_s)
             if start_s is None:
-                self._submitted.clear()
-                await self._submitted.wait()
+                submitted.clear()
+                await submitted.wait()
                 continue
             if start_s > reached_s:
                 await self.clock.sleep_until(start_s)
-            end_s, emissions = self.engine.step(start_s)
+            end_s, emissions = engine.step(start_s)
             await self.clock.sleep_until(end_s)
             reached_s = end_s
             for sequence, num_tokens, finished in emissions:
                 self._deliver(sequence, num_tokens, end_s, finished)
             if emissions:
-                self._observer.iteration(iteration_tokens(emissions))
+                self._observer.iteration(replica, iteration_tokens(emissions))
                 # Behind the writers that were just woken: the loop's queue is first in, first out.
-                loop.call_soon(self._written, end_s)
+                loop.call_soon(self._written, replica, end_s)
 
     def _deliver(self, sequence: Sequence, num_tokens: int, at_s: float, finished: bool) -> None:
         stream = self._streams.get(sequence.id)
         if stream is None:  # cancelled while the step ran
             return
         if stream.last_token_at_s is None:
-            self._observer.first_token(at_s - sequence.arrived_at_s)
+            self._observer.first_token(sequence.replica, at_s - sequence.arrived_at_s)
         else:
-            self._observer.gap(at_s - stream.last_token_at_s)
+            self._observer.gap(sequence.replica, at_s - stream.last_token_at_s)
         stream.deliver(num_tokens, at_s, finished)
         if finished:
             del self._streams[sequence.id]
             self._observer.finished(stream)
 
-    def _written(self, due_s: float) -> None:
+    def _written(self, replica: int, due_s: float) -> None:
         late_s = self.clock.late_s(due_s)
         self.step_lateness.observe(late_s)
-        self._observer.step_late(late_s)
+        self._observer.step_late(replica, late_s)
 
 
 def iteration_tokens(emissions: list[Emission]) -> int:

@@ -3,13 +3,13 @@
 Names and meanings are those of vLLM's `v1/metrics/loggers.py`, read in 2026; what vLLM has and
 this engine does not simulate (LoRA, multi-modal cache, transfers between engines) is left out.
 Times are engine seconds, except the lateness, which is wall seconds. Every sample carries
-target="simulated".
+target="simulated"; with several replicas, replica="0", "1", ... as well.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -21,6 +21,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from tokenswarm.engine.core.engine import Engine
+from tokenswarm.engine.core.fleet import Fleet
 from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
 from tokenswarm.engine.server.histogram import Histogram
 from tokenswarm.engine.server.live import LiveEngine, Stream
@@ -46,44 +47,23 @@ _GAUGE_S = 60.0  # of wall time, behind the lateness gauges
 _LABELS = ("model_name", "engine", "target")
 
 
-class EngineMetrics(Collector):
-    """Reads the live engine when scraped; only what passes is counted as it goes (`Observer`)."""
+class ReplicaStatistics:
+    """What passes at one replica."""
 
-    def __init__(self, model: str, engine_name: str) -> None:
-        self._registry = CollectorRegistry()
-        self._values = (model, engine_name, "simulated")
-        self._live: LiveEngine | None = None
-        self._engine: Callable[[], Engine] | None = None
-        self._succeeded: Counter[str] = Counter()  # by finish reason
-        self._ttft_s = Histogram(TTFT_BUCKETS_S)
-        self._gap_s = Histogram(_GAP_BUCKETS_S)
-        self._tpot_s = Histogram(_GAP_BUCKETS_S)
-        self._e2e_s = Histogram(_LATENCY_BUCKETS_S)
-        self._queued_s = Histogram(_LATENCY_BUCKETS_S)
-        self._prefill_s = Histogram(_LATENCY_BUCKETS_S)
-        self._decode_s = Histogram(_LATENCY_BUCKETS_S)
-        self._inference_s = Histogram(_LATENCY_BUCKETS_S)
-        self._prompt_tokens = Histogram(_TOKEN_BUCKETS)
-        self._output_tokens = Histogram(_TOKEN_BUCKETS)
-        self._iteration_tokens = Histogram(_ITERATION_BUCKETS)
-        self._late_s = Histogram(_LATENESS_BUCKETS_S)
-
-    def attach(self, live: LiveEngine, engine: Callable[[], Engine]) -> None:
-        """engine: the one that serves at the moment; in driven time a run has one of its own."""
-        self._live, self._engine = live, engine
-        self._registry.register(self)
-
-    def first_token(self, ttft_s: float) -> None:
-        self._ttft_s.observe(ttft_s)
-
-    def gap(self, gap_s: float) -> None:
-        self._gap_s.observe(gap_s)
-
-    def iteration(self, num_tokens: int) -> None:
-        self._iteration_tokens.observe(num_tokens)
-
-    def step_late(self, late_s: float) -> None:
-        self._late_s.observe(late_s)
+    def __init__(self) -> None:
+        self.succeeded: Counter[str] = Counter()  # by finish reason
+        self.ttft_s = Histogram(TTFT_BUCKETS_S)
+        self.gap_s = Histogram(_GAP_BUCKETS_S)
+        self.tpot_s = Histogram(_GAP_BUCKETS_S)
+        self.e2e_s = Histogram(_LATENCY_BUCKETS_S)
+        self.queued_s = Histogram(_LATENCY_BUCKETS_S)
+        self.prefill_s = Histogram(_LATENCY_BUCKETS_S)
+        self.decode_s = Histogram(_LATENCY_BUCKETS_S)
+        self.inference_s = Histogram(_LATENCY_BUCKETS_S)
+        self.prompt_tokens = Histogram(_TOKEN_BUCKETS)
+        self.output_tokens = Histogram(_TOKEN_BUCKETS)
+        self.iteration_tokens = Histogram(_ITERATION_BUCKETS)
+        self.late_s = Histogram(_LATENESS_BUCKETS_S)
 
     def finished(self, stream: Stream) -> None:
         sequence, ended_at_s = stream.sequence, stream.last_token_at_s
@@ -91,105 +71,143 @@ class EngineMetrics(Collector):
         if ended_at_s is None or admitted_at_s is None or first_at_s is None:
             raise ValueError(f"sequence {sequence.id} finished before it began")
         decode_s = ended_at_s - first_at_s
-        self._succeeded[stream.finish_reason] += 1
-        self._e2e_s.observe(ended_at_s - sequence.arrived_at_s)
-        self._queued_s.observe(admitted_at_s - sequence.ready_at_s)
-        self._prefill_s.observe(first_at_s - admitted_at_s)
-        self._decode_s.observe(decode_s)
-        self._inference_s.observe(ended_at_s - admitted_at_s)
-        self._prompt_tokens.observe(sequence.prompt_tokens)
-        self._output_tokens.observe(sequence.output_tokens)
+        self.succeeded[stream.finish_reason] += 1
+        self.e2e_s.observe(ended_at_s - sequence.arrived_at_s)
+        self.queued_s.observe(admitted_at_s - sequence.ready_at_s)
+        self.prefill_s.observe(first_at_s - admitted_at_s)
+        self.decode_s.observe(decode_s)
+        self.inference_s.observe(ended_at_s - admitted_at_s)
+        self.prompt_tokens.observe(sequence.prompt_tokens)
+        self.output_tokens.observe(sequence.output_tokens)
         if sequence.output_tokens > 1:
-            self._tpot_s.observe(decode_s / (sequence.output_tokens - 1))
+            self.tpot_s.observe(decode_s / (sequence.output_tokens - 1))
 
-    def reset(self) -> None:
-        self._succeeded.clear()
-        for _, _, histogram in self._histograms():
-            histogram.clear()
-
-    def exposition(self) -> bytes:
-        return generate_latest(self._registry)
-
-    def collect(self) -> Iterator[Metric]:
-        if self._live is None or self._engine is None:
-            return
-        engine = self._engine()
-        for name, text, value in _gauges(self._live, engine):
-            gauge = GaugeMetricFamily(name, text, labels=_LABELS)
-            gauge.add_metric(self._values, value)
-            yield gauge
-        for name, text, total in _counters(engine):
-            counter = CounterMetricFamily(name, text, labels=_LABELS)
-            counter.add_metric(self._values, total)
-            yield counter
-        for name, text, observed in self._histograms():
-            histogram = HistogramMetricFamily(name, text, labels=_LABELS)
-            histogram.add_metric(self._values, observed.buckets(), observed.total)
-            yield histogram
-        yield self._success(engine)
-        yield self._accepted_by_position(engine)
-        yield self._cache_config(engine)
-
-    def _histograms(self) -> Iterator[tuple[str, str, Histogram]]:
-        yield "vllm:time_to_first_token_seconds", "Arrival to the first token.", self._ttft_s
+    def histograms(self) -> Iterator[tuple[str, str, Histogram]]:
+        yield "vllm:time_to_first_token_seconds", "Arrival to the first token.", self.ttft_s
         yield (
             "vllm:inter_token_latency_seconds",
             "Between two engine steps that brought tokens of one request; with drafts a step "
             "brings several.",
-            self._gap_s,
+            self.gap_s,
         )
         yield (
             "vllm:request_time_per_output_token_seconds",
             "Per request: first to last token / (tokens - 1).",
-            self._tpot_s,
+            self.tpot_s,
         )
-        yield "vllm:e2e_request_latency_seconds", "Arrival to the last token.", self._e2e_s
-        yield "vllm:request_queue_time_seconds", "In the queue, first time.", self._queued_s
-        yield "vllm:request_prefill_time_seconds", "Admission to first token.", self._prefill_s
-        yield "vllm:request_decode_time_seconds", "First to last token.", self._decode_s
-        yield "vllm:request_inference_time_seconds", "Admission to end.", self._inference_s
-        yield "vllm:request_prompt_tokens", "Prompt tokens of a request.", self._prompt_tokens
-        yield "vllm:request_generation_tokens", "Output tokens of a request.", self._output_tokens
+        yield "vllm:e2e_request_latency_seconds", "Arrival to the last token.", self.e2e_s
+        yield "vllm:request_queue_time_seconds", "In the queue, first time.", self.queued_s
+        yield "vllm:request_prefill_time_seconds", "Admission to first token.", self.prefill_s
+        yield "vllm:request_decode_time_seconds", "First to last token.", self.decode_s
+        yield "vllm:request_inference_time_seconds", "Admission to end.", self.inference_s
+        yield "vllm:request_prompt_tokens", "Prompt tokens of a request.", self.prompt_tokens
+        yield "vllm:request_generation_tokens", "Output tokens of a request.", self.output_tokens
         yield (
             "vllm:iteration_tokens_total",
             "Tokens of an engine step with output: its output, and whole prompts that it finished.",
-            self._iteration_tokens,
+            self.iteration_tokens,
         )
         yield (
             "sim:step_lateness_seconds",
             "Wall seconds after its deadline at which a step's last chunk was written.",
-            self._late_s,
+            self.late_s,
         )
 
-    def _success(self, engine: Engine) -> Metric:
-        text = "Requests that ended, by reason; abort: the client went away."
-        labels = ("finished_reason",)
-        family = CounterMetricFamily("vllm:request_success", text, labels=(*_LABELS, *labels))
-        ended = {**self._succeeded, "abort": engine.counters.num_cancelled}
-        for reason in ("stop", "length", "abort"):
-            family.add_metric((*self._values, reason), ended.get(reason, 0))
-        return family
 
-    def _accepted_by_position(self, engine: Engine) -> Metric:
-        family = CounterMetricFamily(
+# The values of its labels, what passed there, and the engine.
+_Shown = tuple[tuple[str, ...], ReplicaStatistics, Engine]
+
+
+class EngineMetrics(Collector):
+    """Reads the live fleet when scraped; only what passes is counted as it goes (`Observer`)."""
+
+    def __init__(self, model: str, engine_name: str, replicas: int = 1) -> None:
+        self._registry = CollectorRegistry()
+        self._live: LiveEngine | None = None
+        self._fleet: Callable[[], Fleet] | None = None
+        self._statistics = [ReplicaStatistics() for _ in range(replicas)]
+        values = (model, engine_name, "simulated")
+        several = replicas > 1
+        self._labels = (*_LABELS, "replica") if several else _LABELS
+        self._values = [(*values, str(n)) if several else values for n in range(replicas)]
+        self._shown = range(replicas)
+
+    def attach(self, live: LiveEngine, fleet: Callable[[], Fleet]) -> None:
+        """fleet: the one that serves at the moment; in driven time a run has one of its own."""
+        self._live, self._fleet = live, fleet
+        self._registry.register(self)
+
+    def first_token(self, replica: int, ttft_s: float) -> None:
+        self._statistics[replica].ttft_s.observe(ttft_s)
+
+    def gap(self, replica: int, gap_s: float) -> None:
+        self._statistics[replica].gap_s.observe(gap_s)
+
+    def iteration(self, replica: int, num_tokens: int) -> None:
+        self._statistics[replica].iteration_tokens.observe(num_tokens)
+
+    def step_late(self, replica: int, late_s: float) -> None:
+        self._statistics[replica].late_s.observe(late_s)
+
+    def finished(self, stream: Stream) -> None:
+        self._statistics[stream.sequence.replica].finished(stream)
+
+    def reset(self) -> None:
+        self._statistics = [ReplicaStatistics() for _ in self._statistics]
+
+    def exposition(self, replica: int | None = None) -> bytes:
+        """Of all replicas, or of one."""
+        everyone = range(len(self._statistics))
+        self._shown = everyone if replica is None else range(replica, replica + 1)
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        if self._live is None or self._fleet is None:
+            return
+        engines = self._fleet().replicas
+        shown = [(self._values[n], self._statistics[n], engines[n]) for n in self._shown]
+        of_each = [_gauges(self._live, engine) for _, _, engine in shown]
+        for same in zip(*of_each, strict=True):
+            gauge = GaugeMetricFamily(same[0][0], same[0][1], labels=self._labels)
+            for (values, _, _), (_, _, value) in zip(shown, same, strict=True):
+                gauge.add_metric(values, value)
+            yield gauge
+        for same in zip(*(_counters(engine) for _, _, engine in shown), strict=True):
+            counter = CounterMetricFamily(same[0][0], same[0][1], labels=self._labels)
+            for (values, _, _), (_, _, total) in zip(shown, same, strict=True):
+                counter.add_metric(values, total)
+            yield counter
+        for each in zip(*(seen.histograms() for _, seen, _ in shown), strict=True):
+            histogram = HistogramMetricFamily(each[0][0], each[0][1], labels=self._labels)
+            for (values, _, _), (_, _, observed) in zip(shown, each, strict=True):
+                histogram.add_metric(values, observed.buckets(), observed.total)
+            yield histogram
+        yield from self._labelled(shown)
+
+    def _labelled(self, shown: Sequence[_Shown]) -> Iterator[Metric]:
+        """Those with a label of their own."""
+        text = "Requests that ended, by reason; abort: the client went away."
+        ended = CounterMetricFamily(
+            "vllm:request_success", text, labels=(*self._labels, "finished_reason")
+        )
+        accepted = CounterMetricFamily(
             "vllm:spec_decode_num_accepted_tokens_per_pos",
             "Drafts accepted, by their position from 0 on.",
-            labels=(*_LABELS, "position"),
+            labels=(*self._labels, "position"),
         )
-        for position, accepted in enumerate(engine.counters.accepted_by_position):
-            family.add_metric((*self._values, str(position)), accepted)
-        return family
-
-    def _cache_config(self, engine: Engine) -> Metric:
-        about = {
-            "block_size": str(BLOCK_TOKENS),
-            "num_gpu_blocks": str(engine.cache.capacity),
-        }
-        family = GaugeMetricFamily(
-            "vllm:cache_config_info", "The KV pool. Always 1.", labels=(*_LABELS, *about)
+        pool = GaugeMetricFamily(
+            "vllm:cache_config_info",
+            "The KV pool. Always 1.",
+            labels=(*self._labels, "block_size", "num_gpu_blocks"),
         )
-        family.add_metric((*self._values, *about.values()), 1)
-        return family
+        for values, seen, engine in shown:
+            reasons = {**seen.succeeded, "abort": engine.counters.num_cancelled}
+            for reason in ("stop", "length", "abort"):
+                ended.add_metric((*values, reason), reasons.get(reason, 0))
+            for position, count in enumerate(engine.counters.accepted_by_position):
+                accepted.add_metric((*values, str(position)), count)
+            pool.add_metric((*values, str(BLOCK_TOKENS), str(engine.cache.capacity)), 1)
+        yield from (ended, accepted, pool)
 
 
 def _gauges(live: LiveEngine, engine: Engine) -> Iterator[tuple[str, str, float]]:

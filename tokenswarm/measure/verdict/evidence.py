@@ -9,6 +9,7 @@ from tokenswarm.measure.books import Entry
 from tokenswarm.measure.health import Health
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.quantiles import claimable
+from tokenswarm.measure.routing import Routing
 from tokenswarm.measure.tally import Summary
 from tokenswarm.measure.window import KEPT_UP_SHARE
 from workload.figures import Row
@@ -27,6 +28,7 @@ class Evidence:
     steady: Sequence[bool | None]
     workload: Sequence[Row]
     books: Sequence[Entry] = ()  # the server's own counts beside ours; none: no page was asked
+    routing: Routing | None = None  # None: nothing tells replicas apart
     over: bool = True  # False: judged while the run goes on
 
     @property

@@ -15,6 +15,7 @@ from tokenswarm.measure.verdict.of_generator import (
     workers,
 )
 from tokenswarm.measure.verdict.of_load import failures, offered_load
+from tokenswarm.measure.verdict.of_routing import affinity, balance
 from tokenswarm.measure.verdict.of_run import books, censoring, end, samples, steadiness, torn_lines
 from tokenswarm.measure.verdict.of_workload import (
     contamination,
@@ -50,4 +51,6 @@ def judge(evidence: Evidence) -> Verdict:
         checks.append(engine_lateness(evidence))
     if evidence.books:
         checks.append(books(evidence))
+    if evidence.routing is not None and evidence.routing.replicas:
+        checks += [affinity(evidence.routing), balance(evidence.routing)]
     return Verdict(tuple(checks))

@@ -17,6 +17,7 @@ from tokenswarm.report.analysis.bill import Request
 from tokenswarm.report.analysis.capacity import Capacity, capacities
 from tokenswarm.report.analysis.change import Change, change
 from tokenswarm.report.analysis.interval import Interval
+from tokenswarm.report.analysis.jobs import Jobs, jobs
 from tokenswarm.report.analysis.point import CurvePoint, point
 from tokenswarm.report.analysis.result import DEFAULT_OBJECTIVE
 from tokenswarm.report.analysis.sample import LevelSample, drawn_together
@@ -55,6 +56,13 @@ class StoredRun:
     def invalid(self) -> bool:
         """Whether its figures are not to be used."""
         return self.verdict is not None and self.verdict.grade == INVALID
+
+    @property
+    def jobs(self) -> Jobs | None:
+        """Sessions as tasks; None where none ended, and of pooled rounds, which each began anew."""
+        if len(self.rounds) > 1:
+            return None
+        return jobs(self.ledger.records, self.header.target.gpus)
 
     def per_gpu(self, rate: Interval) -> Interval:
         """rate / GPUs; unknown where they are not declared."""

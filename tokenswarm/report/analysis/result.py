@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from tokenswarm.measure.books import Entry, reconcile
 from tokenswarm.measure.columns import Columns
 from tokenswarm.measure.ledger import Ledger
+from tokenswarm.measure.routing import Routing, routing
 from tokenswarm.measure.slo import Slo
 from tokenswarm.measure.tally import Summary, Tally
 from tokenswarm.measure.verdict import Evidence, Verdict, judge
 from tokenswarm.report.analysis import sent
 from tokenswarm.report.analysis.curve import Curve, curve
+from tokenswarm.report.analysis.jobs import Jobs, jobs
 from tokenswarm.report.analysis.steps import Step, steps, whole_run
 from workload.figures import Row, Sample
 
@@ -23,7 +25,8 @@ DEFAULT_OBJECTIVE = "ttft_p50<1s"  # what the study calls usable
 class Result:
     """sent: the turns that `workload` is judged on; slos: those asked for; objectives: what goodput
     and capacity are of, DEFAULT_OBJECTIVE where none was asked for; books: the server's counts
-    beside ours, none where none of its pages was asked."""
+    beside ours, none where none of its pages was asked; routing: None where nothing tells replicas
+    apart; jobs: sessions as tasks, None where none ended."""
 
     ledger: Ledger
     steps: tuple[Step, ...]
@@ -32,6 +35,8 @@ class Result:
     sent: Sample
     workload: tuple[Row, ...]
     books: tuple[Entry, ...]
+    routing: Routing | None
+    jobs: Jobs | None
     verdict: Verdict
     slos: tuple[Slo, ...]
     objectives: tuple[Slo, ...]
@@ -46,6 +51,7 @@ def result(ledger: Ledger, slos: Sequence[Slo] = ()) -> Result:
     turns = sent.sent(ledger, levels)
     rows = sent.rows(ledger, turns)
     books = reconcile(ledger.records, ledger.server)
+    routed = routing(ledger.records, ledger.server)
     evidence = Evidence(
         ledger=ledger,
         levels=[step.summary for step in levels],
@@ -53,6 +59,7 @@ def result(ledger: Ledger, slos: Sequence[Slo] = ()) -> Result:
         steady=[point.steadiness.steady for point in bends.points],
         workload=rows,
         books=books,
+        routing=routed,
     )
     return Result(
         ledger=ledger,
@@ -62,6 +69,8 @@ def result(ledger: Ledger, slos: Sequence[Slo] = ()) -> Result:
         sent=turns,
         workload=tuple(rows),
         books=books,
+        routing=routed,
+        jobs=jobs(ledger.records, ledger.header.target.gpus),
         verdict=judge(evidence),
         slos=tuple(slos),
         objectives=objectives,

@@ -52,6 +52,7 @@ def _tables(found: Comparison, rates: Rates) -> tuple[Table, ...]:
     return (
         text.capacities(found),
         text.changes(found),
+        text.jobs(found),
         costs.own_gpus(found, rates),
         costs.lists(found, rates),
     )

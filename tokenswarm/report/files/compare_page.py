@@ -46,6 +46,7 @@ def _contents(found: Comparison, rates: Rates) -> dict[str, Any]:
         "curves": curves,
         "capacities": text.capacities(found),
         "changes": text.changes(found),
+        "jobs": text.jobs(found),
         "cost_sentences": costs.sentences(found, rates),
         "own_gpus": costs.own_gpus(found, rates),
         "list_prices": costs.lists(found, rates),

@@ -16,6 +16,8 @@ from tokenswarm.report.files.svg import inline, picture
 from tokenswarm.report.files.templating import templates
 from tokenswarm.report.notation import TOO_FEW, number_text, slo_text, tpm_text
 from tokenswarm.report.text import bills, failures, headline
+from tokenswarm.report.text import jobs as jobs_text
+from tokenswarm.report.text import routing as routing_text
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text.definitions import DEFINITIONS
 from tokenswarm.report.text.levels import notes
@@ -27,6 +29,7 @@ from tokenswarm.report.text.tables import (
     checks,
     levels,
     objectives,
+    routing,
     workload,
 )
 from workload.whole_file import replace_file
@@ -72,6 +75,10 @@ def _contents(found: Result) -> dict[str, Any]:
         "failure_kinds": failures.by_kind(found),
         "workload": workload(found),
         "books": books(found),
+        "jobs": jobs_text.jobs(found),
+        "job_sentences": [*jobs_text.sentences(found)],
+        "routing": routing(found),
+        "routing_sentences": [*routing_text.sentences(found.routing)] if found.routing else [],
         "bills": bills.bills(found),
         "bill_sentences": bills.sentences(found),
         "checks": checks(found),

@@ -24,9 +24,10 @@ def write_summary(path: Path, found: Result) -> None:
 
 def contents(found: Result) -> dict[str, Any]:
     """{"format", "header", "verdict", "levels": [{"level", "summary"}], "whole_run", "curve",
-    "stopped", "failure_kinds", "workload", "books", "torn_lines"}; the fields are those of Header,
-    Check, Level, Summary, CurvePoint, FailureKind, Row and Entry, with the derived failed,
-    failure_share and grade."""
+    "stopped", "failure_kinds", "workload", "books", "routing",
+    "jobs", "torn_lines"}; the fields are those of Header,
+    Check, Level, Summary, CurvePoint, FailureKind, Row, Entry, Routing and Jobs, with the
+    derived failed, failure_share and grade."""
     return {
         "format": FORMAT,
         "header": found.ledger.header,
@@ -47,6 +48,8 @@ def contents(found: Result) -> dict[str, Any]:
         "failure_kinds": failure_kinds(found.ledger.records),
         "workload": found.workload,
         "books": found.books,
+        "routing": found.routing,
+        "jobs": found.jobs,
         "torn_lines": found.ledger.torn_lines,
     }
 

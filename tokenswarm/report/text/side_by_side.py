@@ -190,6 +190,29 @@ def capacities(found: Comparison) -> Table:
     return Table("capacities", f"Capacity under {objectives_text(found)}", columns, tuple(rows))
 
 
+def jobs(found: Comparison) -> Table:
+    """Sessions as tasks, of each whole run; those with none that ended are left out."""
+    columns = (
+        Column("target", "target", words=True),
+        Column("task_s", "time per task, s", True),
+        Column("waiting_s", "of it waiting, s", True),
+        Column("waiting_minutes_per_developer_hour", "waiting min per developer-hour", True),
+        Column("tasks_per_hour", "tasks per hour", True),
+        Column("tasks_per_gpu_hour", "per GPU-hour", True),
+        Column("verdict", "verdict", words=True),
+    )
+    rows = [
+        (
+            Cell(name, name),
+            *(Cell.of(getattr(seen, column.key), number_text) for column in columns[1:-1]),
+            grade(run.verdict),
+        )
+        for name, run in zip(names(found), found.runs, strict=True)
+        if (seen := run.jobs) is not None
+    ]
+    return Table("jobs", "Sessions as tasks, whole runs", columns, tuple(rows))
+
+
 def objectives_text(found: Comparison) -> str:
     return " and ".join(slo_text(slo) for slo in found.objectives if _decides(slo))
 

@@ -20,6 +20,7 @@ from tokenswarm.report.notation import (
 )
 from tokenswarm.report.text import books as books_text
 from tokenswarm.report.text import failures
+from tokenswarm.report.text import routing as routing_text
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text import workload as workload_text
 from tokenswarm.report.text.objectives import cell_text, judge
@@ -35,6 +36,7 @@ def tables(found: Result) -> list[Table]:
         failures.by_kind(found),
         workload(found),
         books(found),
+        routing(found),
         checks(found),
     ]
     return [table for table in made if table.rows]
@@ -171,6 +173,23 @@ def books(found: Result) -> Table:
         cells = zip(books_text.cells(entry), values, strict=True)
         rows.append(tuple(Cell(text, value) for text, value in cells))
     return Table("books", "The server's books", columns, tuple(rows))
+
+
+def routing(found: Result) -> Table:
+    """What each replica served."""
+    keys = ("name", "turns", "prompt_tokens", "hit_share")
+    columns = (
+        Column("name", "replica", words=True),
+        Column("turns", "turns"),
+        Column("prompt_tokens", "prompt tokens"),
+        Column("hit_share", "cache hits"),
+    )
+    rows = []
+    for replica in found.routing.replicas if found.routing is not None else ():
+        values = tuple(getattr(replica, key) for key in keys)
+        cells = zip(routing_text.cells(replica), values, strict=True)
+        rows.append(tuple(Cell(text, value) for text, value in cells))
+    return Table("routing", "Replicas", columns, tuple(rows))
 
 
 def checks(found: Result) -> Table:

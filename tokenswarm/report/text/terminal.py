@@ -7,6 +7,8 @@ from textwrap import fill
 from tokenswarm.measure.verdict import INVALID
 from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.text import books, failures, findings, headline
+from tokenswarm.report.text import jobs as jobs_text
+from tokenswarm.report.text import routing as routing_text
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text import workload as workload_text
 from tokenswarm.report.text.levels import WIDTH, table
@@ -16,8 +18,8 @@ NOT_TO_BE_USED = "Not to be used, the run is INVALID (see the verdict):"
 
 
 def text(found: Result) -> str:
-    """Levels, SLOs if any were asked for, knee and capacity, workload, the server's books if
-    there are, verdict."""
+    """Levels, SLOs if any were asked for, knee and capacity, sessions as tasks, workload, the
+    server's books and the routing if there are, verdict."""
     reason = headline.stopped(found.ledger)
     parts = [fill(f"STOPPED before its time: {reason}.", WIDTH)] if reason else []
     parts.append(table(found.ledger, found.steps, found.whole))
@@ -31,8 +33,12 @@ def text(found: Result) -> str:
         parts.append(objectives(found.steps, found.slos, shares))
     invalid = found.verdict.grade == INVALID
     parts.append((f"{NOT_TO_BE_USED}\n" if invalid else "") + findings.text(found.curve))
+    if found.jobs is not None:
+        parts.append(jobs_text.text(found))
     parts.append(workload_text.table(found.workload))
     if found.books:
         parts.append(books.table(found.books))
+    if found.routing is not None:
+        parts.append(routing_text.table(found.routing))
     parts.append(verdict_text.text(found.verdict))
     return "\n\n".join(parts)

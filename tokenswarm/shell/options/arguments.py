@@ -54,6 +54,7 @@ GROUPS = (
         (
             *("--profile", "--fit-context", "--seed", "--corpus", "--tokenizer"),
             *("--trust-remote-code", "--warm", "--extra-body", "--min-tokens", "--output-field"),
+            "--history-reasoning",
         ),
     ),
     Group("replay", ALL, tuple(TRACE_OPTIONS)),
@@ -260,6 +261,14 @@ def add_arguments(parser: Any) -> None:
         metavar="NAME",
         help="Request field for the output tokens, with --api chat max_tokens or "
         "max_completion_tokens; empty: the usual one",
+    )
+    add(
+        "--history-reasoning",
+        in_form=False,
+        default="auto",
+        metavar="WHEN",
+        help="Whether tool calls in the history carry the model's reasoning, as Kimi's thinking "
+        "models want it: on, off, or auto: where the endpoint refuses a history without",
     )
     add(
         "--connect-timeout",

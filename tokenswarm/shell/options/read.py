@@ -22,7 +22,13 @@ from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.gate import require_baseline
 from tokenswarm.shell.options.header import read_header, read_header_name, read_query
 from tokenswarm.shell.options.trace import trace_path, trace_timing
-from tokenswarm.shell.options.values import GateOptions, MetricsOptions, Options, SearchOptions
+from tokenswarm.shell.options.values import (
+    REASONING,
+    GateOptions,
+    MetricsOptions,
+    Options,
+    SearchOptions,
+)
 from workload.habits import require_habits
 from workload.profiles import LEAST_CONTEXT_TOKENS
 
@@ -65,6 +71,7 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
             parsed.output_field or dialect.output_fields[0],
             dialect.output_fields,
         ),
+        history_reasoning=_one_of("--history-reasoning", parsed.history_reasoning, REASONING),
         timeouts=Timeouts(
             connect_s=parse_duration("--connect-timeout", parsed.connect_timeout),
             first_token_s=parse_duration("--first-token-timeout", parsed.first_token_timeout),

@@ -14,6 +14,9 @@ from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.regression import Limit
 from workload.replay import Timing
 
+# auto: where the endpoint refuses histories without.
+REASONING = ("auto", "on", "off")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsOptions:
@@ -56,6 +59,7 @@ class Options:
     extra_body: Mapping[str, Any]
     min_tokens: bool
     output_field: str
+    history_reasoning: str  # one of REASONING: whether histories carry the model's reasoning
     timeouts: Timeouts
     verify_tls: bool
     ca_file: str | None

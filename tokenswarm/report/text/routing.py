@@ -1,0 +1,64 @@
+"""Routing: replicas beside each other, and what moving between them cost, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import fill
+
+from tabulate import tabulate
+
+from tokenswarm.measure.routing import Replica, Routing
+from tokenswarm.report.notation import share_text
+from tokenswarm.report.text.levels import WIDTH
+
+HEADS = ("replica (whole run)", "turns", "prompt tokens", "cache hits")
+
+
+def table(found: Routing) -> str:
+    """As text, what is to be said below."""
+    rows = [cells(replica) for replica in found.replicas]
+    body = tabulate(
+        rows, HEADS, colalign=("left", *["right"] * 3) if rows else None, disable_numparse=True
+    )
+    said = [fill(line, WIDTH) for line in sentences(found)]
+    return "\n".join([*([body, ""] if rows else []), *said])
+
+
+def cells(replica: Replica) -> tuple[str, ...]:
+    return (
+        replica.name,
+        f"{replica.turns:,}",
+        f"{replica.prompt_tokens:,.0f}",
+        share_text(replica.hit_share),
+    )
+
+
+def sentences(found: Routing) -> Iterator[str]:
+    """What is known, and from what."""
+    if found.cold_share is not None:
+        known = found.cold_moved is not None
+        met = "a cold replica" if known else "a cache without their session"
+        held = "that another replica held" if known else "that had been sent before"
+        yield (
+            f"{found.cold_share:.0%} of {found.continuing:,} turns that continue a session met "
+            f"{met}; {found.refilled_tokens:,} tokens were prefilled again {held}, "
+            f"{found.refilled_tokens / found.prompt_tokens:.1%} of all prompt tokens "
+            f"(from {'X-Replica' if known else 'cached tokens alone'})."
+        )
+    if found.sessions_moved is not None:
+        yield (
+            f"{found.sessions_moved:,} of {found.sessions:,} sessions with several turns moved "
+            f"between replicas, {found.moved:,} turns of theirs continuing what another one held."
+        )
+    else:
+        yield (
+            "Answers do not say X-Replica: a session that was evicted looks like one that was sent "
+            "elsewhere."
+        )
+    if (policy := found.policy) is not None:
+        first, second = policy.likeliest[:2]
+        ahead = f"{policy.bits_ahead:,.0f} bits, over {policy.turns:,} turns"
+        if policy.policy is None:
+            yield f"By whom replicas are chosen is open: {first} or {second} ({ahead})."
+        else:
+            yield f"Of five policies the choices look most like {first}, then {second} ({ahead})."
