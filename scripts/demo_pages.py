@@ -47,9 +47,9 @@ def shown(printed: str) -> str:
 
 
 def cut_short(result: str) -> str:
-    """Without the counts and the table of the workload."""
+    """Without the counts, the tasks and the table of the workload."""
     head, _, rest = result.partition("\nWhole run, warm-up")
-    findings, _, tail = rest[rest.index("\nKnee") :].partition("\nworkload (levels")
+    findings, _, tail = rest[rest.index("\nKnee") :].partition("\nsessions as tasks")
     return f"{head}{findings}\n{CUT}\n{tail[tail.index(chr(10) + 'Verdict:') :]}"
 
 

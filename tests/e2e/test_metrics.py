@@ -29,6 +29,7 @@ from tests.support.stack import (
     until,
 )
 from tokenswarm.measure.ledger import Ledger, read, read_run
+from tokenswarm.shell.master_watch import SILENCE_S
 
 SPEED = ("--speed", "20")
 INVALID_RUN = 4  # exit code: two busy cores may spoil the timing, which is not looked at here
@@ -165,9 +166,7 @@ def _push_and_add_up(stack: Stack, url: str, targets: Path, gateway: str) -> Non
     assert ledger.health == read_run(stack.runs / "pushed").health
 
 
-def test_lost_workers_and_masters_are_shown_while_the_traffic_goes_on(
-    stack: Stack, engine: str
-) -> None:
+def test_lost_workers_and_masters_are_shown(stack: Stack, engine: str) -> None:
     url, port, metrics_port = engine, str(free_port()), free_port()
     master = _master(stack, url, port, metrics_port, "orphaned")
     workers = [stack.start_locust(AGENTS, "--worker", "--master-port", port) for _ in range(2)]
@@ -183,16 +182,16 @@ def test_lost_workers_and_masters_are_shown_while_the_traffic_goes_on(
 
     _kill(master)
     (left,) = filter(_serves, others)
+    silent = until(lambda: value(left, "master_silent_seconds") > SILENCE_S, LIST_TIMEOUT_S)
+    assert silent  # and from here on no developer of it sends
     before = value(left, "turns_total")
-    assert until(lambda: value(left, "turns_total") > before + 3, RUN_TIMEOUT_S)
-    assert value(left, "master_silent_seconds") > 0
 
     second = _master(stack, url, port, metrics_port, "after")
     assert until(lambda: _serves(page), START_TIMEOUT_S), second.err.read_text()
     assert until(lambda: value(page, "records_refused_total") > 0, LIST_TIMEOUT_S)
     after = value(left, "turns_total")
     (process,) = {s.labels["process"] for s in samples(left)}
-    assert len(read(stack.runs / "orphaned" / f"{process}.jsonl").records) >= after > before
+    assert len(read(stack.runs / "orphaned" / f"{process}.jsonl").records) >= after >= before
 
 
 def _master(stack: Stack, url: str, port: str, metrics_port: int, name: str) -> Started:

@@ -131,6 +131,9 @@ def test_its_books_balance_to_the_token(run: Run) -> None:
     assert "the server's books (whole run)" in run.finished.out
 
 
-def test_every_token_asked_for_came_in_a_chunk_of_its_own(run: Run) -> None:
+def test_every_token_asked_for_came_and_was_counted(run: Run) -> None:
+    """Nearly each in a chunk of its own: llama.cpp holds half a character back until its rest."""
     for record in run.records:
-        assert record.output_tokens == record.planned_output_tokens == record.output_chunks
+        assert record.output_tokens == record.planned_output_tokens
+        assert record.output_chunks is not None
+        assert 0.9 * record.output_tokens < record.output_chunks <= record.output_tokens
