@@ -13,6 +13,7 @@ import pytest
 
 import tokenswarm.shell.wiring  # noqa: F401 - its options join Locust's parser
 from tests.support.deployed_commands import parsed_locust
+from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.shell import admission
 from tokenswarm.shell.capacity_search import CapacitySearch
 from tokenswarm.shell.options import API_KEY_VARIABLES, OptionError
@@ -80,3 +81,24 @@ def test_a_key_that_no_header_can_carry_names_its_variable_and_not_itself(monkey
     with pytest.raises(OptionError, match="^TOKENSWARM_API_KEY: .*newline.*accepted") as refusal:
         checked(None, folder=tmp_path)
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://user:secret@p:1"}, "HTTPS_PROXY"),
+        ({"https_proxy": "http://p:1"}, "https_proxy"),
+        ({"ALL_PROXY": "socks5://p:1"}, "ALL_PROXY"),
+        ({"HTTP_PROXY": "http://p:1"}, None),  # of the other scheme
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "example.com"}, None),
+        ({"HTTPS_PROXY": ""}, None),
+    ],
+)
+def test_a_proxy_that_is_not_used_is_named_by_its_variable(monkeypatch, variables, named):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert admission.proxy_variable(Endpoint.parse("https://api.example.com")) == named

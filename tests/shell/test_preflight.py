@@ -24,7 +24,7 @@ from tokenswarm.client.dialects import DIALECTS
 from tokenswarm.client.stream import ChatClient
 from tokenswarm.measure.ledger import Target
 from tokenswarm.shell.options import OptionError, Options, add_arguments, read_options
-from tokenswarm.shell.preflight import EndpointError, Examined, examine, simulation
+from tokenswarm.shell.preflight import EndpointError, Examined, NotReady, examine, simulation
 from workload.profiles import PROFILES
 
 SEED = PROFILES["seed"]  # prompts of 45k to 200k
@@ -345,3 +345,23 @@ def test_an_endpoint_that_is_silent_on_its_cache_is_said_with_the_flags_that_mak
 def test_one_that_reports_its_cache_even_of_no_hit_is_left_in_peace(caplog):
     assert looked_at(listing("kimi"), PONG).reports_cached
     assert "--enable-cache-report" not in caplog.text
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_server_that_loads_its_model_is_not_ready(status: int):
+    loading = said({"error": {"message": "Loading model"}}, status)
+    with pytest.raises(NotReady, match="Loading model"):
+        examined(listing("kimi"), loading)  # llama.cpp lists its model meanwhile
+    with pytest.raises(NotReady, match=f"answers {status} to GET /models"):
+        examined(loading)
+
+
+def test_where_nobody_listens_is_not_ready_and_a_refusal_is_not_waited_for():
+    with ScriptedServer({"s": script()}) as server:
+        asked = options_for(server.url("s"))
+    client = ChatClient(asked.endpoint, api_key=None, timeouts=asked.timeouts, tls=None)
+    with closing(client), pytest.raises(NotReady, match="connect"):
+        examine(client, asked, SEED)
+    with pytest.raises(EndpointError) as refusal:
+        examined(listing("kimi"), said({"error": "no"}, 400))
+    assert not isinstance(refusal.value, NotReady)

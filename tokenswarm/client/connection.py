@@ -11,7 +11,8 @@ import gevent
 import gevent.select
 from gevent import socket
 
-from tokenswarm.client.clock import ANCILLARY_BYTES, Clock, Stamp, ask_for_stamps, kernel_ns
+from tokenswarm.client.clock import ANCILLARY_BYTES, Clock, Stamp, kernel_ns
+from tokenswarm.client.dial import dial
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.readiness import Readiness
 from tokenswarm.client.tls import TlsSession
@@ -65,7 +66,7 @@ class Connection:
         timer = gevent.Timeout(timeout_s)
         try:
             with timer:
-                sock = _dial(endpoint, kernel_stamps)
+                sock = dial(endpoint.host, endpoint.port, kernel_stamps=kernel_stamps)
                 try:
                     tls = None if context is None else _secure(sock, context, endpoint.host)
                 except BaseException:
@@ -216,26 +217,6 @@ def unsent(pieces: Sequence[Buffer], sent: int) -> list[Buffer]:
 def cause(error: BaseException) -> str:
     """What the system says of it, in words."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _dial(endpoint: Endpoint, kernel_stamps: bool) -> socket.socket:
-    failure = OSError(f"{endpoint.host} has no address")
-    addresses = socket.getaddrinfo(endpoint.host, endpoint.port, 0, socket.SOCK_STREAM)
-    for family, kind, protocol, _, address in addresses:
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if kernel_stamps:
-                ask_for_stamps(sock)
-            sock.connect(address)
-            return sock
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
-    raise failure
 
 
 def _secure(sock: socket.socket, context: ssl.SSLContext, server_name: str) -> TlsSession:

@@ -6,12 +6,16 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 import argparse
+import logging
 import math
+import os
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.report.notation import tpm_text
 from tokenswarm.shell import gate, preflight
 from tokenswarm.shell import run as runs
@@ -25,7 +29,10 @@ from tokenswarm.shell.options import (
 )
 from tokenswarm.shell.options.trace import require_free_pace
 from tokenswarm.shell.preflight import Examined
+from tokenswarm.shell.server_start import await_ready
 from workload.source import Source, developer_tpm, load_source
+
+logger = logging.getLogger("tokenswarm")
 
 # Developers are only places for sessions until a ticket comes, so they may all be made at once;
 # this keeps a worker's heartbeat alive meanwhile (guess).
@@ -59,15 +66,34 @@ def checked(
 
 
 def examine(environment: Environment, options: Options, source: Source) -> Examined:
-    """Asks the endpoint. Raises preflight.EndpointError, ValueErrors."""
+    """Asks the endpoint, and waits for it as long as --wait-ready says. Raises
+    preflight.EndpointError, ValueErrors."""
+    if (variable := proxy_variable(options.endpoint)) is not None:
+        logger.warning(
+            "%s names a proxy: it is not used, connections go to %s itself",
+            variable,
+            options.endpoint,
+        )
     with closing(runs.new_client(options, runs.new_tls(options))) as client:
-        examined = preflight.examine(client, options, source)
+        examined = await_ready(
+            lambda: preflight.examine(client, options, source), options.wait_ready_s
+        )
     if examined.driven and (reason := _cannot_drive(environment)):
         raise OptionError(
             f"--host {options.endpoint}: an engine with --clock driven, and {reason}; accepted: a "
             "shape of rates in one process without the web UI, or an engine with --speed"
         )
     return examined
+
+
+def proxy_variable(endpoint: Endpoint) -> str | None:
+    """The variable whose proxy other programs would use for the endpoint: <SCHEME>_PROXY or
+    ALL_PROXY, in capitals or not, unless NO_PROXY excepts its host. Its value may hold a
+    password."""
+    if urllib.request.proxy_bypass(endpoint.host):
+        return None
+    given = {name.lower(): name for name, value in os.environ.items() if value}
+    return given.get(f"{endpoint.scheme}_proxy") or given.get("all_proxy")
 
 
 def _require_writable(runs: Path) -> None:

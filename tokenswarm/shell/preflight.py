@@ -24,6 +24,9 @@ logger = logging.getLogger("tokenswarm")
 # Beyond it the run's seconds would soon be no number; the embedded engine takes far less (guess).
 _MAX_SPEED = 1e6
 _KEY_REFUSED = (401, 403)
+# 503: llama.cpp while it loads; 502 and 504: a gateway whose server is not there yet.
+_NOT_YET = (502, 503, 504)
+_NOBODY = ("connect", "connect_timeout")
 _TOOL = (
     b'{"type":"function","function":{"name":"ping","description":"Ping",'
     b'"parameters":{"type":"object","properties":{}}}}'
@@ -48,6 +51,10 @@ class EndpointError(RuntimeError):
     """The endpoint cannot be used for this run. Says what was asked and what came back."""
 
 
+class NotReady(EndpointError):
+    """Nobody listens there yet, or somebody says that it is not ready: it may come to be."""
+
+
 class Examined(NamedTuple):
     """What a look at the endpoint found."""
 
@@ -64,11 +71,13 @@ def examine(client: ChatClient, options: Options, source: Source) -> Examined:
     Lists the models, compares the context length with the prompts to come, then asks the chosen
     model for a single token behind a short history with a tool's call and result, in a request
     like those of the traffic: what is refused is refused here, on a few tokens. Raises
-    EndpointError, or OptionError where --model is needed.
+    EndpointError, NotReady where it may pass, or OptionError where --model is needed.
     """
     status, listing = _json(client, options, options.endpoint.path("/models"))
     if status in _KEY_REFUSED and not options.model:
         raise EndpointError(_key_refused(options, status))
+    if status in _NOT_YET and not options.model:
+        raise NotReady(f"{options.endpoint} answers {status} to GET /models")
     models = _models(listing) if status == 200 else {}
     model = options.model or _only(list(models), options)
     if models and model not in models:
@@ -128,7 +137,7 @@ def _json(client: ChatClient, options: Options, path: str) -> tuple[int, dict[st
     try:
         status, _, body = client.get(path)
     except RequestFailed as failure:
-        raise EndpointError(
+        raise (NotReady if failure.kind in _NOBODY else EndpointError)(
             f"--host {options.endpoint}: {failure.kind}: {failure.detail}; accepted: the address "
             "of a running OpenAI-compatible server"
         ) from None
@@ -218,7 +227,8 @@ def _rehearse(client: ChatClient, options: Options, model: str) -> tuple[Observa
         raise EndpointError(_key_refused(options, seen.status))
     if seen.status is not None and 400 <= seen.status < 500:
         raise EndpointError(_request_refused(options, model, seen))
-    raise EndpointError(
+    not_yet = seen.status in _NOT_YET or seen.outcome in _NOBODY
+    raise (NotReady if not_yet else EndpointError)(
         f"{options.endpoint} did not answer a one-token request: {seen.outcome}: {seen.detail}"
     )
 

@@ -58,7 +58,11 @@ GROUPS = (
         ),
     ),
     Group("replay", ALL, tuple(TRACE_OPTIONS)),
-    Group("patience", ALL, ("--connect-timeout", "--first-token-timeout", "--stall-timeout")),
+    Group(
+        "patience",
+        ALL,
+        ("--wait-ready", "--connect-timeout", "--first-token-timeout", "--stall-timeout"),
+    ),
     Group("judgement", ALL, ("--slo", "--baseline", "--max-regress", "--junit", "--max-failures")),
     Group("web UI", ALL, ("--web-allowed-host", "--allow-hosts")),
     Group(
@@ -269,6 +273,14 @@ def add_arguments(parser: Any) -> None:
         metavar="WHEN",
         help="Whether tool calls in the history carry the model's reasoning, as Kimi's thinking "
         "models want it: on, off, or auto: where the endpoint refuses a history without",
+    )
+    add(
+        "--wait-ready",
+        in_form=False,
+        default="",
+        metavar="TIME",
+        help="Wall time to wait before the run for an endpoint that nobody serves yet or that "
+        "answers 502, 503 or 504; empty: not at all",
     )
     add(
         "--connect-timeout",

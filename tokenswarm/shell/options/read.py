@@ -72,6 +72,9 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
             dialect.output_fields,
         ),
         history_reasoning=_one_of("--history-reasoning", parsed.history_reasoning, REASONING),
+        wait_ready_s=(
+            parse_duration("--wait-ready", parsed.wait_ready) if parsed.wait_ready else 0.0
+        ),
         timeouts=Timeouts(
             connect_s=parse_duration("--connect-timeout", parsed.connect_timeout),
             first_token_s=parse_duration("--first-token-timeout", parsed.first_token_timeout),
