@@ -15,6 +15,7 @@ from tokenswarm.client.delta import Delta, MalformedEvent, Usage, error_message
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.response import HttpResponse
 from tokenswarm.client.sse import EventTooLarge, SseDecoder
+from tokenswarm.measure.foreign_words import one_line
 
 # An error body is read this far to classify it (guess: messages are a few hundred bytes).
 MAX_ERROR_BYTES = 64 * 1024
@@ -220,7 +221,7 @@ class Reply:
         # Before it is cut short: half a key is still a secret.
         for secret in self._secrets:
             text = text.replace(secret, "[key]")
-        return one_line(text)
+        return one_line(text, MAX_DETAIL_CHARS)
 
     def _check_head(self, at_s: float) -> None:
         coding = self._http.coding
@@ -386,13 +387,6 @@ def refusal_kind(status: int, body: str) -> str:
     if status in (404, 429):
         return f"http_{status}"
     return "http_5xx" if status >= 500 else "http_4xx"
-
-
-def one_line(text: str) -> str:
-    """Short and printable: what a server writes ends in terminals and tables."""
-    printable = "".join(c if c.isprintable() else " " for c in text[: 2 * MAX_DETAIL_CHARS])
-    short = " ".join(printable.split())
-    return short if len(short) <= MAX_DETAIL_CHARS else short[: MAX_DETAIL_CHARS - 1] + "…"
 
 
 def positive_number(text: str | None) -> float | None:

@@ -14,6 +14,7 @@ from tokenswarm.client.dialects import DIALECTS
 from tokenswarm.client.headers import Identity
 from tokenswarm.client.observation import Observation
 from tokenswarm.client.stream import ChatClient, RequestFailed
+from tokenswarm.measure.foreign_words import spelled_out
 from tokenswarm.measure.ledger import Target
 from tokenswarm.shell.options import API_KEY_VARIABLES, OptionError, Options
 from workload.corpus import ToolCall
@@ -164,8 +165,7 @@ def _only(listed: list[str], options: Options) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """What the server wrote, without what a terminal would take for a command."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in ", ".join(names))
+    return ", ".join(map(spelled_out, names))
 
 
 def _check_context(said: dict[str, Any], model: str, options: Options, source: Source) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tokenswarm.measure.foreign_words import one_line
 from tokenswarm.measure.record import TurnRecord
 
 MOST_SAMPLES = 3  # of one kind: a reader wants to know what to look for
@@ -35,7 +36,7 @@ def failure_kinds(records: Iterable[TurnRecord]) -> list[FailureKind]:
 
 
 def _kind(kind: str, turns: list[TurnRecord]) -> FailureKind:
-    texts = Counter(_short(record.detail) for record in turns)
+    texts = Counter(one_line(record.detail, MOST_CHARACTERS) for record in turns)
     levels = Counter(record.level for record in turns)
     common = sorted(texts.items(), key=lambda item: (-item[1], item[0]))
     return FailureKind(
@@ -46,9 +47,3 @@ def _kind(kind: str, turns: list[TurnRecord]) -> FailureKind:
         unlike=max(0, len(common) - MOST_SAMPLES),
         levels=tuple(sorted(levels.items(), key=lambda item: (item[0] is None, item[0] or 0))),
     )
-
-
-def _short(text: str) -> str:
-    """One line that a terminal may print: a ledger may be of somebody else's."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"
