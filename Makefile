@@ -6,7 +6,7 @@ RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo live compare test lint bench docs setup clean
+.PHONY: demo live compare faults test lint bench docs setup clean
 setup: $(READY)
 
 # What a run needs, without the developers' tools.
@@ -27,6 +27,10 @@ live: $(RUNS)
 
 compare: $(RUNS)
 	$(BIN)/python scripts/compare.py
+
+# Sixty random faults in short runs, about half an hour; docs/faults.md.
+faults: $(READY)
+	$(BIN)/python -m scripts.faults
 
 # SYSTEM=1 (or CI=true) installs the Debian packages of some tests; else those are skipped and named.
 test: $(READY)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scripts.faults.plan import NOISE, Expected
+from scripts.faults.plan import Fault, excused, expected
 from tokenswarm.exit_codes import INVALID_RUN, PASSED
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.record import TurnRecord
@@ -101,28 +101,29 @@ def back_after_s(
 
 
 def wrong(
-    expected: Expected, verdict: Verdict, ledger: Ledger, code: int | None, printed: str
+    fault: Fault, verdict: Verdict, ledger: Ledger, code: int | None, printed: str
 ) -> list[str]:
     """What of a run's verdict and end is not as it has to be; code: of the master, or of `report`
     where it was killed."""
+    hopes = expected(fault)
     found = {check.name: check.grade for check in verdict.checks}
     said = [
         f"{name} is {found.get(name) or 'not checked'}, not {' or '.join(grades)}"
-        for name, grades in expected.grades.items()
+        for name, grades in hopes.grades.items()
         if found.get(name) not in grades
     ]
     for name, grade in found.items():
-        if grade == INVALID and name not in NOISE and name not in expected.grades:
+        if grade == INVALID and name not in excused(fault) and name not in hopes.grades:
             said.append(f"{name} is INVALID without a cause")
-    right = expected.code
+    right = hopes.code
     if right is None or verdict.grade == INVALID and right == PASSED:
         right = INVALID_RUN if verdict.grade == INVALID else PASSED
     if code != right:
         said.append(f"exit code {code}, not {right}")
-    if (ledger.ending is not None) is not expected.ends:
+    if (ledger.ending is not None) is not hopes.ends:
         said.append("the ledger ends" if ledger.ending else "the ledger has no end")
-    if ledger.ending is not None and ledger.ending.workers != expected.workers:
-        said.append(f"{ledger.ending.workers} workers, not {expected.workers}")
+    if ledger.ending is not None and ledger.ending.workers != hopes.workers:
+        said.append(f"{ledger.ending.workers} workers, not {hopes.workers}")
     for word in ("Traceback", "terminate called"):
         if word in printed:
             said.append(f"{word!r} is printed")

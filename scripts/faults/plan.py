@@ -86,6 +86,11 @@ LASTING = {
     "black hole": (0.5, 8.0),
     "pause server": (1.0, 4.0),
 }
+# Traffic was missing for seconds of a short level.
+SHORT_OF_TRAFFIC = (
+    *("pause worker", "pause master", "cut link", "black hole"),
+    *("kill worker", "kill all workers", "replace worker", "kill server"),
+)
 LINKS = ("cut link", "black hole")
 MISSING = (INVALID,)
 THERE = (VALID,)
@@ -107,6 +112,11 @@ def draw(seed: int, kind: str | None = None) -> Fault:
         victim=chance.randrange(workers),
         apart=chance.random() < 0.5,
     )
+
+
+def excused(fault: Fault) -> frozenset[str]:
+    """Checks that may well say INVALID."""
+    return NOISE | {"offered load"} if fault.kind in SHORT_OF_TRAFFIC else NOISE
 
 
 def expected(fault: Fault) -> Expected:
@@ -139,11 +149,16 @@ def expected(fault: Fault) -> Expected:
 def _of_silence(for_s: float) -> dict[str, tuple[str, ...]]:
     if for_s >= LOST_S:
         return {"workers": MISSING}
-    return {"workers": THERE} if for_s <= KEPT_S else {}
+    return {"workers": THERE if for_s <= KEPT_S else (*THERE, *MISSING)}
 
 
 def _of_pause(fault: Fault) -> dict[str, tuple[str, ...]]:
     assert fault.for_s is not None
-    grades = {"hub stalls": (SUSPECT, INVALID)} if fault.for_s > STALL_S else {}
-    # A master that stands still hears nobody, and gives nobody up for it.
-    return grades if fault.kind == "pause master" else {**_of_silence(fault.for_s), **grades}
+    grades: dict[str, tuple[str, ...]] = {}
+    if fault.for_s > STALL_S:
+        grades["hub stalls"] = (SUSPECT, INVALID)
+    if fault.kind == "pause worker":
+        grades |= _of_silence(fault.for_s)
+    else:  # a master that stands still hears nobody, and may give everybody up for it
+        grades["workers"] = (*THERE, *MISSING)
+    return grades

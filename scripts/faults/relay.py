@@ -59,7 +59,11 @@ class Relay:
             if self._refuses:
                 near.close()
                 continue
-            far = socket.create_connection(("127.0.0.1", self._target_port))
+            try:
+                far = socket.create_connection(("127.0.0.1", self._target_port))
+            except OSError:  # the master does not listen yet, or no longer
+                near.close()
+                continue
             with self._lock:
                 self._ends += [near, far]
             for source, sink in ((near, far), (far, near)):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 import subprocess
 import time
@@ -22,8 +23,7 @@ from scripts.faults.relay import Relay
 from scripts.faults.server import SESSION_HEADER
 from tests.support.stack import ROOT, Finished, Stack, Started, free_port, until
 from tokenswarm.__main__ import main as tokenswarm
-from tokenswarm.measure.ledger import Ledger, LedgerError, read, read_run
-from tokenswarm.measure.verdict import Verdict
+from tokenswarm.measure.ledger import Ledger, read, read_run
 from tokenswarm.report.analysis.result import result
 
 TPM, TPM_TEXT = 1e6, "1M"
@@ -36,6 +36,7 @@ DISK = "200k"
 # A master silent for 4 s is noticed, and turns under way end: then nothing begins any more.
 ORPHANS_S = 8.0
 RUN = "run"
+REST = re.compile(r"cat (\S+) >> (\S+)")
 SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 
 
@@ -50,7 +51,6 @@ class Outcome:
     grade: str
     code: int | None
     reasons: tuple[str, ...]
-    excused: int  # lost turns of a full disk, which the run said
     wrong: tuple[str, ...]
     took_s: float
 
@@ -103,9 +103,6 @@ class Cluster:
 
     def finished(self) -> int:
         return self.log.read_bytes().count(b'"what":"sent"') if self.log.exists() else 0
-
-    def ledgers(self) -> list[Path]:
-        return sorted(self.folder.glob(f"*/runs/{RUN}/*.jsonl"))
 
     def run_folder(self) -> Path:
         return self.folder / "master" / "runs" / RUN
@@ -204,6 +201,33 @@ def _report(folder: Path) -> int:
         return tokenswarm(["report", str(folder)])
 
 
+def _whole(cluster: Cluster) -> list[Path]:
+    """The ledgers; those that their disk cut short as the run says that they can be completed."""
+    said = "".join(started.out.read_text() for started in (cluster.master, *cluster.workers))
+    rests = {name: Path(rest) for rest, name in REST.findall(said)}
+    paths = []
+    for path in sorted(cluster.folder.glob(f"*/runs/{RUN}/*.jsonl")):
+        rest = rests.get(f"runs/{RUN}/{path.name}")
+        if rest is not None:
+            whole = cluster.folder / f"whole-{path.name}"
+            whole.write_bytes(path.read_bytes() + rest.read_bytes())
+            rest.unlink()
+            path = whole
+        paths.append(path)
+    return paths
+
+
+def _said_once(cluster: Cluster) -> bool:
+    """Of the full disk: by the process whose it was, and by no process more than once."""
+    fault = cluster.fault
+    victim = cluster.workers[fault.victim] if "worker" in fault.kind else cluster.master
+    said = {
+        started.err: started.err.read_text().count("cannot be written")
+        for started in (cluster.master, *cluster.workers)
+    }
+    return said[victim.err] == 1 and max(said.values()) == 1
+
+
 def _judged(
     cluster: Cluster,
     finished: Finished,
@@ -215,25 +239,19 @@ def _judged(
     fault, hopes = cluster.fault, expected(cluster.fault)
     said = list(said)
     kills = fault.kind.startswith(("kill worker", "kill all", "replace"))
-    paths = cluster.ledgers()
+    paths = _whole(cluster)
     own, printed = read_run(cluster.run_folder()), finished.printed
     counted = count(
         requests(cluster.log),
         [read(path).records for path in paths],
         struck[0] if kills else None,
     )
-    verdict = _verdict(own, said)
-    said += wrong(hopes, verdict, own, code, printed + _printed(cluster.workers))
-    excused = 0
-    if fault.kind.startswith("full disk"):
-        if printed.count("cannot be written") + _printed(cluster.workers).count(
-            "cannot be written"
-        ) != 1:
-            said.append("the full disk is not said once")
-        if "incomplete" in printed + _printed(cluster.workers):
-            excused = counted.lost
-    if counted.lost - excused:
-        said.append(f"{counted.lost - excused} turns lost")
+    verdict = result(own).verdict
+    said += wrong(fault, verdict, own, code, printed + _printed(cluster.workers))
+    if fault.kind.startswith("full disk") and not _said_once(cluster):
+        said.append("the full disk is not said once")
+    if counted.lost:
+        said.append(f"{counted.lost} turns lost")
     if counted.duplicated or counted.invented:
         said.append(f"{counted.duplicated} turns twice, {counted.invented} from nowhere")
     back = _back(own, paths, struck[1]) if hopes.back else None
@@ -249,14 +267,9 @@ def _judged(
         grade=verdict.grade,
         code=code,
         reasons=tuple(f"{check.grade} {check.name}" for check in verdict.reasons),
-        excused=excused,
         wrong=tuple(said),
         took_s=time.monotonic() - began,
     )
-
-
-def _verdict(ledger: Ledger, said: list[str]) -> Verdict:
-    return result(ledger).verdict
 
 
 def _printed(workers: list[Started]) -> str:
@@ -323,6 +336,3 @@ def _disk(fault: Fault, folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-__all__ = ["LedgerError", "Outcome", "play"]

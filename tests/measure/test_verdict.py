@@ -221,6 +221,15 @@ def test_a_stall_before_the_first_level_does_not_count():
     assert check("hub stalls", intervals=[before]).grade is None
 
 
+def test_a_stall_of_a_level_that_an_interval_outlasts_counts():
+    level = Level(index=0, target_tpm=1e6, developers=None, started_at_s=44.0, ended_at_s=62.0)
+    late = health(at_s=54.2, hub_lag_max_s=1.5)  # the worker heard of the level 0.2 s later
+    beyond = health(at_s=66.0, hub_lag_max_s=1.5)  # 6 of its 10 s are the level's
+    drain = health(at_s=72.1, hub_lag_max_s=1.5)
+    for interval, grade in ((late, SUSPECT), (beyond, SUSPECT), (drain, None)):
+        assert check("hub stalls", level=level, intervals=[interval]).grade == grade
+
+
 def test_the_busiest_process_is_judged_by_its_own_intervals():
     busy = [health(process="worker-1", cpu_share=0.95)] * 3
     found = check("CPU", intervals=[*[health(process="worker-0")] * 20, *busy])

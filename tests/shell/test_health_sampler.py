@@ -65,6 +65,20 @@ def test_an_interval_too_short_to_say_anything_is_left_out():
     assert seen == []
 
 
+def test_a_level_ends_the_interval_and_the_next_one_begins():
+    feed = TurnFeed()
+    seen: list[Health] = []
+    feed.subscribe(lambda turn: None, on_health=seen.append)
+    sampler = HealthSampler(feed, "local", lambda: 0.0)
+    gevent.sleep(0.6)
+    sampler.cut()
+    sampler.cut()  # the end of a level and the begin of the next
+    gevent.sleep(0.7)
+    sampler.close()
+    first, second = seen
+    assert first.interval_s >= 0.6 and second.interval_s >= 0.7
+
+
 def test_nothing_is_sampled_after_the_end():
     feed = TurnFeed()
     seen: list[Health] = []

@@ -26,7 +26,7 @@ def load(in_flight: int = 0, **changes: Any) -> Load:
 def report(in_flight: int = 0, **changes: Any) -> dict[str, Any]:
     """A report of a worker without news."""
     values: dict[str, Any] = dict(
-        turns=[], health=[], run="run", ended=False, problem=None, page=None, finished=0, serial=0
+        batches=[], run="run", ended=False, problem=None, page=None, finished=0, serial=0
     )
     return values | {"load": asdict(load(in_flight))} | changes
 
@@ -92,10 +92,10 @@ def test_a_record_is_the_same_after_the_way_to_the_master():
     record = turn_record(chunk_gaps_s=(0.02, 0.04))
     worker.add(record)
     sent = worker.report()
-    sent["turns"][0]["chunk_gaps_s"] = list(sent["turns"][0]["chunk_gaps_s"])  # as msgpack does
+    (turn,) = sent["batches"][0]["turns"]
+    turn["chunk_gaps_s"] = list(turn["chunk_gaps_s"])  # as msgpack does
     link.take("a", sent)
     assert [record] == seen
-    assert worker.report()["turns"] == []
 
 
 def test_a_rate_is_shared_out_equally():
@@ -149,20 +149,33 @@ def test_a_late_report_of_the_last_run_does_not_count():
     assert link.refused_records == 1
 
 
-def test_a_report_that_got_lost_shows_in_the_next_one():
-    link, _, seen = linked("a")
+def test_a_report_that_got_lost_comes_with_the_next_one_and_counts_once():
+    link, runner, seen = linked("a")
     worker = Outbox(status=lambda: Status("run", load(), ended=False, problem=None, page=None))
     for turn in range(3):
         worker.add(turn_record(turn=turn))
-    worker.report()
-    assert link.lost_records() == 0
+    worker.report()  # lost with its link
     worker.add(turn_record(turn=3))
     link.take("a", worker.report())
-    assert (len(seen), link.lost_records()) == (1, 3)
-    link.take("a", worker.report())
-    assert link.lost_records() == 3
-    link.expect("next run", lambda: 0.0)
+    link.take("a", worker.report())  # the answer to the one before was lost
+    assert [record.turn for record in seen] == [0, 1, 2, 3]
     assert link.lost_records() == 0
+    assert runner.sent == [("tokenswarm_taken", {"number": 1}, "a")] * 2
+    worker.taken(1)
+    worker.add(turn_record(turn=4))
+    last = worker.report()
+    assert [len(batch["turns"]) for batch in last["batches"]] == [1]
+    link.take("a", last)
+    assert [record.turn for record in seen] == [0, 1, 2, 3, 4]
+
+
+def test_a_worker_whose_turns_are_not_all_here_is_unreported():
+    """As by a master that was started anew meanwhile."""
+    link, _, _ = linked("a")
+    link.take("a", report(finished=3, ended=True))
+    assert (link.lost_records(), link.workers_unreported) == (3, 1)
+    link.expect("next run", lambda: 0.0)
+    assert (link.lost_records(), link.workers_unreported) == (0, 0)
 
 
 def test_turns_of_a_run_before_are_not_counted_as_this_runs():
@@ -213,7 +226,6 @@ def test_a_workers_health_reaches_the_masters_feed():
     worker.add_health(health)
     link.take("a", worker.report())
     assert seen == [health]
-    assert worker.report()["health"] == []
 
 
 def test_a_worker_that_has_not_begun_the_run_gets_no_share():

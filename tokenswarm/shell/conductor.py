@@ -259,6 +259,7 @@ class Conductor:
         environment = self._environment
         admission.require_no_users(environment, parsed)
         options, source = admission.checked(environment, parsed, admission.host(environment))
+        runs.known_rates(source)
         admission.fill_places(environment, options)
         if (reason := admission.too_few(environment, options, source)) is not None:
             logger.warning(reason)
@@ -290,6 +291,7 @@ class Conductor:
         parsed.tokenswarm_terms = None  # until they are settled
         options, source = admission.checked(environment, parsed, admission.host(environment))
         examined = self._take_examined() or admission.examine(environment, options, source)
+        runs.known_rates(source)
         corpus = runs.load_corpus(options)
         promised = runs.promised(source)
         open_mode = admission.is_open(environment, options)
@@ -375,6 +377,7 @@ class Conductor:
         parsed.profile = terms.profile
         options = read_options(parsed, admission.host(self._environment))
         source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
+        runs.known_rates(source)
         corpus = runs.load_corpus(options)
         run = self.run = self._last_run = runs.start(
             terms,
@@ -417,6 +420,8 @@ class Conductor:
 
     def take_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         if self.run is not None:
+            if level != self.run.level and self._metrics is not None:
+                self._metrics.cut()
             self.run.set_target(tpm, level, ramp_s)
 
     def hold(self, overdue_s: float) -> None:

@@ -1,4 +1,5 @@
-"""How well this process keeps up while a run is on: into the feed every ten wall seconds.
+"""How well this process keeps up while a run is on: into the feed every ten wall seconds, and where
+a level begins or ends, so that an interval belongs to one.
 
 hub lag    a greenlet sleeps in a loop; how much later than asked it wakes up. Whatever holds
            the hub for longer than libev's millisecond holds up every other greenlet as well.
@@ -38,8 +39,15 @@ class HealthSampler:
         """Ends with the interval so far."""
         for greenlet in self._greenlets:
             greenlet.kill(block=False)
+        self.cut()
+
+    def cut(self) -> None:
+        """The interval ends here, and the next begins. A short one is left out: no stall that
+        counts fits into it."""
         if time.monotonic() - self._began_at > _SHORTEST_S:
             self._sample()
+        else:
+            self._begin()
 
     def _begin(self) -> None:
         self._began_at, self._cpu_s = time.monotonic(), time.process_time()
@@ -53,8 +61,11 @@ class HealthSampler:
 
     def _sample_on(self) -> None:
         while True:
-            gevent.sleep(EVERY_WALL_S)
-            self._sample()
+            left_s = self._began_at + EVERY_WALL_S - time.monotonic()
+            if left_s > 0:  # one may have been cut meanwhile
+                gevent.sleep(left_s)
+            else:
+                self._sample()
 
     def _sample(self) -> None:
         interval_s = time.monotonic() - self._began_at

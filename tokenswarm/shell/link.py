@@ -2,15 +2,20 @@
 level go down. The workers' end is `worker_link`.
 
     worker -> master   REPORT, with Locust's own, every 3 s and when a run begins:
-                       {"turns": [...], "health": [...], "run": name, "load": {...},
-                       "ended": bool, "problem": why it takes no part or None,
+                       {"batches": [{"number": b, "run": name, "turns": [...], "health": [...]}],
+                       "run": name, "load": {...}, "ended": bool,
+                       "problem": why it takes no part or None,
                        "page": "host:port" or None, "finished": n, "serial": s}
                        (n: turns of the run so far; s: the last target this worker has taken up)
                        CLOCK {"question": n}
     master -> workers  TARGET {"tpm": this worker's share or None, "level": index or None,
                        "ramp_s": ..., "serial": s}
                        CLOCK {"question": n, "run_s": second of the run or None}
+                       TAKEN {"number": b}
                        STOP, CUT: end the turns; cut them off
+
+A batch is sent again with every report until the master says that it has it: what is under way when
+a link breaks is in no buffer any more.
 
 Whole records, not sketches: 2.5M TPM is 28 turns a minute, so the master's percentiles are exact.
 """
@@ -40,6 +45,7 @@ TARGET = "tokenswarm_target"
 CLOCK = "tokenswarm_clock"
 STOP = "tokenswarm_stop"
 CUT = "tokenswarm_cut"
+TAKEN = "tokenswarm_taken"
 
 _TEND_S = 1.0
 
@@ -58,6 +64,7 @@ class MasterLink:
     _sharers: list[str] = field(default_factory=list)  # clients that the target is shared among
     _last: dict[str, dict[str, Any]] = field(default_factory=dict)  # reports by client
     _taken: Counter[str] = field(default_factory=Counter)  # turns of the run, by client
+    _batches: dict[str, int] = field(default_factory=dict)  # the last one taken, by client
     _pages: dict[str, str | None] = field(default_factory=dict)  # by client
     _lost: set[str] = field(default_factory=set)  # clients that went away in mid-run
     _problems: dict[str, str] = field(default_factory=dict)  # why clients take no part
@@ -89,21 +96,31 @@ class MasterLink:
         if report["problem"] and report["problem"] != self._problems.get(client_id):
             self._problems[client_id] = report["problem"]
             logger.error("worker %s takes no part in the run: %s", client_id, report["problem"])
+        for batch in report["batches"]:
+            if batch["number"] > self._batches.get(client_id, -1):
+                self._batches[client_id] = batch["number"]
+                self._take_batch(client_id, batch)
+        if report["batches"]:
+            self.runner.send_message(TAKEN, {"number": self._batches[client_id]}, client_id)
         if report["run"] != self._run:
-            self.refused_records += len(report["turns"])
             return
-        for turn in report["turns"]:
-            turn["chunk_gaps_s"] = tuple(turn["chunk_gaps_s"])
-            self.feed.turn(TurnRecord(**turn))
-        for interval in report["health"]:
-            self.feed.health(Health(**interval))
-        self._taken[client_id] += len(report["turns"])
         self._last[client_id] = report
         self._notice_the_lost()
         if report["ended"]:
             return
         if not self.share_anew() and report["serial"] < self.serial:
             self._tell(client_id, ramp_s=0.0)  # it has not read its post yet, or was on its own
+
+    def _take_batch(self, client_id: str, batch: dict[str, Any]) -> None:
+        if batch["run"] != self._run:
+            self.refused_records += len(batch["turns"])
+            return
+        for turn in batch["turns"]:
+            turn["chunk_gaps_s"] = tuple(turn["chunk_gaps_s"])
+            self.feed.turn(TurnRecord(**turn))
+        for interval in batch["health"]:
+            self.feed.health(Health(**interval))
+        self._taken[client_id] += len(batch["turns"])
 
     def share_anew(self) -> bool:
         """Where a worker came or went since the rate was shared out; says whether one did."""
@@ -168,9 +185,12 @@ class MasterLink:
 
     @property
     def workers_unreported(self) -> int:
-        """Of the others, those that have not said that they are through."""
+        """Of the others, those that have not said that they are through, or whose turns are not
+        all here."""
         return sum(
-            not report["ended"] for client, report in self._last.items() if client not in self._lost
+            not report["ended"] or report["finished"] > self._taken[client]
+            for client, report in self._last.items()
+            if client not in self._lost
         )
 
     def _notice_the_lost(self) -> None:
@@ -178,7 +198,7 @@ class MasterLink:
             self._lost |= self._last.keys() - set(self._workers())
 
     def lost_records(self) -> int:
-        """Turns of the run that a worker has reported and that did not arrive."""
+        """Turns of the run that a worker has counted and that did not arrive (yet)."""
         return sum(
             max(0, report["finished"] - self._taken[client_id])
             for client_id, report in self._last.items()

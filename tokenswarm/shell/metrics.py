@@ -15,6 +15,7 @@ from exporters.prometheus.pushgateway import Pushgateway
 from exporters.prometheus.run_page import Origin, RunPage
 from exporters.prometheus.scrape import PageServer, TargetsFile, reachable
 from exporters.turns import TurnFeed
+from tokenswarm.measure.record import Level
 from tokenswarm.shell.health_sampler import HealthSampler
 from tokenswarm.shell.link import MasterLink
 from tokenswarm.shell.options import MetricsOptions, OptionError, read_metrics_options
@@ -33,6 +34,10 @@ class _Watch:
     page: RunPage
     sampler: HealthSampler
     gateway: Pushgateway | None
+
+    def level(self, level: Level) -> None:
+        self.page.level(level)
+        self.sampler.cut()
 
 
 class Metrics:
@@ -65,11 +70,16 @@ class Metrics:
             objectives=run.options.gate.slos,
         )
         self._page.show(page, process)
-        self._feed.subscribe(page.turn, page.level, self._page.health)
         sampler = HealthSampler(self._feed, process, run.clock.now_s)
         self._watch = _Watch(page, sampler, self._gateway(run.options.metrics))
+        self._feed.subscribe(page.turn, self._watch.level, self._page.health)
         if self._watch.gateway is not None:
             self._watch.gateway.start(run.terms.name, process)
+
+    def cut(self) -> None:
+        """Another level begins on this worker: its master's tells itself by the feed."""
+        if self._watch is not None:
+            self._watch.sampler.cut()
 
     def stop(self) -> None:
         """The run has ended; its figures stay on the page."""
@@ -77,7 +87,7 @@ class Metrics:
         if watch is None:
             return
         watch.sampler.close()
-        self._feed.unsubscribe(watch.page.turn, watch.page.level, self._page.health)
+        self._feed.unsubscribe(watch.page.turn, watch.level, self._page.health)
         self._page.rest()
         if watch.gateway is not None:
             watch.gateway.stop()

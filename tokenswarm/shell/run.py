@@ -221,6 +221,17 @@ def promised(source: Source) -> Workload:
     return found
 
 
+def known_rates(source: Source) -> None:
+    """Half a second of simulation that a start and its users ask for (kept), in a thread as the
+    corpus: on a busy machine a worker was silent for so long that its master gave it up."""
+
+    def both() -> None:
+        mean_prompt_tokens(source)
+        developer_tpm(source)
+
+    gevent.get_hub().threadpool.apply(both)
+
+
 def start(
     terms: Terms,
     options: Options,

@@ -9,7 +9,7 @@ from locust.runners import WorkerRunner
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import count
@@ -21,7 +21,7 @@ from gevent.event import AsyncResult
 from exporters.turns import Load, TurnFeed
 from tokenswarm.measure.health import Health
 from tokenswarm.measure.record import TurnRecord
-from tokenswarm.shell.link import CLOCK, CUT, REPORT, STOP, TARGET
+from tokenswarm.shell.link import CLOCK, CUT, REPORT, STOP, TAKEN, TARGET
 from tokenswarm.shell.master_watch import SILENCE_S, MasterWatch
 from tokenswarm.shell.shared_clock import QUESTIONS, Reading, agreed, reading
 
@@ -60,10 +60,12 @@ class Worker(Protocol):
 
 @dataclass(slots=True)
 class Outbox:
-    """Turns and health for the next report."""
+    """Turns and health for the next report, and those that the master has not confirmed yet."""
 
     status: Callable[[], Status]
     serial: int = 0
+    _batches: list[dict[str, Any]] = field(default_factory=list)  # under way, oldest first
+    _numbers: Iterator[int] = field(default_factory=count)
     _turns: list[TurnRecord] = field(default_factory=list)
     _health: list[Health] = field(default_factory=list)
     _run: str | None = None
@@ -72,6 +74,7 @@ class Outbox:
     def add(self, record: TurnRecord) -> None:
         run = self.status().run
         if run != self._run:
+            self._pack()
             self._run, self._finished = run, 0
         self._turns.append(record)
         self._finished += 1
@@ -79,17 +82,33 @@ class Outbox:
     def add_health(self, health: Health) -> None:
         self._health.append(health)
 
+    def taken(self, number: int) -> None:
+        """The master has this batch, and all before it."""
+        self._batches = [batch for batch in self._batches if batch["number"] > number]
+
     def report(self) -> dict[str, Any]:
-        turns, self._turns = self._turns, []
-        health, self._health = self._health, []
+        self._pack()
         status = self.status()
         return {
-            "turns": [asdict(turn) for turn in turns],
-            "health": [asdict(interval) for interval in health],
+            "batches": self._batches,
             **asdict(status),
             "finished": self._finished if status.run == self._run else 0,
             "serial": self.serial,
         }
+
+    def _pack(self) -> None:
+        """What there is becomes a batch of the run that its turns are of."""
+        turns, self._turns = self._turns, []
+        health, self._health = self._health, []
+        if turns or health:
+            self._batches.append(
+                {
+                    "number": next(self._numbers),
+                    "run": self._run if turns else self.status().run,
+                    "turns": [asdict(turn) for turn in turns],
+                    "health": [asdict(interval) for interval in health],
+                }
+            )
 
 
 class WorkerLink:
@@ -112,6 +131,7 @@ class WorkerLink:
         # comes after that, the master refuses.
         events.quitting.add_listener(self._finish)
         register(TARGET, self._take)
+        register(TAKEN, self._note_taken)
         register(CLOCK, self._take_answer)
         register(STOP, self._finish, concurrent=True)
         register(CUT, self._cut_off)
@@ -145,6 +165,9 @@ class WorkerLink:
         answer = self._answers.get(msg.data["question"])
         if answer is not None:  # else it was waited for too long
             answer.set((received_at, msg.data["run_s"]))
+
+    def _note_taken(self, msg: Any, **_kw: Any) -> None:
+        self._outbox.taken(msg.data["number"])
 
     def _report(self, data: dict[str, Any], **_kw: Any) -> None:
         data[REPORT] = self._outbox.report()
