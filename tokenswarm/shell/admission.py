@@ -148,8 +148,8 @@ def _require_tasks(environment: Environment, parsed: argparse.Namespace) -> None
         if (wanted or unwanted) and not any(map(stays, developer.tasks)):
             said = (f"{option} {' '.join(sorted(tags))}" for option, tags in asked.items() if tags)
             raise OptionError(
-                f"{' '.join(said)}: nothing is left to do for {developer.__name__}; accepted: tags that its "
-                "tasks have, or none"
+                f"{' '.join(said)}: nothing is left to do for {developer.__name__}; accepted: "
+                "tags that its tasks have, or none"
             )
 
 
