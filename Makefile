@@ -6,7 +6,7 @@ RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo live compare test lint bench docs setup clean
+.PHONY: demo live compare test lint faults bench docs setup clean
 setup: $(READY)
 
 # What a run needs, without the developers' tools.
@@ -38,6 +38,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Random faults by seed, each in a short run of its own; turns counted at the server.
+faults: $(READY)
+	$(BIN)/python -m scripts.faults
 
 bench: $(READY)
 	$(BIN)/python scripts/bench.py
