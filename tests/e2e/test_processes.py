@@ -158,7 +158,7 @@ def _agree(folder: Path, url: str) -> None:
     master = read(folder / "ledger.jsonl")
     workers = [read(path) for path in sorted(folder.glob("worker-*.jsonl"))]
     assert len(workers) == 2
-    assert all(len(worker.records) > 5 for worker in workers)
+    assert all(worker.records for worker in workers)
     sent = [turn for worker in workers for turn in _listed(worker)]
     assert len(set(sent)) == len(sent)
     assert sorted(_listed(master)) == sorted(sent)

@@ -12,6 +12,7 @@ from tokenswarm.measure.ending import Ending
 from tokenswarm.measure.health import Health
 from tokenswarm.measure.ledger import Ledger, Target
 from tokenswarm.measure.record import UNSENT, Level
+from tokenswarm.measure.routing import routing
 from tokenswarm.measure.tally import Tally
 from tokenswarm.measure.verdict import INVALID, SUSPECT, VALID, Evidence, Verdict, judge
 from workload.fidelity import workload
@@ -67,6 +68,7 @@ def verdict(
     torn_lines=0,
     driven=False,
     books=(),
+    routed=None,
     level=LEVEL,
     arrival_cv=0.0,
 ) -> Verdict:
@@ -89,6 +91,7 @@ def verdict(
             steady=steady,
             workload=rows,
             books=books,
+            routing=routed,
         )
     )
 
@@ -412,7 +415,9 @@ def test_the_page_of_the_docs_lists_every_check_with_its_limits():
     lines = (Path(__file__).parents[2] / "docs" / "verdict.md").read_text().splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
     listed = {row[0]: row[2:4] for row in rows[2:]}
-    checks = verdict(simulated=True, speed=1.0, books=[entry(BALANCED, 0.0)]).checks
+    two = routing([turn_record(replica="0"), turn_record(replica="1")], ())
+    booked = [entry(BALANCED, 0.0)]
+    checks = verdict(simulated=True, speed=1.0, books=booked, routed=two).checks
     assert list(listed) == [c.name for c in checks]
     for c in checks:
         for limit, text in zip((c.limits.suspect, c.limits.invalid), listed[c.name], strict=True):

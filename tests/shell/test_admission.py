@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from locust import User, tag, task
 from locust.env import Environment
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,3 +104,29 @@ def test_a_proxy_that_is_not_used_is_named_by_its_variable(monkeypatch, variable
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert admission.proxy_variable(Endpoint.parse("https://api.example.com")) == named
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        (("--tags", "x", "y"), "--tags x y: nothing is left to do for Tagged"),
+        (("--exclude-tags", "work"), "--exclude-tags work: nothing is left to do for Tagged"),
+        (("--tags", "work"), None),
+        (("--exclude-tags", "x"), None),
+        ((), None),
+    ],
+)
+def test_tags_that_leave_a_developer_nothing_to_do_are_refused(tmp_path, options, refused):
+    class Tagged(User):
+        abstract, is_developer = True, True
+
+        @tag("work")
+        @task
+        def work(self) -> None:
+            """Never called."""
+
+    words = ("locust", "-f", "locustfiles/coding_agents.py", "--headless", "--runs", str(tmp_path))
+    parsed = parsed_locust((*words, *options))
+    environment = Environment(user_classes=[Tagged], parsed_options=parsed, host=HOST)
+    with pytest.raises(OptionError, match=refused) if refused else nullcontext():
+        admission.checked(environment, parsed, HOST)

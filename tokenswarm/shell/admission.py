@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from locust import User
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -54,6 +55,7 @@ def checked(
             f"--tpm {options.tpm:g}: the ladder has --levels of its own; accepted: one of the two"
         )
     _require_own_options(environment, parsed)
+    _require_tasks(environment, parsed)
     if options.trace is not None and is_open(environment, options):
         require_free_pace(options.trace_timing, "a rate")
     if searches(environment):
@@ -125,6 +127,29 @@ def _require_own_options(environment: Environment, parsed: argparse.Namespace) -
             raise OptionError(
                 f"{option} {given!r}: `tokenswarm run {name}` does not read it; accepted: it with "
                 f"{others}"
+            )
+
+
+def _require_tasks(environment: Environment, parsed: argparse.Namespace) -> None:
+    """Raises OptionError where Locust's tags leave a developer nothing to do: it would be spawned
+    and fail, again and again. Locust sorts tasks out at the start of the traffic."""
+    asked = {
+        option: set(getattr(parsed, option.strip("-").replace("-", "_"), None) or ())
+        for option in ("--tags", "--exclude-tags")
+    }
+    wanted, unwanted = asked.values()
+
+    def stays(task: Any) -> bool:
+        tags: set[str] = getattr(task, "locust_tag_set", set())
+        nested = isinstance(task, type)  # a TaskSet, which has tasks of its own
+        return nested or ((not wanted or bool(tags & wanted)) and not tags & unwanted)
+
+    for developer in developers(environment):
+        if (wanted or unwanted) and not any(map(stays, developer.tasks)):
+            said = (f"{option} {' '.join(sorted(tags))}" for option, tags in asked.items() if tags)
+            raise OptionError(
+                f"{' '.join(said)}: nothing is left to do for {developer.__name__}; accepted: "
+                "tags that its tasks have, or none"
             )
 
 
@@ -200,7 +225,7 @@ def _cannot_drive(environment: Environment) -> str | None:
     return None
 
 
-def developers(environment: Environment) -> list[type]:
+def developers(environment: Environment) -> list[type[User]]:
     """The user classes that are coding developers; others may stand beside them."""
     return [c for c in environment.user_classes if getattr(c, "is_developer", False)]
 
