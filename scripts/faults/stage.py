@@ -32,7 +32,7 @@ RAMP_S = 1.0
 START_S = 60.0  # guess: six seconds on two idle cores
 END_S = 90.0  # guess: what a run may take beyond its fault
 SERVERS_FIRST = 8  # turns that have ended before a fault is due
-DISK = "200k"
+DISK = "100k"  # some 70 turns
 # A master silent for 4 s is noticed, and turns under way end: then nothing begins any more.
 ORPHANS_S = 8.0
 RUN = "run"

@@ -40,6 +40,11 @@ def test_a_quantile_lies_between_the_extremes(samples, q):
     assert min(samples) <= value <= max(samples)
 
 
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.integers(1, 99))
+def test_a_spread_holds_every_percentile(samples, percent):
+    assert Spread.of(samples).at(percent) == quantile(samples, percent / 100)
+
+
 def test_a_spread_holds_the_percentiles_that_objectives_are_on():
     spread = Spread.of(range(1, 102))
     assert [spread.at(percent) for percent in (10, 50, 90, 95, 99)] == [11, 51, 91, 96, 100]

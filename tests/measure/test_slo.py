@@ -23,6 +23,8 @@ def summary_of(records):
     ("text", "metric", "percent", "threshold"),
     [
         ("ttft_p50<1s", "ttft", 50, 1.0),
+        ("ttft_p97<2s", "ttft", 97, 2.0),
+        ("tps_p1>5", "tps", 1, 5.0),
         ("ttft_p99<5s", "ttft", 99, 5.0),
         ("ttft_p50<=800ms", "ttft", 50, 0.8),
         ("visible_ttft_p90 < 1.5 s", "visible_ttft", 90, 1.5),
@@ -52,7 +54,8 @@ def test_an_slo_is_read_as_typed(text, metric, percent, threshold):
         ("ttft_p50<1s and more", "is not METRIC"),
         ("latency_p50<1s", "unknown metric 'latency'"),
         ("ttft<1s", "needs a percentile"),
-        ("ttft_p75<1s", "needs a percentile"),
+        ("ttft_p0<1s", "needs a percentile"),
+        ("ttft_p100<1s", "needs a percentile"),
         ("failures_p50<1%", "has none"),
         ("ttft_p50<0s", "has a threshold of 0"),
         ("ttft_p50>1s", "asks for a worse ttft: use <"),
@@ -92,6 +95,16 @@ def test_too_few_samples_are_no_judgement():
     assert judgement.value == 1.0
     assert judgement.reason == "661 samples, a p99 needs 662"
     assert Slo.parse("ttft_p99<5s").judge(summary_of([turn_record()] * 662)).met is True
+
+
+def test_any_percentile_is_exact_and_needs_its_own_number_of_turns():
+    turns = [turn_record(first_token_at_s=10.0 + n / 100) for n in range(1, 302)]
+    summary = summary_of(turns)  # TTFTs of 0.01 to 3.01 s; the p97 is the 292nd
+    assert Slo.parse("ttft_p97<=2.92s").judge(summary).met is True
+    assert Slo.parse("ttft_p97<2.91s").judge(summary).met is False
+    judgement = Slo.parse("ttft_p98<5s").judge(summary)
+    assert (judgement.met, judgement.reason) == (None, "301 samples, a p98 needs 330")
+    assert judgement.value == pytest.approx(2.95)
 
 
 def test_totals_are_judged_on_the_window():

@@ -44,7 +44,7 @@ def test_a_limit_is_read_as_typed(text, metric, percent, allowed):
 
 @pytest.mark.parametrize(
     "text",
-    ("", "ttft_p50", "ttft=10%", "ttft_p75=10%", "speed_p50=10%", "failures_p50=1%",
+    ("", "ttft_p50", "ttft=10%", "ttft_p100=10%", "speed_p50=10%", "failures_p50=1%",
      "ttft_p50=10", "ttft_p50=-1%", "ttft_p50<10%", "tps_p50=150%", "hit_share=101%"),
 )  # fmt: skip
 def test_a_limit_that_does_not_parse_names_itself_and_what_is_accepted(text):

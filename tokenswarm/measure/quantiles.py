@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.99
 EXCEEDANCES = 2
 # Ranks are whole, masses add up to them: what floating point may be off by.
+PERCENTS = range(1, 100)
 RANK_ROUNDING = 1e-9
 MASS_ROUNDING = 1e-6
 
@@ -38,7 +39,7 @@ def quantile(samples: Sequence[float], q: float) -> float | None:
 
 
 def censored_quantiles(
-    values: NDArray[np.float64], censored: NDArray[np.bool_], qs: Sequence[float]
+    values: NDArray[np.float64], censored: NDArray[np.bool_], qs: Sequence[float] | NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Quantiles of samples some of which are only lower bounds, shape (len(qs),); inf where the
     tail is cut off. values: not empty; where `censored`, what the sample exceeds."""
@@ -85,12 +86,26 @@ def samples_needed(q: float) -> int:
     return n
 
 
+_SHARES = np.array(PERCENTS) / 100
+
+
+def _percentiles(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """np.quantile of all shares, to the last bit; it partitions once for each, a sort does once."""
+    ordered = np.sort(samples)
+    ranks = (len(ordered) - 1) * _SHARES
+    below = np.floor(ranks).astype(np.int64)
+    low, high = ordered[below], ordered[np.minimum(below + 1, len(ordered) - 1)]
+    part, gap = ranks - below, high - low
+    return np.where(part >= 0.5, high - gap * (1 - part), low + gap * part)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """How one quantity is spread over turns, in its own unit; None where there is no sample.
 
     Of a time that some turns were still waiting for when the run ended, a percentile may lie beyond
-    everything seen: it is None, and longer than `cut_off_at`; so is the mean.
+    everything seen: it is None, and longer than `cut_off_at`; so is the mean. percentiles: p1 to
+    p99, those with names of their own among them; empty where there is no sample.
     """
 
     count: int  # of samples seen to their end
@@ -101,6 +116,7 @@ class Spread:
     p95: float | None
     p99: float | None
     cut_off_at: float | None = None  # the longest sample or wait; None: nothing was cut off
+    percentiles: tuple[float | None, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, samples: Iterable[float | None]) -> Spread:
@@ -113,16 +129,8 @@ class Spread:
         known = samples[~np.isnan(samples)]
         if not len(known):
             return cls(count=0, mean=None, p10=None, p50=None, p90=None, p95=None, p99=None)
-        p10, p50, p90, p95, p99 = np.quantile(known, (0.1, 0.5, 0.9, 0.95, 0.99))
-        return cls(
-            count=len(known),
-            mean=math.fsum(known.tolist()) / len(known),
-            p10=float(p10),
-            p50=float(p50),
-            p90=float(p90),
-            p95=float(p95),
-            p99=float(p99),
-        )
+        found = _percentiles(known)
+        return cls._with(found, len(known), mean=math.fsum(known.tolist()) / len(known))
 
     @classmethod
     def of_censored(cls, samples: NDArray[np.float64], waits: NDArray[np.float64]) -> Spread:
@@ -132,21 +140,32 @@ class Spread:
             return cls.of_known(samples)
         values = np.where(cut_off, waits, samples)
         known = ~np.isnan(values)
-        found = censored_quantiles(values[known], cut_off[known], (0.1, 0.5, 0.9, 0.95, 0.99))
-        p10, p50, p90, p95, p99 = (
-            float(value) if math.isfinite(value) else None for value in found
-        )
+        found = censored_quantiles(values[known], cut_off[known], _SHARES)
+        count, longest = int(np.sum(known & ~cut_off)), float(values[known].max())
+        return cls._with(found, count, mean=None, cut_off_at=longest)
+
+    @classmethod
+    def _with(
+        cls,
+        found: NDArray[np.float64],
+        count: int,
+        mean: float | None,
+        cut_off_at: float | None = None,
+    ) -> Spread:
+        """found: p1 to p99, inf where it is cut off."""
+        known = tuple(float(value) if math.isfinite(value) else None for value in found)
         return cls(
-            count=int(np.sum(known & ~cut_off)),
-            mean=None,
-            p10=p10,
-            p50=p50,
-            p90=p90,
-            p95=p95,
-            p99=p99,
-            cut_off_at=float(values[known].max()),
+            count=count,
+            mean=mean,
+            p10=known[9],
+            p50=known[49],
+            p90=known[89],
+            p95=known[94],
+            p99=known[98],
+            cut_off_at=cut_off_at,
+            percentiles=known,
         )
 
     def at(self, percent: int) -> float | None:
-        """The stored percentile: percent is 10, 50, 90, 95 or 99."""
-        return {10: self.p10, 50: self.p50, 90: self.p90, 95: self.p95, 99: self.p99}[percent]
+        """The percentile of PERCENTS, exact."""
+        return self.percentiles[percent - 1] if self.percentiles else None

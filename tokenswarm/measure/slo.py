@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 
 from tokenswarm.measure.columns import Codes, Columns, Flags, Floats
-from tokenswarm.measure.quantiles import Spread, claimable, samples_needed
+from tokenswarm.measure.quantiles import PERCENTS, Spread, claimable, samples_needed
 from tokenswarm.measure.tally import Summary
 
 SECONDS = {"s": 1.0, "ms": 0.001}
 RATE = {"": 1.0}
 PERCENT = {"%": 0.01}
 TOKENS = {"": 1.0, "k": 1e3, "M": 1e6}
-PERCENTS = (10, 50, 90, 95, 99)  # those a Spread holds
 COMPARISONS: dict[str, Callable[[Any, float], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -36,8 +35,8 @@ EXPRESSION = re.compile(
     r"\s*(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zA-Z%]*)"
 )
 ACCEPTED = (
-    "accepted: ttft, visible_ttft, ttft_from_schedule, e2e, tpot with _p10, _p50, _p90, _p95 or "
-    "_p99, < or <= and a time in s or ms (ttft_p50<1s); tps the same with > or >= "
+    "accepted: ttft, visible_ttft, ttft_from_schedule, e2e, tpot with _p1 to _p99, < or <= and a "
+    "time in s or ms (ttft_p50<1s); tps the same with > or >= "
     "and tokens per second (tps_p50>40); failures<0.5%; hit_share>90%; tpm>2.5M (k and M allowed)"
 )
 
@@ -110,7 +109,7 @@ class Judgement:
 class Slo:
     text: str  # as typed
     metric: str  # a key of TIMINGS or TOTALS
-    percent: int | None  # of a timing: 10, 50, 90, 95 or 99
+    percent: int | None  # of a timing: 1 to 99
     comparison: str
     threshold: float  # seconds, tokens per second or minute, or a share of 1
 

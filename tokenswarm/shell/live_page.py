@@ -293,7 +293,8 @@ def _flat(step: Step) -> dict[str, object]:
         if name == "failures":
             line[name] = " ".join(f"{kind}:{count}" for kind, count in value.items())
         elif isinstance(value, dict):
-            line |= {f"{name}_{part}": number for part, number in value.items()}
+            named = {part: number for part, number in value.items() if part != "percentiles"}
+            line |= {f"{name}_{part}": number for part, number in named.items()}
         else:
             line[name] = value
     return line

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenswarm.measure.amounts import parse_share
-from tokenswarm.measure.slo import PERCENTS, SHARES, TIMINGS, TOTALS, Timing
+from tokenswarm.measure.quantiles import PERCENTS
+from tokenswarm.measure.slo import SHARES, TIMINGS, TOTALS, Timing
 from tokenswarm.measure.verdict import kept_up
 from tokenswarm.report.analysis.change import Change, change
 from tokenswarm.report.analysis.compare import (
@@ -33,7 +34,7 @@ from tokenswarm.report.notation import interval_text, number_text, tpm_text
 EXPRESSION = re.compile(r"(?P<metric>[a-z][a-z0-9_]*?)(?:_p(?P<percent>\d+))?\s*=\s*(?P<by>.+)")
 UNSETTLED_BASELINE = "the baseline had not settled at this level"
 ACCEPTED = (
-    f"accepted: {', '.join(TIMINGS)} with _p10, _p50, _p90 or _p99, or {', '.join(TOTALS)}, and "
+    f"accepted: {', '.join(TIMINGS)} with _p1 to _p99, or {', '.join(TOTALS)}, and "
     "how much worse they may get: ttft_p50=10%, failures=0.5% (shares: percentage points)"
 )
 

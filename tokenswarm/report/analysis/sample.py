@@ -9,7 +9,7 @@ import numpy as np
 
 from tokenswarm.measure.columns import Codes, Columns, Flags, Floats
 from tokenswarm.measure.ledger import Ledger
-from tokenswarm.measure.slo import PERCENTS, TIMINGS, Slo, meets
+from tokenswarm.measure.slo import TIMINGS, Slo, meets
 from tokenswarm.measure.tally import SECONDS_PER_MINUTE, summary
 from tokenswarm.report.analysis.resample import (
     SEED,
@@ -24,6 +24,7 @@ from tokenswarm.report.analysis.steps import Step
 
 # Batches of a window: 10 to 30 (Schmeiser 1982); even, so that halves are made of whole blocks.
 BLOCKS = 16
+SHOWN = (10, 50, 90, 95, 99)  # percentiles that tables and curves ask for: drawn in one go
 SESSIONS_DRAWN, BLOCKS_DRAWN = 0, 1  # places in the replicates of an Estimate
 
 
@@ -90,10 +91,11 @@ class LevelSample:
 
     def timing(self, metric: str, percents: Sequence[int]) -> list[Estimate]:
         """Percentiles of a timing of measure.slo, over the turns scheduled in the window."""
-        known = self._timings.get(metric)
-        if known is None:
-            found = self.timing_of(self.scheduled, metric, PERCENTS)
-            known = self._timings[metric] = dict(zip(PERCENTS, found, strict=True))
+        known = self._timings.setdefault(metric, {})
+        more = {*percents, *(() if known else SHOWN)} - known.keys()
+        if more:
+            ordered = sorted(more)
+            known |= zip(ordered, self.timing_of(self.scheduled, metric, ordered), strict=True)
         return [known[percent] for percent in percents]
 
     def timing_of(self, rows: Codes, metric: str, percents: Sequence[int]) -> list[Estimate]:

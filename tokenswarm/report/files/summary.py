@@ -55,7 +55,15 @@ def contents(found: Result) -> dict[str, Any]:
 
 
 def _summary(summary: Summary) -> dict[str, object]:
-    return _fields(summary) | {"failed": summary.failed, "failure_share": summary.failure_share}
+    named = {name: _named(value) for name, value in _fields(summary).items()}
+    return named | {"failed": summary.failed, "failure_share": summary.failure_share}
+
+
+def _named(value: object) -> object:
+    """A spread without its 99 percentiles; those with a name stay."""
+    if not isinstance(value, dict):
+        return value
+    return {name: part for name, part in value.items() if name != "percentiles"}
 
 
 def _fields(value: object, *left_out: str) -> dict[str, object]:
