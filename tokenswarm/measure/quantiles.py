@@ -39,7 +39,9 @@ def quantile(samples: Sequence[float], q: float) -> float | None:
 
 
 def censored_quantiles(
-    values: NDArray[np.float64], censored: NDArray[np.bool_], qs: Sequence[float] | NDArray[np.float64]
+    values: NDArray[np.float64],
+    censored: NDArray[np.bool_],
+    qs: Sequence[float] | NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Quantiles of samples some of which are only lower bounds, shape (len(qs),); inf where the
     tail is cut off. values: not empty; where `censored`, what the sample exceeds."""
