@@ -38,16 +38,19 @@ class Progress:
         *,
         unit: str,
         plan: Callable[[], Plan | None] = lambda: None,
+        told_to_wait: Callable[[], int] = lambda: 0,
         wall_s: Callable[[], float] = time.monotonic,
         out: TextIO = sys.stderr,
     ) -> None:
         """unit: what a second is, "s" or "engine s"; plan: as it stands, None before the first
-        level; wall_s: a monotonic clock."""
+        level; told_to_wait: developers that a Retry-After keeps away now; wall_s: a monotonic
+        clock."""
         self._feed = feed
         self._now_s = now_s
         self._in_flight = in_flight
         self._unit = unit
         self._plan = plan
+        self._told_to_wait = told_to_wait
         self._wall_s = wall_s
         self._began = now_s(), wall_s()
         self._out = out
@@ -70,8 +73,12 @@ class Progress:
             left = self._in_flight()
             return f"[{now_s:,.0f} {self._unit}] in flight {'-' if left is None else left}"
         summary = self._tally.summary((level.started_at_s, now_s))
-        what = f"{_what(level, plan)}: {_figures(summary, self._in_flight())}"
+        what = f"{_what(level, plan)}: {_figures(summary, self._in_flight())}{self._away()}"
         return f"[{now_s:,.0f} {self._unit}] {what}{self._left(now_s, plan)}"
+
+    def _away(self) -> str:
+        away = self._told_to_wait()
+        return f", {away} developers told to wait (Retry-After)" if away else ""
 
     def _left(self, now_s: float, plan: Plan | None) -> str:
         """What is left in wall time, at the pace so far: run seconds a wall second. A driven clock

@@ -21,18 +21,27 @@ class Load:
     """What is under way at a moment, of one process or of all that send traffic.
 
     sent_prompt_tokens: planned ones of the turns sent since the start of the run;
-    waiting_tickets: due and not taken, None in closed mode; settled_s: every turn that was due
+    told_to_wait: developers that a Retry-After keeps away now; waiting_tickets: due and not taken,
+    None in closed mode; settled_s: every turn that was due
     before this second of the run has ended, and its record is here.
     """
 
     in_flight: int
     open_sessions: int
+    told_to_wait: int
     waiting_tickets: int | None
     sent_prompt_tokens: int
     settled_s: float
 
 
-IDLE = Load(in_flight=0, open_sessions=0, waiting_tickets=None, sent_prompt_tokens=0, settled_s=0.0)
+IDLE = Load(
+    in_flight=0,
+    open_sessions=0,
+    told_to_wait=0,
+    waiting_tickets=None,
+    sent_prompt_tokens=0,
+    settled_s=0.0,
+)
 
 
 class TurnFeed:

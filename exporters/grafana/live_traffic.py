@@ -109,6 +109,7 @@ _DEVELOPERS = Row(
                 Query(
                     expr=gauge("tokenswarm_waiting_tickets"), legend="waiting tickets {{target}}"
                 ),
+                Query(expr=gauge("tokenswarm_told_to_wait"), legend="told to wait {{target}}"),
                 Query(
                     expr=gauge("tokenswarm_target_developers"),
                     legend="developers asked for {{target}}",

@@ -172,6 +172,7 @@ class RunPage:
         yield self._total("offered_prompt_tokens", "Planned prompt tokens of turns due", offered)
         yield self._gauge("in_flight_turns", "Turns under way", load.in_flight)
         yield self._gauge("open_sessions", "Developers in a session", load.open_sessions)
+        yield self._gauge("told_to_wait", "Developers kept away by Retry-After", load.told_to_wait)
         if load.waiting_tickets is not None:
             yield self._gauge("waiting_tickets", "Tickets due, not taken", load.waiting_tickets)
 

@@ -51,6 +51,7 @@ const CHARTS = [
       { label: "in flight", field: "in_flight", color: "--green", bold: true },
       { label: "open sessions", field: "open_sessions", color: "--grey" },
       { label: "waiting tickets", field: "waiting_tickets", color: "--pink" },
+      { label: "told to wait (Retry-After)", field: "told_to_wait", color: "--red" },
     ],
   },
   {

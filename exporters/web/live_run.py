@@ -188,6 +188,7 @@ class LiveRun(Generic[T]):
             "in_flight": None if load is None else load.in_flight,
             "users": stretch.users,
             "open_sessions": None if load is None else load.open_sessions,
+            "told_to_wait": None if load is None else load.told_to_wait,
             "waiting_tickets": None if load is None else load.waiting_tickets,
         }
 

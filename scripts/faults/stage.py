@@ -32,7 +32,7 @@ RAMP_S = 1.0
 START_S = 60.0  # guess: six seconds on two idle cores
 END_S = 90.0  # guess: what a run may take beyond its fault
 SERVERS_FIRST = 8  # turns that have ended before a fault is due
-DISK = "100k"  # some 70 turns
+DISK = {"master": "100k", "worker": "40k"}  # some 70 turns, and 25 of a worker
 # A master silent for 4 s is noticed, and turns under way end: then nothing begins any more.
 ORPHANS_S = 8.0
 RUN = "run"
@@ -326,10 +326,11 @@ def _disk(fault: Fault, folder: Path) -> Iterator[None]:
     if not fault.kind.startswith("full disk"):
         yield
         return
-    whose = "master" if fault.kind.endswith("master") else f"worker-{fault.victim}"
+    of = fault.kind.rpartition(" ")[2]
+    whose = f"worker-{fault.victim}" if of == "worker" else of
     disk = folder / whose / "runs"
     disk.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK[of]}", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True).returncode:
         raise OSError("a full disk needs root, and a kernel that lets it mount a tmpfs")
     try:

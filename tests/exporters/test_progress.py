@@ -25,6 +25,19 @@ def test_the_line_tells_the_level_so_far_and_writes_unknown_as_a_dash():
         progress.close()
 
 
+def test_the_line_tells_who_was_told_to_wait_and_nothing_where_nobody_was():
+    feed, away = TurnFeed(), iter((0, 3))
+    progress = Progress(
+        feed, lambda: 60.0, lambda: 1, unit="s", told_to_wait=lambda: next(away), out=io.StringIO()
+    )
+    try:
+        feed.level(Level(index=0, target_tpm=2e6, developers=None, started_at_s=0.0))
+        assert "told to wait" not in progress.line()
+        assert progress.line().endswith(", 3 developers told to wait (Retry-After)")
+    finally:
+        progress.close()
+
+
 def test_the_line_tells_which_level_of_how_many_and_what_is_left_at_the_pace_so_far():
     feed, now_s, wall_s = TurnFeed(), iter((0.0, 600.0, 2400.0)), iter((1000.0, 1030.0))
     progress = Progress(

@@ -27,7 +27,9 @@ from tokenswarm.measure.tally import Tally
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 KINDS = ("start", "tool", "user", "compaction")
-LOAD = replace(IDLE, in_flight=3, open_sessions=5, waiting_tickets=2, sent_prompt_tokens=7000)
+LOAD = replace(
+    IDLE, in_flight=3, open_sessions=5, told_to_wait=1, waiting_tickets=2, sent_prompt_tokens=7000
+)
 # docs/metrics.md, "Size".
 MOST_SERIES_OF_A_WORKER, MOST_SERIES_OF_A_RUN = 2_600, 8_500
 
@@ -191,8 +193,8 @@ def test_gauges_say_what_is_asked_for_and_are_absent_between_levels():
 
 def test_load_speed_and_the_run_stand_on_the_page():
     view = View(process="master")
-    shown = ("in_flight_turns", "open_sessions", "waiting_tickets", "speed", "gpus")
-    assert [view.value(name) for name in shown] == [3, 5, 2, 20, 4]
+    shown = ("in_flight_turns", "open_sessions", "told_to_wait", "waiting_tickets", "speed", "gpus")
+    assert [view.value(name) for name in shown] == [3, 5, 1, 2, 20, 4]
     assert view.value("run_info", run="demo", mode="tpm", version="0.1.0") == 1
     assert view.value("profile_mean_prompt_tokens") == 88_000
     assert view.value("records_lost_total") == 4

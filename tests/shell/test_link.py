@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from locust.runners import MasterRunner
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import gevent
 
-from exporters.turns import Load, TurnFeed
+from exporters.turns import IDLE, Load, TurnFeed
 from tests.support.records import turn_record
 from tokenswarm.measure.health import Health
 from tokenswarm.measure.record import TurnRecord
@@ -19,8 +19,7 @@ from tokenswarm.shell.worker_link import Outbox, Status
 
 
 def load(in_flight: int = 0, **changes: Any) -> Load:
-    values = dict(open_sessions=0, waiting_tickets=None, sent_prompt_tokens=0, settled_s=0.0)
-    return Load(in_flight=in_flight, **(values | changes))
+    return replace(IDLE, in_flight=in_flight, **changes)
 
 
 def report(in_flight: int = 0, **changes: Any) -> dict[str, Any]:
@@ -194,11 +193,15 @@ def test_turns_of_a_run_before_are_not_counted_as_this_runs():
 def test_the_load_is_that_of_all_workers_and_tokens_of_a_lost_one_stay():
     link, runner, _ = linked("a", "b")
     for worker_id in ("a", "b"):
-        shares = load(2, open_sessions=3, waiting_tickets=1, sent_prompt_tokens=100)
+        shares = load(2, open_sessions=3, told_to_wait=2, waiting_tickets=1, sent_prompt_tokens=100)
         link.take(worker_id, report(load=asdict(shares)))
-    assert link.load() == load(4, open_sessions=6, waiting_tickets=2, sent_prompt_tokens=200)
+    assert link.load() == load(
+        4, open_sessions=6, told_to_wait=4, waiting_tickets=2, sent_prompt_tokens=200
+    )
     runner.worker_ids.remove("b")
-    assert link.load() == load(2, open_sessions=3, waiting_tickets=1, sent_prompt_tokens=200)
+    assert link.load() == load(
+        2, open_sessions=3, told_to_wait=2, waiting_tickets=1, sent_prompt_tokens=200
+    )
 
 
 def test_turns_have_ended_as_far_as_with_the_slowest_worker():

@@ -14,6 +14,7 @@ from tests.support.scripted_server import answer, delta, refusal, usage
 BYTES_PER_TOKEN = 4  # what it reports; far enough from any tokenizer for a drift to be followed
 
 REFUSAL = b'{"error":{"message":"quota \\u001b[31mexceeded"}}'  # with an escape code
+RETRY_AFTER_S = 3600
 
 
 class RecordingServer(ThreadingHTTPServer):
@@ -52,7 +53,7 @@ class _Endpoint(BaseHTTPRequestHandler):
         self.server.heads.append({name.lower(): text for name, text in self.headers.items()})
         self.server.paths.append(self.path)
         if first is not None and len(self.server.bodies) > first:
-            self.wfile.write(refusal(429, REFUSAL))
+            self.wfile.write(refusal(429, REFUSAL, f"Retry-After: {RETRY_AFTER_S}"))
             return
         counts = usage(len(body) // BYTES_PER_TOKEN, 2)
         reply = (delta(content="a"), delta(content="b"), delta("length"))

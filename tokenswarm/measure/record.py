@@ -37,8 +37,8 @@ FAILURE_KINDS = (
     "http_4xx",  # every other 4xx, and 3xx: no redirect is followed
     "http_5xx",
 )
-# A developer that is told to stay away for longer comes back after this many wall seconds: the
-# traffic of a run is not for a server to end (guess).
+# A developer that is told to stay away for longer comes back after this many wall seconds, unless
+# --max-retry-after says otherwise: the traffic of a run is not for a server to end (guess).
 MAX_RETRY_AFTER_S = 120.0
 # The kind of a ticket that no session took: due, never sent, its size the mean of the workload.
 UNSENT = "unsent"

@@ -21,7 +21,7 @@ import numpy as np
 
 from tokenswarm.measure.columns import CODES, Codes, Columns, Floats
 from tokenswarm.measure.quantiles import Spread
-from tokenswarm.measure.record import FAILURE_KINDS, MAX_RETRY_AFTER_S, OUTCOMES, TurnRecord
+from tokenswarm.measure.record import FAILURE_KINDS, OUTCOMES, TurnRecord
 
 SECONDS_PER_MINUTE = 60.0
 ANSWERED = ("ok", "cancelled", "withheld")
@@ -54,7 +54,7 @@ class Summary:
     unfinished: int  # cut off by the end of the run: censored, neither good nor bad
     without_first_token: int  # of the unfinished: their TTFT is censored too
     failures: dict[str, int]  # by kind, only kinds that occurred
-    capped_waits: int  # answers that asked to stay away for longer than MAX_RETRY_AFTER_S
+    told_to_wait: int  # answers that asked to stay away for a while (Retry-After)
 
     # How long, of turns scheduled that did not fail. What a turn was still waiting for when it was
     # cut off is censored: it counts as longer than the wait (measure.columns, measure.quantiles).
@@ -166,7 +166,7 @@ def summary(of: Columns, windows: Sequence[tuple[float, float]]) -> Summary:
             )
         ),
         failures={kind: int(ends[kind]) for kind in sorted(FAILURE_KINDS) if ends[kind]},
-        capped_waits=int(np.sum(of.retry_after_s[turns] > MAX_RETRY_AFTER_S)),
+        told_to_wait=int(np.sum(of.retry_after_s[turns] > 0)),
         ttft_s=Spread.of_censored(of.ttft_s[turns], of.ttft_censored_s[turns]),
         visible_ttft_s=Spread.of_censored(
             of.visible_ttft_s[turns], of.visible_ttft_censored_s[turns]

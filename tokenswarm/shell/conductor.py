@@ -27,7 +27,7 @@ import gevent
 
 from exporters import turns
 from exporters.progress import Plan, Progress
-from exporters.turns import IDLE
+from exporters.turns import IDLE, Load
 from tokenswarm.exit_codes import BAD_INPUT, INTERRUPTED, INVALID_RUN
 from tokenswarm.measure.amounts import parse_rate
 from tokenswarm.measure.failing import Failing
@@ -338,8 +338,13 @@ class Conductor:
             self.levels.in_flight,
             unit="engine s" if run.header.engine_seconds else "s",
             plan=lambda: self._plan(run),
+            told_to_wait=lambda: self._load(run).told_to_wait,
         )
         _freeze()
+
+    def _load(self, run: Run) -> Load:
+        """Of all processes, as far as they have said."""
+        return run.load() if self._link is None else self._link.load() or IDLE
 
     def _plan(self, run: Run) -> Plan | None:
         """A shape's own; without one --run-time, wall seconds, is the end."""

@@ -14,7 +14,7 @@ from gevent.pool import Group
 
 from tokenswarm.client.headers import Identity
 from tokenswarm.client.observation import Observation
-from tokenswarm.measure.record import MAX_RETRY_AFTER_S, TurnRecord
+from tokenswarm.measure.record import TurnRecord
 from tokenswarm.shell import wiring
 from tokenswarm.shell.keeper import Turn as Waiting
 from tokenswarm.shell.run import Run
@@ -90,12 +90,15 @@ class Developer:
     def turn(self, due: Due) -> None:
         """Sends the turn that was taken, and the sub-agents that the next one waits for."""
         record = self._send(self.life.turn, due)
-        asked_s = min(record.retry_after_s or 0.0, MAX_RETRY_AFTER_S)  # within reason
+        asked_s = min(record.retry_after_s or 0.0, self.run.options.max_retry_after_s)
+        asked_s *= self.run.clock.speed
+        if asked_s > 0:
+            self.run.stay_away(record.ended_at_s + asked_s)
         pause_s = None if self._own_pause is None else self._own_pause()
         state = self.life.end(
             record.outcome,
             record.ended_at_s,
-            retry_after_s=asked_s * self.run.clock.speed,
+            retry_after_s=asked_s,
             pause_s=pause_s,
         )
         if state == "agents":

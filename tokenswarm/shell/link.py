@@ -167,6 +167,7 @@ class MasterLink:
         return Load(
             in_flight=sum(load["in_flight"] for load in here),
             open_sessions=sum(load["open_sessions"] for load in here),
+            told_to_wait=sum(load["told_to_wait"] for load in here),
             waiting_tickets=sum(waiting) if waiting and None not in waiting else None,
             sent_prompt_tokens=sum(sent),
             settled_s=min((load["settled_s"] for load in here), default=0.0),

@@ -68,6 +68,7 @@ class Run:
     stopped: str | None = None  # why the run ends itself before its time
     clock_lost: str | None = None  # in driven time: why it stopped
     _developers: int = 0
+    _away_until_s: list[float] = field(default_factory=list)
     _prefixes: dict[int, SharedPrefix] = field(default_factory=dict)
 
     def next_developer(self) -> int:
@@ -132,10 +133,20 @@ class Run:
         return Load(
             in_flight=self.in_flight,
             open_sessions=self.open_sessions,
+            told_to_wait=self._told_to_wait(),
             waiting_tickets=self.pacing.waiting_tickets,
             sent_prompt_tokens=self.sent_prompt_tokens,
             settled_s=min((self.clock.now_s(), *self.under_way, *waiting_s)),
         )
+
+    def stay_away(self, until_s: float) -> None:
+        """A developer does, because a server said so."""
+        self._away_until_s.append(until_s)
+
+    def _told_to_wait(self) -> int:
+        now_s = self.clock.now_s()
+        self._away_until_s = [until_s for until_s in self._away_until_s if until_s > now_s]
+        return len(self._away_until_s)
 
     def set_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         self.level, self.target_tpm = level, tpm if level is not None else None
@@ -266,6 +277,7 @@ def start(
         machine=_machine(),
         arrival_cv=options.arrival_cv if terms.open_mode else 0.0,
         driven=terms.driven,
+        max_retry_after_s=options.max_retry_after_s,
         command=command_line(sys.argv),
     )
     return Run(

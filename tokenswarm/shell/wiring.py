@@ -13,11 +13,12 @@ from weakref import WeakKeyDictionary
 
 from gevent.event import Event
 
-from tokenswarm.shell import master_port, signals
+from tokenswarm.shell import locust_defaults, master_port, signals
 from tokenswarm.shell.conductor import Conductor
 from tokenswarm.shell.options import add_arguments
 
 master_port.install()
+locust_defaults.install()
 
 _INIT = Event()  # Locust's init event has come
 _INIT_S = 60.0  # guess: it comes within a second

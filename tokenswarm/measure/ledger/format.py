@@ -22,7 +22,7 @@ from tokenswarm.measure.books.series import Reading
 from tokenswarm.measure.ending import Ending
 from tokenswarm.measure.fingerprint import Fingerprint
 from tokenswarm.measure.health import Health
-from tokenswarm.measure.record import Level, TurnRecord
+from tokenswarm.measure.record import MAX_RETRY_AFTER_S, Level, TurnRecord
 from workload.figures import Workload
 
 FORMAT = 1
@@ -62,6 +62,7 @@ class Header:
         """Whether a second of the run is one of the embedded engine, not of the wall clock."""
         return self.driven or self.speed != 1
 
+    max_retry_after_s: float = MAX_RETRY_AFTER_S  # wall; no developer stays away for longer
     command: str | None = None  # how the run was started, without what may be secret
 
 

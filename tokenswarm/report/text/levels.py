@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.quantiles import quantile, samples_needed
-from tokenswarm.measure.record import MAX_RETRY_AFTER_S, TurnRecord
+from tokenswarm.measure.record import TurnRecord
 from tokenswarm.measure.tally import Summary
 from tokenswarm.measure.window import WARM_UP_SHARE
 from tokenswarm.report.analysis.steps import Step
@@ -92,7 +92,13 @@ def notes(ledger: Ledger, steps: Sequence[Step], whole: Summary) -> list[str]:
         for step in steps
         if step.summary.failures
     ]
-    lines += [_ends(whole), *_censored(steps, whole), _drift(whole), *_inferred(whole)]
+    lines += [
+        _ends(whole),
+        *_waits(ledger, whole),
+        *_censored(steps, whole),
+        _drift(whole),
+        *_inferred(whole),
+    ]
     lines += [*_new_tokens(whole), *_early(ledger.records, steps)]
     if (share := whole.estimated_first_chunk_share) is not None and share > 0:
         lines.append(f"TPS: tokens in the first chunk are estimated in {share:.0%} of the turns.")
@@ -112,16 +118,19 @@ def _ends(whole: Summary) -> str:
     if whole.failures:
         failed += f" ({_kinds(whole.failures)})"
     withheld = f"{whole.withheld:,} withheld, " if whole.withheld else ""
-    waits = (
-        f" {whole.capped_waits:,} answers asked to stay away for over {MAX_RETRY_AFTER_S:g} s; "
-        "no longer was waited."
-        if whole.capped_waits
-        else ""
-    )
     return (
         f"Whole run, warm-up and drain included: {whole.requests:,} turns, {whole.ok:,} ok, "
         f"{whole.cancelled:,} cancelled, {withheld}{failed}, {whole.unfinished:,} unfinished."
-    ) + waits
+    )
+
+
+def _waits(ledger: Ledger, whole: Summary) -> list[str]:
+    if not whole.told_to_wait:
+        return []
+    most_s = ledger.header.max_retry_after_s
+    over = sum((record.retry_after_s or 0.0) > most_s for record in ledger.records)
+    capped = f", {over:,} of them for over {most_s:g} s: no longer was waited" if over else ""
+    return [f"Retry-After: {whole.told_to_wait:,} answers told a developer to stay away{capped}."]
 
 
 def _censored(steps: Sequence[Step], whole: Summary) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from tokenswarm.measure.record import MAX_RETRY_AFTER_S
 from tokenswarm.shell.options.trace import TRACE_OPTIONS
 from workload.profiles import PROFILES
 from workload.tokens import EMBEDDED
@@ -61,7 +62,10 @@ GROUPS = (
     Group(
         "patience",
         ALL,
-        ("--wait-ready", "--connect-timeout", "--first-token-timeout", "--stall-timeout"),
+        (
+            *("--wait-ready", "--connect-timeout", "--first-token-timeout", "--stall-timeout"),
+            "--max-retry-after",
+        ),
     ),
     Group("judgement", ALL, ("--slo", "--baseline", "--max-regress", "--junit", "--max-failures")),
     Group("web UI", ALL, ("--web-allowed-host", "--allow-hosts")),
@@ -302,6 +306,13 @@ def add_arguments(parser: Any) -> None:
         default="2m",
         metavar="TIME",
         help="Wall time between output chunks",
+    )
+    add(
+        "--max-retry-after",
+        in_form=False,
+        default=f"{MAX_RETRY_AFTER_S:g}s",
+        metavar="TIME",
+        help="Wall time that a developer stays away at most when a server's Retry-After says so",
     )
     add(
         "--insecure",

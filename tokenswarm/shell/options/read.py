@@ -72,6 +72,7 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
             dialect.output_fields,
         ),
         history_reasoning=_one_of("--history-reasoning", parsed.history_reasoning, REASONING),
+        max_retry_after_s=parse_duration("--max-retry-after", parsed.max_retry_after),
         wait_ready_s=(
             parse_duration("--wait-ready", parsed.wait_ready) if parsed.wait_ready else 0.0
         ),

@@ -60,6 +60,7 @@ class Options:
     min_tokens: bool
     output_field: str
     history_reasoning: str  # one of REASONING: whether histories carry the model's reasoning
+    max_retry_after_s: float  # wall seconds
     wait_ready_s: float  # wall seconds; 0: an endpoint that is not ready is refused
     timeouts: Timeouts
     verify_tls: bool
