@@ -193,7 +193,7 @@ def add_arguments(parser: Any) -> None:
         in_form=False,
         default="",
         metavar="TEXT",
-        help="Query of each call, such as api-version=2024-10-21; secrets as $VARIABLE",
+        help="Query of each call (api-version=2024-10-21); secrets as $VARIABLE",
     )
     add(
         "--header",
@@ -312,7 +312,7 @@ def add_arguments(parser: Any) -> None:
         in_form=False,
         default=f"{MAX_RETRY_AFTER_S:g}s",
         metavar="TIME",
-        help="Wall time that a developer stays away at most when a server's Retry-After says so",
+        help="Most wall time that a Retry-After is obeyed for",
     )
     add(
         "--insecure",
