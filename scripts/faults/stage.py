@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -43,7 +43,7 @@ SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """back_after_s: None where nothing is asked of the rate, or it did not come back. wrong: what
-    is not as it has to be; said: what the run says of itself."""
+    is not as it has to be; reasons: what the run's verdict says of itself."""
 
     fault: Fault
     counted: Counted
@@ -303,17 +303,7 @@ def requests(log: Path) -> list[Request]:
     found = [Request(**one) for one in seen.values()]  # type: ignore[arg-type]
     # The header is the run's salt and the session's name, which begins with its worker.
     named = [(request, request.session.partition(".w")) for request in found]
-    return [
-        Request(
-            session=f"w{name}",
-            digest=request.digest,
-            began_at=request.began_at,
-            last_at=request.last_at,
-            sent_at=request.sent_at,
-        )
-        for request, (_, dot, name) in named
-        if dot
-    ]
+    return [replace(request, session=f"w{name}") for request, (_, dot, name) in named if dot]
 
 
 def _signal(started: Started, number: signal.Signals) -> None:

@@ -14,12 +14,17 @@ from tokenswarm.shell.health_sampler import PROBE_S, HealthSampler
 HELD_S = 0.3
 
 
-def sampled(busy) -> Health:
-    """The last interval of a sampler that was closed after `busy`."""
+def sampling() -> tuple[HealthSampler, list[Health]]:
+    """A sampler that has begun, and what it says."""
     feed = TurnFeed()
     seen: list[Health] = []
     feed.subscribe(lambda turn: None, on_health=seen.append)
-    sampler = HealthSampler(feed, "local", lambda: 123.0)
+    return HealthSampler(feed, "local", lambda: 123.0), seen
+
+
+def sampled(busy) -> Health:
+    """The last interval of a sampler that was closed after `busy`."""
+    sampler, seen = sampling()
     busy()
     sampler.close()
     gevent.sleep(0)
@@ -58,18 +63,13 @@ def test_the_interval_is_wall_time_and_its_end_on_the_runs_clock():
 
 
 def test_an_interval_too_short_to_say_anything_is_left_out():
-    feed = TurnFeed()
-    seen: list[Health] = []
-    feed.subscribe(lambda turn: None, on_health=seen.append)
-    HealthSampler(feed, "local", lambda: 0.0).close()
+    sampler, seen = sampling()
+    sampler.close()
     assert seen == []
 
 
 def test_a_level_ends_the_interval_and_the_next_one_begins():
-    feed = TurnFeed()
-    seen: list[Health] = []
-    feed.subscribe(lambda turn: None, on_health=seen.append)
-    sampler = HealthSampler(feed, "local", lambda: 0.0)
+    sampler, seen = sampling()
     gevent.sleep(0.6)
     sampler.cut()
     sampler.cut()  # the end of a level and the begin of the next
@@ -80,10 +80,7 @@ def test_a_level_ends_the_interval_and_the_next_one_begins():
 
 
 def test_nothing_is_sampled_after_the_end():
-    feed = TurnFeed()
-    seen: list[Health] = []
-    feed.subscribe(lambda turn: None, on_health=seen.append)
-    sampler = HealthSampler(feed, "local", lambda: 0.0)
+    sampler, seen = sampling()
     gevent.sleep(0.6)
     sampler.close()
     gevent.sleep(3 * PROBE_S)

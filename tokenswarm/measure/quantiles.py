@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 # quantile. The second-largest sample as an upper bound of p99 needs 662 (docs/design.md 2.3).
 CONFIDENCE = 0.99
 EXCEEDANCES = 2
+PERCENTS = range(1, 100)  # those of a Spread
 # Ranks are whole, masses add up to them: what floating point may be off by.
-PERCENTS = range(1, 100)
 RANK_ROUNDING = 1e-9
 MASS_ROUNDING = 1e-6
 
@@ -106,8 +106,9 @@ class Spread:
     """How one quantity is spread over turns, in its own unit; None where there is no sample.
 
     Of a time that some turns were still waiting for when the run ended, a percentile may lie beyond
-    everything seen: it is None, and longer than `cut_off_at`; so is the mean. percentiles: p1 to
-    p99, those with names of their own among them; empty where there is no sample.
+    everything seen: it is None, and longer than `cut_off_at`; so is the mean. _percentiles: p1 to
+    p99, those with names of their own among them; empty where there is no sample. By its underscore
+    orjson leaves it out of files.
     """
 
     count: int  # of samples seen to their end
@@ -118,7 +119,7 @@ class Spread:
     p95: float | None
     p99: float | None
     cut_off_at: float | None = None  # the longest sample or wait; None: nothing was cut off
-    percentiles: tuple[float | None, ...] = field(default=(), repr=False)
+    _percentiles: tuple[float | None, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, samples: Iterable[float | None]) -> Spread:
@@ -165,9 +166,9 @@ class Spread:
             p95=known[94],
             p99=known[98],
             cut_off_at=cut_off_at,
-            percentiles=known,
+            _percentiles=known,
         )
 
     def at(self, percent: int) -> float | None:
         """The percentile of PERCENTS, exact."""
-        return self.percentiles[percent - 1] if self.percentiles else None
+        return self._percentiles[percent - 1] if self._percentiles else None

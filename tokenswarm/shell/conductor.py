@@ -259,13 +259,13 @@ class Conductor:
         environment = self._environment
         admission.require_no_users(environment, parsed)
         options, source = admission.checked(environment, parsed, admission.host(environment))
-        runs.known_rates(source)
+        open_mode = admission.is_open(environment, options)
+        runs.known_rates(source, open_mode=open_mode)
         admission.fill_places(environment, options)
         if (reason := admission.too_few(environment, options, source)) is not None:
             logger.warning(reason)
         self._examined = admission.examine(environment, options, source)
         corpus = runs.load_corpus(options)
-        open_mode = admission.is_open(environment, options)
         reasoning = self._examined.reasoning
         gate.require_comparable(options, source, corpus, open_mode=open_mode, reasoning=reasoning)
         runs.promised(source)  # kept; --run-time counts from before test_start
@@ -291,10 +291,10 @@ class Conductor:
         parsed.tokenswarm_terms = None  # until they are settled
         options, source = admission.checked(environment, parsed, admission.host(environment))
         examined = self._take_examined() or admission.examine(environment, options, source)
-        runs.known_rates(source)
+        open_mode = admission.is_open(environment, options)
+        runs.known_rates(source, open_mode=open_mode)
         corpus = runs.load_corpus(options)
         promised = runs.promised(source)
-        open_mode = admission.is_open(environment, options)
         gate.require_comparable(
             options, source, corpus, open_mode=open_mode, reasoning=examined.reasoning
         )
@@ -382,7 +382,7 @@ class Conductor:
         parsed.profile = terms.profile
         options = read_options(parsed, admission.host(self._environment))
         source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
-        runs.known_rates(source)
+        runs.known_rates(source, open_mode=terms.open_mode)
         corpus = runs.load_corpus(options)
         run = self.run = self._last_run = runs.start(
             terms,

@@ -293,8 +293,7 @@ def _flat(step: Step) -> dict[str, object]:
         if name == "failures":
             line[name] = " ".join(f"{kind}:{count}" for kind, count in value.items())
         elif isinstance(value, dict):
-            named = {part: number for part, number in value.items() if part != "percentiles"}
-            line |= {f"{name}_{part}": number for part, number in named.items()}
+            line |= {f"{name}_{part}": n for part, n in value.items() if part[0] != "_"}
         else:
             line[name] = value
     return line

@@ -232,15 +232,17 @@ def promised(source: Source) -> Workload:
     return found
 
 
-def known_rates(source: Source) -> None:
-    """Half a second of simulation that a start and its users ask for (kept), in a thread as the
-    corpus: on a busy machine a worker was silent for so long that its master gave it up."""
+def known_rates(source: Source, *, open_mode: bool) -> None:
+    """Simulation that a start and its users ask for (kept; most of it in open mode alone), in a
+    thread as the corpus: on a busy machine a worker was silent for so long that its master gave it
+    up."""
 
-    def both() -> None:
+    def simulate() -> None:
         mean_prompt_tokens(source)
-        developer_tpm(source)
+        if open_mode:
+            developer_tpm(source)
 
-    gevent.get_hub().threadpool.apply(both)
+    gevent.get_hub().threadpool.apply(simulate)
 
 
 def start(

@@ -9,7 +9,7 @@ target="simulated"; with several replicas, replica="0", "1", ... as well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -166,23 +166,29 @@ class EngineMetrics(Collector):
             return
         engines = self._fleet().replicas
         shown = [(self._values[n], self._statistics[n], engines[n]) for n in self._shown]
-        of_each = [_gauges(self._live, engine) for _, _, engine in shown]
-        for same in zip(*of_each, strict=True):
-            gauge = GaugeMetricFamily(same[0][0], same[0][1], labels=self._labels)
-            for (values, _, _), (_, _, value) in zip(shown, same, strict=True):
-                gauge.add_metric(values, value)
-            yield gauge
-        for same in zip(*(_counters(engine) for _, _, engine in shown), strict=True):
-            counter = CounterMetricFamily(same[0][0], same[0][1], labels=self._labels)
-            for (values, _, _), (_, _, total) in zip(shown, same, strict=True):
-                counter.add_metric(values, total)
-            yield counter
+        gauges = [_gauges(self._live, engine) for _, _, engine in shown]
+        yield from self._families(GaugeMetricFamily, shown, gauges)
+        counters = [_counters(engine) for _, _, engine in shown]
+        yield from self._families(CounterMetricFamily, shown, counters)
         for each in zip(*(seen.histograms() for _, seen, _ in shown), strict=True):
             histogram = HistogramMetricFamily(each[0][0], each[0][1], labels=self._labels)
             for (values, _, _), (_, _, observed) in zip(shown, each, strict=True):
                 histogram.add_metric(values, observed.buckets(), observed.total)
             yield histogram
         yield from self._labelled(shown)
+
+    def _families(
+        self,
+        kind: type[GaugeMetricFamily] | type[CounterMetricFamily],
+        shown: Sequence[_Shown],
+        of_each: Sequence[Iterable[tuple[str, str, float]]],
+    ) -> Iterator[Metric]:
+        """of_each: names, texts and values, for each that is shown the same names."""
+        for same in zip(*of_each, strict=True):
+            family = kind(same[0][0], same[0][1], labels=self._labels)
+            for (values, _, _), (_, _, value) in zip(shown, same, strict=True):
+                family.add_metric(values, value)
+            yield family
 
     def _labelled(self, shown: Sequence[_Shown]) -> Iterator[Metric]:
         """Those with a label of their own."""

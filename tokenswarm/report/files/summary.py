@@ -24,10 +24,9 @@ def write_summary(path: Path, found: Result) -> None:
 
 def contents(found: Result) -> dict[str, Any]:
     """{"format", "header", "verdict", "levels": [{"level", "summary"}], "whole_run", "curve",
-    "stopped", "failure_kinds", "workload", "books", "routing",
-    "jobs", "torn_lines"}; the fields are those of Header,
-    Check, Level, Summary, CurvePoint, FailureKind, Row, Entry, Routing and Jobs, with the
-    derived failed, failure_share and grade."""
+    "stopped", "failure_kinds", "workload", "books", "routing", "jobs", "torn_lines"}; the fields
+    are those of Header, Check, Level, Summary, CurvePoint, FailureKind, Row, Entry, Routing and
+    Jobs, with the derived failed, failure_share and grade."""
     return {
         "format": FORMAT,
         "header": found.ledger.header,
@@ -55,15 +54,7 @@ def contents(found: Result) -> dict[str, Any]:
 
 
 def _summary(summary: Summary) -> dict[str, object]:
-    named = {name: _named(value) for name, value in _fields(summary).items()}
-    return named | {"failed": summary.failed, "failure_share": summary.failure_share}
-
-
-def _named(value: object) -> object:
-    """A spread without its 99 percentiles; those with a name stay."""
-    if not isinstance(value, dict):
-        return value
-    return {name: part for name, part in value.items() if name != "percentiles"}
+    return _fields(summary) | {"failed": summary.failed, "failure_share": summary.failure_share}
 
 
 def _fields(value: object, *left_out: str) -> dict[str, object]:
