@@ -91,8 +91,7 @@ def test_a_head_without_end_is_cut_off_by_its_size(port):
 # Little enough that the server reads it with the head: what it had left unread would make its close
 # a reset, and the kernel would drop the answer.
 HALF_A_BODY = (
-    b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n"
-    + b"x" * 1_000
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n" + b"x" * 1_000
 )
 
 
