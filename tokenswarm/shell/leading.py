@@ -339,6 +339,8 @@ class LeadingConductor(Conductor):
             self._feed.unsubscribe(self._notice_failure)
         if progress is not None:
             progress.close()
+        if self.run is not None:
+            self._environment.process_exit_code = INVALID_RUN  # results that fail are no pass
         super()._finish()
 
     def _end(self, run: Run) -> None:
