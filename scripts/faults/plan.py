@@ -150,8 +150,7 @@ def expected(fault: Fault) -> Expected:
     if kind in ("kill worker", "SIGTERM to worker", "SIGINT to worker"):
         return Expected(grades={"workers": MISSING}, workers=n, code=INVALID_RUN)
     if kind == "replace worker":
-        lost = {"workers": MISSING}
-        return Expected(grades=lost, workers=n + fault.joins, code=INVALID_RUN)
+        return Expected(grades={"workers": MISSING}, workers=n + fault.joins, code=INVALID_RUN)
     if kind == "kill all workers":
         return Expected(grades={"workers": MISSING}, workers=n, code=INVALID_RUN, back=False)
     if kind in LINKS:
