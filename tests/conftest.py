@@ -11,5 +11,5 @@ import pytest
 @pytest.fixture(scope="session")
 def corpus_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One for all processes of a test session: counting a corpus takes seconds."""
-    shared = os.environ.get("TESTS_CORPUS_CACHE")  # of scripts/suite.py
+    shared = os.environ.get("TOKENSWARM_CACHE")  # by scripts/suite.py
     return Path(shared) if shared else tmp_path_factory.mktemp("cache")
