@@ -95,8 +95,10 @@ class Lanes:
         self._folder = folder
         self._scratch = scratch
         self._alone = alone
-        # Counted corpora and simulated workloads: once for all.
+        # Counted corpora and simulated workloads: once for all. So is what Python compiles: some
+        # two hundred processes import this package.
         self._env = os.environ | {"TOKENSWARM_CACHE": str(scratch / "cache")}
+        self._env.pop("PYTHONDONTWRITEBYTECODE", None)
         self._running: dict[int, Running] = {}
 
     def run(self, lanes: int, names: Sequence[str]) -> Iterator[Ended]:

@@ -161,6 +161,11 @@ def metrics(url: str) -> dict[str, float]:
     return dict(sums)
 
 
+def turns_in(ledger: Path) -> int:
+    """That the file of a run under way has so far; 0 before there is one."""
+    return ledger.read_bytes().count(b'"turn":{') if ledger.exists() else 0
+
+
 def by_session(records: Iterable[TurnRecord]) -> dict[str, list[TurnRecord]]:
     """A session's turns in the order in which they were due."""
     sessions: dict[str, list[TurnRecord]] = defaultdict(list)
