@@ -22,7 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTEST = (sys.executable, "-m", "pytest", "-rs", "--durations=5", "--durations-min=5")
+PYTEST = (
+    *(sys.executable, "-m", "pytest", "-rs", "--durations=5", "--durations-min=5"),
+    "--hypothesis-profile=ci",  # a slow machine is no finding
+)
 LANES = 3  # processes at a time; on two cores, since most of them wait most of the time
 # The longest go first, so that none of them is left over in the end.
 FIRST = ("e2e/test_processes.py", "e2e/test_joining.py", "e2e/test_live.py", "e2e/test_metrics.py")
