@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 
 from workload.documents import KINDS, Document, SourceFile, documents
-from workload.kept import cache_folder
 from workload.tokens import Tokenizer, count_call
 from workload.tools import tool_schemas
 from workload.whole_file import replacing
@@ -279,6 +279,13 @@ def _tool_call(name: str, arguments: str, tokens: int) -> ToolCall:
 
 def _ends(sizes: Sequence[int]) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
+
+
+def cache_folder() -> Path:
+    """Where corpora are kept: $TOKENSWARM_CACHE, else the user's cache folder."""
+    if own := os.environ.get("TOKENSWARM_CACHE"):
+        return Path(own)
+    return user_cache_path("tokenswarm", appauthor=False)
 
 
 def load(

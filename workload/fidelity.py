@@ -25,7 +25,6 @@ import numpy as np
 
 from workload import figures
 from workload.figures import LAW_SHARES, LIMIT, Promise, Row, Sample, Workload
-from workload.kept import kept
 from workload.lengths import Mixture
 from workload.profile import Profile
 from workload.replay import Replay
@@ -71,20 +70,11 @@ def of_sample(profile: Profile, sample: Sample) -> list[Row]:
 
 @lru_cache(maxsize=16)
 def workload(profile: Profile, *, scripted: bool = True) -> Workload:
-    """Everything the profile promises; about two seconds of simulation, once for each profile on a
-    machine.
+    """Everything the profile promises; about two seconds of simulation, once for each profile.
 
     scripted: of traffic whose histories carry scripted replies, as over HTTP. No cache holds those,
     so they count as new; else a turn's new tokens are what the session grew by.
     """
-    found = kept(f"workload, scripted: {scripted}", profile, lambda: _simulated(profile, scripted))
-    return Workload(
-        promises=tuple(Promise(**promise) for promise in found["promises"]),
-        laws={name: tuple(quantiles) for name, quantiles in found["laws"].items()},
-    )
-
-
-def _simulated(profile: Profile, scripted: bool) -> Workload:
     reference = _reference(profile, scripted)
     if scripted:  # a stated hit is that of a cache which holds replies too
         stated = tuple(target for target in profile.targets if target.quantity != "ideal hit")

@@ -9,7 +9,6 @@ import numpy as np
 
 from workload import fidelity
 from workload.day import day
-from workload.kept import kept
 from workload.profile import Profile
 from workload.session import Session
 
@@ -20,11 +19,7 @@ _SIMULATED_TURNS = 15_000  # a rate right to 2% for profile seed, whose sessions
 @lru_cache(maxsize=64)
 def mean_prompt_tokens(profile: Profile) -> float:
     """The mean prompt of 500 simulated sessions: what a ticket counts before it is taken."""
-
-    def find() -> float:
-        return float(fidelity.simulate(profile, _SIMULATED_SESSIONS, seed=0).prompt_tokens.mean())
-
-    return float(kept("mean_prompt_tokens", profile, find))
+    return float(fidelity.simulate(profile, _SIMULATED_SESSIONS, seed=0).prompt_tokens.mean())
 
 
 @lru_cache(maxsize=64)
@@ -36,10 +31,6 @@ def developer_tpm(profile: Profile) -> float:
     over simulated sessions with their sub-agents. Pauses count with their means; the pause of a
     turn that has sub-agents is as long as the longest of them works.
     """
-    return float(kept("developer_tpm", profile, lambda: _developer_tpm(profile)))
-
-
-def _developer_tpm(profile: Profile) -> float:
     turns, tokens, seconds = 0, 0, 0.0
     lives = np.random.SeedSequence(0)
     while turns < _SIMULATED_TURNS:
