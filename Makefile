@@ -35,7 +35,7 @@ faults: $(READY)
 # SYSTEM=1 (or CI=true) installs the Debian packages of some tests; else those are skipped and named.
 test: $(READY)
 	scripts/system_packages.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python scripts/suite.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
