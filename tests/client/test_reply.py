@@ -71,6 +71,13 @@ def test_every_time_and_count_of_a_whole_answer():
     )
 
 
+def test_more_cached_than_there_was_is_no_count():
+    reply = fed(
+        STREAM_HEAD, chunk(event(delta("stop", content="a"))), chunk(event(usage(10, 5, cached=11)))
+    )
+    assert (seen(reply).prompt_tokens, seen(reply).cached_tokens) == (10, None)
+
+
 def test_one_output_chunk_stamped_by_the_clock_makes_the_turn_clock_stamped():
     reply = fed(STREAM_HEAD + chunk(event(delta(content="a"))))
     reply.feed(chunk(event(delta(content="b"))), Stamp(2.0, None))

@@ -1,6 +1,7 @@
 """The servers' counts: read by each engine's names, grown over a window, held against ours."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -155,9 +156,22 @@ def test_a_server_that_restarts_counts_on_from_zero():
     lossless = [counted(0, 0), counted(11, 40), counted(12, 0, base=0), counted(20, 60, base=0)]
     assert entries(TURNS, lossless)["prompt tokens"].state == BALANCED
     lossy = [counted(0, 0), counted(11, 20), counted(20, 60, base=0)]
-    books = entries(TURNS, lossy)
-    assert books["prompt tokens"].state == EXPLAINED
-    assert "restarted" in books["prompt tokens"].reason
+    for readings in (lossy, [counted(0, 0), counted(11, 5), counted(20, 0, base=0)]):
+        entry = entries(TURNS, readings)["prompt tokens"]
+        assert (entry.state, entry.residual) == (None, None)  # how much was lost, nobody knows
+        assert "restarted" in entry.reason
+
+
+def test_a_counter_that_one_reading_lacks_has_not_begun_anew():
+    lacks = replace(counted(11, 50), values=counted(11, 50).values | {"prompt_tokens": None})
+    books = entries(TURNS, [counted(0, 0), lacks, counted(20, 100)])
+    assert (books["prompt tokens"].state, books["prompt tokens"].residual) == (BALANCED, 0)
+
+
+def test_nothing_against_nothing_balances_no_books():
+    silent = [turn_record(prompt_tokens=None, cached_tokens=None, output_tokens=None)]
+    entry = entries(silent, [counted(0, 0), counted(20, 0)])["prompt tokens"]
+    assert (entry.state, entry.reason) == (None, "neither counted any")
 
 
 def test_pages_that_do_not_cover_the_run_are_not_held_against_it():

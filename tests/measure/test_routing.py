@@ -127,3 +127,8 @@ def test_too_few_turns_leave_the_policy_open():
 
 def test_every_policy_of_the_engine_can_be_guessed():
     assert set(POLICIES) == set(ROUTINGS)
+
+
+def test_a_header_that_names_each_answer_names_no_replica():
+    turns = session("a", "abcdefghijklmnop", [200] + [900] * 15)
+    assert routing(turns, ()) is None

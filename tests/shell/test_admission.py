@@ -130,3 +130,18 @@ def test_tags_that_leave_a_developer_nothing_to_do_are_refused(tmp_path, options
     environment = Environment(user_classes=[Tagged], parsed_options=parsed, host=HOST)
     with pytest.raises(OptionError, match=refused) if refused else nullcontext():
         admission.checked(environment, parsed, HOST)
+
+
+@pytest.mark.parametrize(
+    ("run_time", "speed", "refused"),
+    [(120, 1, True), (121, 1, False), (5, 20, True), (7, 20, False)],
+)
+def test_a_run_that_ends_in_its_ramp_is_refused(run_time, speed, refused):
+    environment = Environment(parsed_options=SimpleNamespace(run_time=run_time), host=HOST)
+    options: Any = SimpleNamespace(tpm=1e6, ramp_s=120.0)
+    with (
+        pytest.raises(OptionError, match=f"--run-time {run_time}: .*--ramp 120s")
+        if refused
+        else nullcontext()
+    ):
+        admission.require_time(environment, options, speed)

@@ -28,6 +28,12 @@ class Usage:
     reasoning_tokens: int | None = None
     cache_written_tokens: int | None = None
 
+    @property
+    def cached_of_prompt(self) -> int | None:
+        """None, too, where more was cached than there was: whoever says so has not counted."""
+        cached, prompt = self.cached_tokens, self.prompt_tokens
+        return None if cached is not None and prompt is not None and cached > prompt else cached
+
     def updated(self, new: Usage) -> Usage:
         """What both say: the later count holds, but unknown and 0 replace no count. A prompt that
         was counted with its cached part is not replaced by one without: that may be the rest."""

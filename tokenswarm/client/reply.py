@@ -189,7 +189,7 @@ class Reply:
             last_token_at=self._last_token_at,
             ended_at=now if self._ended_at is None else self._ended_at,
             prompt_tokens=self._usage.prompt_tokens,
-            cached_tokens=self._usage.cached_tokens,
+            cached_tokens=self._usage.cached_of_prompt,
             cache_written_tokens=self._usage.cache_written_tokens,
             output_tokens=self._usage.output_tokens,
             reasoning_tokens=self._usage.reasoning_tokens,

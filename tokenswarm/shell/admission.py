@@ -178,6 +178,19 @@ def require_no_users(environment: Environment, parsed: argparse.Namespace) -> No
                 )
 
 
+def require_time(environment: Environment, options: Options, speed: float) -> None:
+    """A run at a rate lasts beyond its ramp, or the rate is never offered. Raises OptionError."""
+    parsed = environment.parsed_options
+    if options.tpm is None or parsed is None or not parsed.run_time:
+        return
+    if parsed.run_time * speed <= options.ramp_s:
+        raise OptionError(
+            f"--run-time {parsed.run_time}: the rate is reached after --ramp {options.ramp_s:g}s"
+            f"{'' if speed == 1 else f' of the engine, at speed {speed:g}'}; accepted: a longer "
+            "run, or a shorter ramp"
+        )
+
+
 def fill_places(environment: Environment, options: Options) -> None:
     """A headless run at a rate without -u has as many places as a ladder: Locust would take one."""
     parsed = environment.parsed_options

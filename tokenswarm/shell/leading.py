@@ -218,6 +218,7 @@ class LeadingConductor(Conductor):
         if (reason := admission.too_few(environment, options, source)) is not None:
             logger.warning(reason)
         self._examined = admission.examine(environment, options, source)
+        admission.require_time(environment, options, self._examined.speed)
         corpus = runs.load_corpus(options)
         reasoning = self._examined.reasoning
         gate.require_comparable(options, source, corpus, open_mode=open_mode, reasoning=reasoning)

@@ -5,7 +5,7 @@ import pytest
 from tests.support.ledgers import ENDING, LEVEL, turns, written
 from tests.support.records import fingerprint, header, turn_record
 from tokenswarm.measure.health import Health
-from tokenswarm.measure.ledger import LedgerError, LedgerWriter, read_run
+from tokenswarm.measure.ledger import LedgerError, LedgerWriter, open_run, read, read_run
 
 
 def test_health_in_the_masters_ledger_and_the_workers_own_counts_once(tmp_path):
@@ -94,3 +94,17 @@ def test_the_master_knows_promise_and_end_of_a_run_of_several_files(tmp_path):
     with LedgerWriter(tmp_path / "ledger.jsonl", header()) as writer:
         writer.write_ending(ENDING)
     assert read_run(tmp_path).ending == ENDING
+
+
+def test_a_turn_that_stands_in_one_file_twice_counts_once(tmp_path):
+    path = written(tmp_path / "ledger.jsonl", [*turns(2), *turns(2)])
+    assert len(read(path).records) == 4
+    assert open_run(path).records == turns(2, chunk_gaps_s=())
+
+
+def test_a_file_of_another_target_is_not_of_the_run(tmp_path):
+    written(tmp_path / "ledger.jsonl")
+    target = replace(header().target, url="http://elsewhere")
+    written(tmp_path / "worker-0.jsonl", worker=0, target=target)
+    with pytest.raises(LedgerError, match="target: .* against .*elsewhere"):
+        read_run(tmp_path)

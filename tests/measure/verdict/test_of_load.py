@@ -98,3 +98,12 @@ def test_failures_are_not_checked_where_no_turn_came_to_an_end():
 def test_a_level_cut_short_in_its_ramp_is_not_held_against_its_target():
     climbing = replace(LEVEL, target_tpm=99e3, ramp_s=30.0)
     assert check("offered load", level=climbing).grade is None
+
+
+@pytest.mark.parametrize("changes", [{"prompt_tokens": 0}, {"prompt_tokens": None}])
+def test_turns_of_no_tokens_offer_nothing_to_judge(changes):
+    assert offered(12e3, turns(planned_prompt_tokens=0, **changes)).grade is None
+
+
+def test_an_offer_that_chance_alone_could_make_is_not_judged():
+    assert offered(12e3, arrival_cv=8.0).grade is None

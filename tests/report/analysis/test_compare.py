@@ -153,3 +153,21 @@ def test_an_invalid_run_exits_4_unless_that_is_allowed(tmp_path, capsys):
     capsys.readouterr()
     assert main(["report", str(bad)]) == 4
     assert f"{NOT_TO_BE_USED}\nKnee: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("header_changes", "salted", "said"),
+    [
+        ({"arrival_cv": 2.0}, True, "arrival cv: 0 against 2"),
+        ({}, False, r"text new to any cache against of earlier runs \(--warm\)"),
+    ],
+)
+def test_other_arrivals_or_warm_caches_are_another_workload(header_changes, salted, said):
+    plain = replace(FAST, ending=replace(ending(), salted=True))
+    other = replace(
+        plain,
+        header=replace(plain.header, **header_changes),
+        ending=replace(ending(), salted=salted),
+    )
+    with pytest.raises(ComparisonError, match=said):
+        compare(runs(plain, other))

@@ -143,3 +143,9 @@ def test_a_baseline_that_had_not_settled_cannot_fail_a_run():
             base.records[row] = replace(record, first_token_at_s=record.first_token_at_s + 1.0)
     found = held("ttft_p50=10%", base, known_run(LEVEL, slower(9), sigma=0.1))
     assert (found.fails, found.reason) == (None, "the baseline had not settled at this level")
+
+
+def test_a_level_that_was_held_twice_is_not_guessed_at():
+    twice = known_run([1e6, 1e6])
+    with pytest.raises(ComparisonError, match="runs/now held 1.00M input TPM twice"):
+        held("ttft_p50=10%", known_run(LEVEL), twice)

@@ -193,3 +193,9 @@ def test_pooling_moves_times_and_changes_none() -> None:
               zip(second.records, moved, strict=True)}  # fmt: skip
     assert len(shifts) == 1 and shifts.pop() >= LEVEL_S
     assert [r.ttft_s for r in moved] == pytest.approx([r.ttft_s for r in second.records])
+
+
+def test_one_run_is_not_pooled_with_itself(tmp_path) -> None:
+    run = stored(tmp_path / "a", leg(1))
+    with pytest.raises(ComparisonError, match="one run is named twice"):
+        open_runs([f"{run},{run}"])

@@ -111,6 +111,8 @@ def _increase(values: Sequence[float | None]) -> float | None:
     never had one, or had lost it at the end."""
     if not values or values[-1] is None:
         return None
-    known = [value or 0.0 for value in values]
+    known = [value for value in values if value is not None]
+    if values[0] is None:
+        known.insert(0, 0.0)
     steps = zip(known, known[1:], strict=False)
     return sum(later - earlier if later >= earlier else later for earlier, later in steps)

@@ -73,11 +73,20 @@ def open_run(path: Path) -> Ledger:
     gc.disable()  # a million records, none of them garbage: looking for some takes as long again
     try:
         if path.is_file():
-            return read(path, chunk_gaps=False)
+            return _once_each(read(path, chunk_gaps=False), path)
         return read_run(path, chunk_gaps=False)
     finally:
         if collects:
             gc.enable()
+
+
+def _once_each(ledger: Ledger, path: Path) -> Ledger:
+    """A turn that stands in one file twice counts once."""
+    records: dict[tuple[str, int], TurnRecord] = {}
+    _unite_turns(records, ledger.records, path)
+    if len(records) == len(ledger.records):
+        return ledger
+    return replace(ledger, records=list(records.values()))
 
 
 def worker_order(header: Header) -> int:
@@ -91,6 +100,8 @@ def _require_one_run(first_path: Path, first: Header, path: Path, header: Header
         differences.append(f"run: {first.run} against {header.run}")
     if first.speed != header.speed:
         differences.append(f"speed: {first.speed:g} against {header.speed:g}")
+    if first.target != header.target:
+        differences.append(f"target: {first.target} against {header.target}")
     if differences:
         raise LedgerError(f"{path} is not of the run of {first_path}: {'; '.join(differences)}")
 

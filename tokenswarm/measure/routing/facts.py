@@ -8,13 +8,14 @@ looks like one that was sent elsewhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenswarm.measure.books.series import Reading, growth
 from tokenswarm.measure.record import TurnRecord
 from tokenswarm.measure.routing.policy import Guess, Served, guess
 from workload.session import FROM_NOTHING
 
+LEAST_NAMES = 10  # fewer may well be replicas, each with an answer or two (guess)
 HEADER, PAGES, CACHED = "X-Replica", "metrics pages", "cached tokens"
 
 
@@ -69,12 +70,20 @@ def routing(records: Iterable[TurnRecord], readings: Sequence[Reading]) -> Routi
     for each, and sessions that find what they sent before."""
     sent = [record for record in records if record.sent_at_s is not None]
     sent.sort(key=lambda record: record.sent_at_s or 0.0)
+    if _names_answers(sent):
+        sent = [replace(record, replica=None) for record in sent]
     by_header, by_page = _by_header(sent), _by_page(sent, readings)
     named = any(record.replica is not None for record in sent)
     found = _losses(sent, named, by_header, by_page)
     if len(by_header) > 1 or by_page:
         return found
     return found if not named and found.cold * 10 >= max(found.continuing, 1) else None
+
+
+def _names_answers(sent: Sequence[TurnRecord]) -> bool:
+    """Whether the header is another word for nearly each answer, and so of no replica."""
+    said = [record.replica for record in sent if record.replica is not None]
+    return len(set(said)) > LEAST_NAMES and 2 * len(set(said)) > len(said)
 
 
 def _by_header(sent: Sequence[TurnRecord]) -> tuple[Replica, ...]:

@@ -48,7 +48,7 @@ def offered_load(evidence: Evidence) -> Check:
         "run again with every worker there, or with more (--processes)",
         unchecked="developers at their own pace make the rate"
         if evidence.ledger.header.fingerprint.mode != "tpm"
-        else "no level held its target for long enough, to an end that is known",
+        else "no level held its target long enough to be told from chance, to an end that is known",
     )
 
 
@@ -87,7 +87,7 @@ def _gap(evidence: Evidence, level: Level, summary: Summary) -> float | None:
     minutes = (end_s - start_s) / SECONDS_PER_MINUTE
     asked = level.target_tpm * minutes
     mean = summary.prompt_tokens.mean or evidence.whole.prompt_tokens.mean
-    if mean is None:
+    if not mean:
         return None
     header, ending = evidence.ledger.header, evidence.ledger.ending
     workers = 1 if ending is None or ending.workers is None else max(1, ending.workers)
@@ -95,6 +95,8 @@ def _gap(evidence: Evidence, level: Level, summary: Summary) -> float | None:
         STRAY_PROMPTS * math.sqrt(workers)
         + STANDARD_ERRORS * header.arrival_cv * math.sqrt(asked / mean)
     )
+    if chance >= asked:
+        return None  # no offer could be told from chance
     return max(0.0, abs(summary.offered_tpm * minutes - asked) - chance) / asked
 
 

@@ -5,10 +5,11 @@ Two runs may be compared only if their fingerprints are equal: the same sessions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenswarm.measure.ending import Ending
 from tokenswarm.measure.ledger import Header, Ledger
 from tokenswarm.measure.record import Level
 from tokenswarm.measure.slo import Slo
@@ -173,10 +174,25 @@ def _by_load(levels: Iterable[Step]) -> dict[float | None, list[Step]]:
 def require_comparable(first: StoredRun, run: StoredRun) -> None:
     """Raises ComparisonError that names what differs."""
     differences = first.header.fingerprint.differences(run.header.fingerprint)
+    differences += _arrival_differences(first.ledger, run.ledger)
     if differences:
         raise ComparisonError(
             f"{run.path} did not send the workload of {first.path}: {'; '.join(differences)}"
         )
+
+
+def _arrival_differences(first: Ledger, other: Ledger) -> Iterator[str]:
+    """How turns came, and whether caches knew their text from an earlier run."""
+    spread = first.header.arrival_cv, other.header.arrival_cv
+    if spread[0] != spread[1]:
+        yield f"arrival cv: {spread[0]:g} against {spread[1]:g}"
+    one, two = first.ending, other.ending
+    if one is not None and two is not None and one.salted != two.salted:
+        yield f"text {_salted(one)} against {_salted(two)}"
+
+
+def _salted(ending: Ending) -> str:
+    return "new to any cache" if ending.salted else "of earlier runs (--warm)"
 
 
 def asked(level: Level) -> float | None:

@@ -28,7 +28,7 @@ from tokenswarm.report.analysis.compare import (
 )
 from tokenswarm.report.analysis.sample import LevelSample, drawn_together
 from tokenswarm.report.analysis.steady import steadiness
-from tokenswarm.report.analysis.steps import steps
+from tokenswarm.report.analysis.steps import Step, steps
 from tokenswarm.report.notation import interval_text, number_text, tpm_text
 
 EXPRESSION = re.compile(r"(?P<metric>[a-z][a-z0-9_]*?)(?:_p(?P<percent>\d+))?\s*=\s*(?P<by>.+)")
@@ -128,9 +128,7 @@ def regressions(
 def _levels(
     run: StoredRun, baseline: StoredRun, at: float | None
 ) -> tuple[str, LevelSample, LevelSample]:
-    before, now = (
-        {asked(step.level): step for step in steps(each.ledger)} for each in (baseline, run)
-    )
+    before, now = (_by_load(each) for each in (baseline, run))
     loads = sorted(load for load in before.keys() & now.keys() if load is not None)
     if not loads:
         raise ComparisonError(f"{run.path} and {baseline.path} have no traffic level in common")
@@ -146,6 +144,18 @@ def _levels(
         LevelSample(first, before[load]),
         LevelSample(second, now[load]),
     )
+
+
+def _by_load(run: StoredRun) -> dict[float | None, Step]:
+    """Raises ComparisonError for a level that was held twice: which one is meant, nobody says."""
+    found: dict[float | None, Step] = {}
+    for step in steps(run.ledger):
+        load = asked(step.level)
+        if load in found and load is not None:
+            text = load_text(load, run.header.fingerprint.mode)
+            raise ComparisonError(f"{run.path} held {text} twice; accepted: each level once")
+        found[load] = step
+    return found
 
 
 def _judged(limit: Limit, load: str, first: LevelSample, second: LevelSample) -> Regression:

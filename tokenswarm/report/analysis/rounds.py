@@ -72,6 +72,8 @@ def _legs(text: str) -> Legs:
     path = Path(text)
     if "," in text and not path.exists():
         paths = [Path(part) for part in text.split(",")]
+        if len({leg.resolve() for leg in paths}) < len(paths):
+            raise ComparisonError(f"{text}: one run is named twice; accepted: each once")
         return Legs(path, {f"round-{n}": _run(leg) for n, leg in enumerate(paths, 1)}, called)
     folders = sorted(path.glob("*/"), key=_in_number_order)
     inside = [folder for folder in folders if any(folder.glob("*.jsonl"))]

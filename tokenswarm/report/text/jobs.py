@@ -71,8 +71,8 @@ def sentences(found: Result) -> Iterator[str]:
     for price in prices():
         paid = per_request(price, request)
         usd = paid.without_cache_usd if paid.with_cache_usd is None else paid.with_cache_usd
-        if usd is not None:
-            whole = seen.turns_per_task.scaled(usd) if usd > 0 else seen.turns_per_task
+        if usd is not None and usd > 0:
+            whole = seen.turns_per_task.scaled(usd)
             costs.append(f"{price.model} {interval_text(whole, usd_text)}")
     if costs:
         yield f"A task at list prices, cache discounts where there are any: {'; '.join(costs)}."

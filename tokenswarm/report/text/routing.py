@@ -42,7 +42,7 @@ def sentences(found: Routing) -> Iterator[str]:
         yield (
             f"{found.cold_share:.0%} of {found.continuing:,} turns that continue a session met "
             f"{met}; {found.refilled_tokens:,} tokens were prefilled again {held}, "
-            f"{found.refilled_tokens / found.prompt_tokens:.1%} of all prompt tokens "
+            f"{found.refilled_tokens / max(1, found.prompt_tokens):.1%} of all prompt tokens "
             f"(from {'X-Replica' if known else 'cached tokens alone'})."
         )
     if found.sessions_moved is not None:
