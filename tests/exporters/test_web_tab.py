@@ -229,3 +229,13 @@ def test_locusts_own_page_has_a_tab_a_link_and_the_files():
         {"0": "0", "1": "0.71"}
     ]
     tab.end()
+
+
+def test_while_a_start_makes_its_prompts_everybody_sees_that_it_is_under_way() -> None:
+    tab, client = site()
+    seen = []
+    app = client.application
+    app.before_request_funcs[None].append(lambda: seen.append(tab.state(None, -1, -1.0)["state"]))
+    client.post("/swarm", data={"user_count": "x"})
+    assert seen == [web_tab.PREPARING]
+    assert client.get("/coding-agents/data").get_json()["state"] == "ready"

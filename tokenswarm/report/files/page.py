@@ -50,8 +50,10 @@ def page(found: Result, against: str = "") -> str:
 def _contents(found: Result) -> dict[str, Any]:
     header, turns = found.ledger.header, len(found.ledger.records)
     whole = levels(found)
+    loads = sum(step.summary.requests > 0 for step in found.steps)
     with look():
-        curves = [picture(drawing, found) for drawing in CURVES] if turns else []
+        # Of one level there is no curve: its figures and intervals are in the table.
+        curves = [picture(drawing, found) for drawing in CURVES] if loads > 1 else []
         timeline = [picture(TIMELINE, found), inline(TIMELINE, found, NARROW)] if turns else []
         distributions = [picture(drawing, found) for drawing in DISTRIBUTIONS] if turns else []
     return {
@@ -72,8 +74,9 @@ def _contents(found: Result) -> dict[str, Any]:
         "answers": whole.picked("answers", "Levels: answers and cache", ANSWERS),
         "objectives": objectives(found),
         "failures": failures.by_level(found),
+        "turns": turns,
         "failure_kinds": failures.by_kind(found),
-        "workload": workload(found),
+        "workload": workload(found) if turns else None,
         "books": books(found),
         "jobs": jobs_text.jobs(found),
         "job_sentences": [*jobs_text.sentences(found)],

@@ -16,6 +16,7 @@ from tokenswarm.report.notation import (
     number_text,
     percentile_text,
     share_text,
+    slo_text,
     tpm_text,
 )
 from tokenswarm.report.text import books as books_text
@@ -74,7 +75,7 @@ def _level_columns(found: Result) -> list[tuple[Column, Callable[[CurvePoint], C
     return [
         (Column("level", "#"), lambda p: Cell(str(p.level.index), p.level.index)),
         (
-            Column("asked", "asked for"),
+            Column("asked", "target"),
             lambda p: Cell(asked_text(p.level), p.level.target_tpm or p.level.developers),
         ),
         (Column("offered_tpm", "offered TPM", True), lambda p: Cell.of(p.offered_tpm, tpm_text)),
@@ -136,7 +137,7 @@ def objectives(found: Result) -> Table:
     )
     rows = [
         (
-            Cell(row[0].slo.text, row[0].slo.text),
+            Cell(slo_text(row[0].slo), row[0].slo.text),
             *(Cell(cell_text(judgement), judgement.met) for judgement in row),
         )
         for row in judge(found.steps, found.slos)
