@@ -72,8 +72,8 @@ def _turns(axes: Axes, found: Result) -> None:
     objective(axes, found, "ttft")
     axes.set(ylabel=f"TTFT, {second_name(found.ledger.header)} (log)")
     seconds_axis(axes)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (high / low) ** NAMES_SHARE)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top * (top / bottom) ** NAMES_SHARE)
     legend(axes)
     if not shown and not cut:
         nothing(axes, "no turn showed a first token")
