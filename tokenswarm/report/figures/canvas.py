@@ -181,7 +181,7 @@ def load_axis(axes: Axes, label: str) -> None:
     """TPM from 0 on."""
     axes.set_xlabel(label)
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tpm_tick(value)))
     axes.tick_params(which="both", length=0, pad=6)
 

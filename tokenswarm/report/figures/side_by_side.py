@@ -135,8 +135,11 @@ def pareto(axes: Axes, found: Comparison) -> None:
     """What a developer feels against what a GPU carries. Up and to the right is better; filled: no
     level of any usable run is better in both."""
     best = front(found)
-    for run, of in enumerate(found.runs):
-        known = _trade(found, run)
+    trades = [_trade(found, run) for run in range(len(found.runs))]
+    tops: dict[float, float] = {}  # of each load: the others' names stand below their points
+    for _, y, asked in (point for known in trades for point in known):
+        tops[asked] = max(y, tops.get(asked, y))
+    for run, (of, known) in enumerate(zip(found.runs, trades, strict=True)):
         if not known:
             continue
         colour, mark = COLOURS[run % len(COLOURS)], MARKERS[run % len(MARKERS)]
@@ -151,7 +154,7 @@ def pareto(axes: Axes, found: Comparison) -> None:
             if (run, asked) in best or asked == known[-1][2]:  # all would run into each other
                 axes.annotate(
                     tpm_text(asked) if found.mode == "tpm" else f"{asked:g}", (x, y),
-                    xytext=(6, 5 if run % 2 else -12), textcoords="offset points", fontsize=9.5,
+                    xytext=(6, 5 if y == tops[asked] else -12), textcoords="offset points", fontsize=9.5,
                     color=colour,
                 )  # fmt: skip
     load_axis(axes, "achieved input TPM per GPU")
