@@ -91,7 +91,7 @@ def tokenswarm(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
 
 
 def run(
-    *words: str, cwd: Path = ROOT, stdin: str = "", timeout_s: float = 60
+    *words: str, cwd: Path = ROOT, stdin: str = "", timeout_s: float = 300
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *words],

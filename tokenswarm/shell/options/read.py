@@ -20,6 +20,7 @@ from tokenswarm.measure.amounts import OptionError, parse_duration, parse_rate, 
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.gate import require_baseline
+from tokenswarm.shell.options.arguments import QUICK, defaults
 from tokenswarm.shell.options.header import read_header, read_header_name, read_query
 from tokenswarm.shell.options.trace import trace_path, trace_timing
 from tokenswarm.shell.options.values import (
@@ -38,6 +39,7 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
     if not host:
         raise OptionError("--host is missing; accepted: the base of the API, http://host:port")
     dialect = DIALECTS[_one_of("--api", parsed.api, tuple(DIALECTS))]
+    levels, hold, drain = _ladder(parsed)
     query, secrets = read_query(parsed.query)
     return Options(
         endpoint=Endpoint.parse(host, parsed.base_path, query),
@@ -54,9 +56,10 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         habits=require_habits(parsed.habit),
         seed=_at_least("--seed", parsed.seed, 0),
         tpm=parse_rate("--tpm", parsed.tpm) if parsed.tpm else None,
-        levels_tpm=tuple(parse_rate("--levels", rate) for rate in parsed.levels.split(",")),
-        hold_s=parse_duration("--hold", parsed.hold),
-        drain_s=parse_duration("--drain", parsed.drain),
+        levels_tpm=tuple(parse_rate("--levels", rate) for rate in levels.split(",")),
+        hold_s=parse_duration("--hold", hold),
+        drain_s=parse_duration("--drain", drain),
+        quick=parsed.quick,
         ramp_s=parse_duration("--ramp", parsed.ramp),
         max_developers=_at_least("--max-developers", parsed.max_developers, 1),
         arrival_cv=_spread(parsed.arrival_cv),
@@ -91,6 +94,19 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         gate=_gate(parsed),
         search=_search(parsed),
     )
+
+
+def _ladder(parsed: argparse.Namespace) -> tuple[str, ...]:
+    """Levels, hold and drain, as given or as --quick has them; both at once is refused."""
+    given = {"--levels": parsed.levels, "--hold": parsed.hold, "--drain": parsed.drain}
+    if not parsed.quick:
+        return tuple(given.values())
+    for option, value in given.items():
+        if value not in (defaults()[option], QUICK[option]):
+            raise OptionError(
+                f"--quick: it is {option} {QUICK[option]}, not {value}; accepted: one of the two"
+            )
+    return tuple(QUICK.values())
 
 
 def _gate(parsed: argparse.Namespace) -> GateOptions:
