@@ -226,7 +226,7 @@ def without_usage() -> Ledger:
         (without_usage(), "the server reports no cached tokens"),
         (
             Ledger(header(), [turn_record()]),
-            "Too few turns to claim what SIMULATED",
+            "Too few turns to claim that: level 0: 1 samples",
         ),
         (ladder_run(targets_tpm=(1e6,)), "or more with TTFT p50 &lt; 5 s"),
         (ladder_run(targets_tpm=(4e6,)), "misses TTFT p50 &lt; 5 s at every level tried"),

@@ -45,12 +45,11 @@ def test_an_invalid_run_is_not_to_be_used():
     assert not [each for each in details(result(lost)) if "TTFT" in each or "capacity" in each]
 
 
-def test_what_too_few_turns_decide_is_not_claimed_in_the_headline():
+def test_what_too_few_turns_decide_is_no_claim_and_why_is_a_sentence_of_its_own():
     found = result(LADDER, [Slo.parse("ttft_p99<20s")])
-    said = "Too few turns to claim what SIMULATED sim:trtllm-like carries with TTFT p99 < 20 s."
-    assert headline(found) == said
-    (below,) = [each for each in details(found) if each.startswith("On what there is, it ")]
-    assert "carries 1.98M" in below and "a p99 needs 662." in below
+    assert " seems to carry 1.98M input TPM " in headline(found)
+    assert "claim" not in headline(found)
+    assert "Too few turns to claim that: level 1: 123 samples, a p99 needs 662." in details(found)
 
 
 def test_a_reason_to_stop_that_is_a_sentence_of_the_servers_ends_once():

@@ -154,8 +154,8 @@ def pareto(axes: Axes, found: Comparison) -> None:
             if (run, asked) in best or asked == known[-1][2]:  # all would run into each other
                 axes.annotate(
                     tpm_text(asked) if found.mode == "tpm" else f"{asked:g}", (x, y),
-                    xytext=(6, 5 if y == tops[asked] else -12), textcoords="offset points", fontsize=9.5,
-                    color=colour,
+                    xytext=(6, 5 if y == tops[asked] else -12), textcoords="offset points",
+                    fontsize=9.5, color=colour,
                 )  # fmt: skip
     load_axis(axes, "achieved input TPM per GPU")
     axes.set(ylabel="tokens per second and user, p50")

@@ -36,8 +36,6 @@ def headline(found: Result) -> str:
     if not found.curve.capacities:
         return f"{name(found)} answered {tpm_text(found.whole.achieved_tpm)} input TPM."
     capacity = found.curve.capacities[-1]
-    if _is_weak(capacity):
-        return f"Too few turns to claim what {name(found)} carries with {_under(capacity)}."
     return f"{name(found)} {_carries(found, capacity)}"
 
 
@@ -51,11 +49,7 @@ def details(found: Result) -> list[str]:
         key=lambda p: p.offered_tpm.value or 0.0,
         default=None,
     )
-    said += [
-        f"On what there is, it {_carries(found, capacity)[:-1]}; {capacity.reason}."
-        for capacity in found.curve.capacities[-1:]
-        if _is_weak(capacity)
-    ]
+    said += [_too_few(capacity) for capacity in found.curve.capacities[-1:] if _is_weak(capacity)]
     if highest is not None:
         said.append(_at(found, highest))
     if found.ledger.header.quick:
@@ -90,20 +84,25 @@ def name(found: Result) -> str:
 
 
 def _carries(found: Result, capacity: Capacity) -> str:
-    under = _under(capacity)
+    under = " and ".join(map(slo_text, capacity.slos))
+    carries, misses = (
+        ("seems to carry", "seems to miss") if _is_weak(capacity) else ("carries", "misses")
+    )
     doubt = f"; {capacity.spoiled}" if capacity.spoiled else ""
     if capacity.bound == "within" and capacity.tpm.value is not None:
         per_gpu = found.curve.per_gpu(capacity.tpm).value
         share = "" if per_gpu is None else f" ({tpm_text(per_gpu)} per GPU)"
         between = _between(capacity.tpm)
         carried = tpm_text(capacity.tpm.value)
-        return f"carries {carried} input TPM{share} with {under}{between}{doubt}."
+        return f"{carries} {carried} input TPM{share} with {under}{between}{doubt}."
     if capacity.bound == "above":
         carried = tpm_text(capacity.met_at_tpm)
-        return f"carries {carried} input TPM or more with {under}: no level tried missed it{doubt}."
+        return (
+            f"{carries} {carried} input TPM or more with {under}: no level tried missed it{doubt}."
+        )
     if capacity.bound == "below":
         lowest = tpm_text(capacity.missed_at_tpm)
-        return f"misses {under} at every level tried, from {lowest} on{doubt}."
+        return f"{misses} {under} at every level tried, from {lowest} on{doubt}."
     return f"has no known capacity with {under}: {capacity.reason or 'too little was measured'}."
 
 
@@ -117,13 +116,13 @@ def _between(tpm: Interval) -> str:
     return f", 95% interval {tpm_text(tpm.low)} to {tpm_text(tpm.high)}"
 
 
-def _under(capacity: Capacity) -> str:
-    return " and ".join(map(slo_text, capacity.slos))
-
-
 def _is_weak(capacity: Capacity) -> bool:
     """Whether too few turns decide it."""
     return capacity.bound != "unknown" and not capacity.claimed
+
+
+def _too_few(capacity: Capacity) -> str:
+    return f"Too few turns to claim that: {capacity.reason}."
 
 
 def _at(found: Result, point: CurvePoint) -> str:
