@@ -82,8 +82,8 @@ async function start(event) {
   }
   $("start-button").disabled = true;
   told($("start-note"), "Preparing: the endpoint is asked, prompts are made…", true);
-  await send("../swarm", { body: fields }, $("start-note"));
-  $("start-button").disabled = false;
+  if (await send("../swarm", { body: fields }, $("start-note"))) told($("start-note"), "", true);
+  else $("start-button").disabled = false;
 }
 
 function changeTpm(event) {

@@ -187,7 +187,7 @@ class WebTab:
         self._worded = -1  # phase of the run
         self._report: Report | None = None
         self._words_due_at = 0.0
-        self.preparing = False  # a start was asked for, and Locust does not say so yet
+        self.preparing = False  # a start was asked for; Locust says so when users come
 
     def begin(self, shown: Shown) -> None:
         self._shown, self._worded, self._report = shown, -1, None
@@ -398,13 +398,6 @@ def _extend_stock_page(
         ],
     )
 
-    def begin_starting() -> None:
-        tab.preparing = tab.preparing or request.endpoint == "locust.swarm"
-
-    def end_starting(error: BaseException | None) -> None:
-        if request.endpoint == "locust.swarm":
-            tab.preparing = False
-
     def extend(response: Response) -> Response:
         if response.status_code != 200:
             return response
@@ -416,8 +409,6 @@ def _extend_stock_page(
             response.set_data(page.replace("</body>", f"{_LINK}</body>"))
         return response
 
-    app.before_request(begin_starting)
-    app.teardown_request(end_starting)
     app.after_request(extend)
 
 

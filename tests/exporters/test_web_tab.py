@@ -23,6 +23,7 @@ from exporters.web.live_run import LiveRun
 from exporters.web.tab import ON, STATES, Report, Shown, Verdict, WebTab, Words
 from tests.support.records import failed_record, turn_record
 from tokenswarm.measure.record import Level
+from tokenswarm.shell.live_page import LivePage
 
 SCRIPTS = ("numbers.js", "charts.js", "form.js", "page.js", "uPlot.iife.min.js")
 ROUTES = ("", *SCRIPTS, "page.css", "data", "turns.csv", "levels.csv")
@@ -233,9 +234,6 @@ def test_locusts_own_page_has_a_tab_a_link_and_the_files():
 
 def test_while_a_start_makes_its_prompts_everybody_sees_that_it_is_under_way() -> None:
     tab, client = site()
-    seen = []
-    app = client.application
-    app.before_request_funcs[None].append(lambda: seen.append(tab.state(None, -1, -1.0)["state"]))
-    client.post("/swarm", data={"user_count": "x"})
-    assert seen == [web_tab.PREPARING]
+    with LivePage(tab).preparing():
+        assert client.get("/coding-agents/data").get_json()["state"] == web_tab.PREPARING
     assert client.get("/coding-agents/data").get_json()["state"] == "ready"
