@@ -6,12 +6,14 @@ llama.cpp serve it too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
+from tokenswarm.client.agent import PLAIN, Agent
 from tokenswarm.client.body import encoded_fields
 from tokenswarm.client.delta import (
     Delta,
@@ -38,6 +40,10 @@ _OWN_KEYS = ("model", "stream", "tools", "system", "messages", "min_tokens", *OU
 # Four in a request at most: tools, system text, and the last two turns, as agents set them.
 _CACHE = b',"cache_control":{"type":"ephemeral"}'
 _MARKED_TURNS = 2
+# Up to the first newline, of text that is escaped for JSON.
+_FIRST_LINE = re.compile(rb"(?:[^\\]|\\[^n])*\\n")
+# Of a user without an account; Claude Code has a hash and an account before the session.
+_USER_ID = "user_tokenswarm_account__session_{}"
 
 
 def opening(
@@ -47,18 +53,32 @@ def opening(
     extra: Mapping[str, object],
     *,
     session: str | None = None,
+    agent: Agent = PLAIN,
 ) -> bytes:
     """The body up to the first message, which follows, and then `closing`.
 
-    tools: encoded schemas as chat completions have them; system: JSON-escaped text. session: this
-    dialect's body does not name it. Raises ValueError as `encoded_fields` does.
+    tools: encoded schemas as chat completions have them; system: JSON-escaped text. session: named
+    where the agent does. Raises ValueError as `encoded_fields` does.
     """
-    head = encoded_fields({"model": model, "stream": True}, extra, _OWN_KEYS)
+    ours: dict[str, object] = {"model": model, "stream": True}
+    if agent.named_in_user_id and session is not None:
+        ours["metadata"] = {"user_id": _USER_ID.format(session)}
+    more = agent.body_fields(extra, tools=bool(tools))
+    head = encoded_fields(ours, more, _OWN_KEYS)
     if tools:
         head += b',"tools":' + _tools(tuple(tools))
     if system:
-        head += b',"system":[{"type":"text","text":"%b"%b}]' % (system, _CACHE)
+        head += b',"system":[%b]' % _system(system, first_line_apart=agent.first_line_apart)
     return head + b',"messages":['
+
+
+def _system(text: bytes, *, first_line_apart: bool) -> bytes:
+    """One block with a cache mark, or two: an agent's name, and what it is to do."""
+    block = b'{"type":"text","text":"%b"%b}'
+    line = _FIRST_LINE.match(text) if first_line_apart else None
+    if line is None or line.end() == len(text):
+        return block % (text, _CACHE)
+    return block % (line[0], b"") + b"," + block % (text[line.end() :], _CACHE)
 
 
 @lru_cache(maxsize=8)  # the sets of a run: of a session and of its sub-agents

@@ -45,7 +45,7 @@ def checked(
 ) -> tuple[Options, Source]:
     """Everything that can be refused without sending anything. Raises ValueErrors."""
     assert parsed is not None
-    options = read_options(parsed, host)
+    options = read_options(parsed, host, agent(environment))
     source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
     api_key()  # refused here where it cannot be sent
     _require_writable(options.runs_folder)
@@ -241,6 +241,17 @@ def host(environment: Environment) -> str | None:
             f"host of the user classes: {', '.join(sorted(hosts))}; accepted: one, or --host"
         )
     return hosts.pop() if hosts else None
+
+
+def agent(environment: Environment) -> str:
+    """What the developers' classes name, "" where none does. Raises OptionError for several: one run
+    speaks one dialect."""
+    names = {name for c in developers(environment) if (name := getattr(c, "agent", ""))}
+    if len(names) > 1 and not (environment.parsed_options and environment.parsed_options.agent):
+        raise OptionError(
+            f"agent of the user classes: {', '.join(sorted(names))}; accepted: one, or --agent"
+        )
+    return min(names, default="")
 
 
 def is_open(environment: Environment, options: Options) -> bool:

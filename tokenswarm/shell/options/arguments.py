@@ -31,7 +31,8 @@ GROUPS = (
         "target",
         ALL,
         (
-            *("--host", "--base-path", "--query", "--api", "--header", "--session-header"),
+            *("--host", "--base-path", "--query", "--agent", "--api", "--header"),
+            "--session-header",
             *("--model", "--gpus", "--insecure", "--ca-file"),
         ),
     ),
@@ -175,10 +176,18 @@ def add_arguments(parser: Any) -> None:
     _add_gate_arguments(add)
     _add_search_arguments(add)
     add(
-        "--api",
-        default="chat",
+        "--agent",
+        default="",
         metavar="NAME",
-        help="What the endpoint speaks: chat (completions), messages (Anthropic) or responses",
+        help="Whose requests they are like, headers, session ids and dialect: claude-code, codex, "
+        "opencode or plain; empty: plain",
+    )
+    add(
+        "--api",
+        default="",
+        metavar="NAME",
+        help="What the endpoint speaks: chat (completions), messages (Anthropic) or responses; "
+        "empty: what the agent speaks, of plain chat",
     )
     add(
         "--base-path",

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tokenswarm.client.dialects import DIALECTS, Dialect
+from tokenswarm.client.agent import AGENTS, PLAIN, Agent
+from tokenswarm.client.dialects import CHAT, DIALECTS, Dialect
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.stream import Timeouts
 from tokenswarm.measure.amounts import OptionError, parse_duration, parse_rate, parse_share
@@ -33,15 +34,19 @@ from workload.habits import require_habits
 from workload.profiles import LEAST_CONTEXT_TOKENS
 
 
-def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
-    """Raises OptionError, or the ValueError of `Endpoint.parse`; nothing has been sent yet."""
+def read_options(
+    parsed: argparse.Namespace, host: str | None, agent_of_classes: str = ""
+) -> Options:
+    """agent_of_classes: where --agent names none. Raises OptionError, or the ValueError of `Endpoint.parse`; nothing has been sent yet."""
     if not host:
         raise OptionError("--host is missing; accepted: the base of the API, http://host:port")
-    dialect = DIALECTS[_one_of("--api", parsed.api, tuple(DIALECTS))]
-    query, secrets = read_query(parsed.query)
+    agent = _agent(parsed.agent, agent_of_classes)
+    dialect = _dialect(parsed.api, agent)
+    query, secrets = read_query("&".join(filter(None, (agent.query, parsed.query))))
     return Options(
         endpoint=Endpoint.parse(host, parsed.base_path, query),
         api=dialect.name,
+        agent=agent,
         headers=tuple(map(read_header, parsed.header)),
         secrets=secrets,
         session_headers=tuple(
@@ -64,7 +69,7 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         trust_remote_code=parsed.trust_remote_code,
         corpus=Path(parsed.corpus) if parsed.corpus else None,
         warm=parsed.warm,
-        extra_body=_json_object("--extra-body", parsed.extra_body, dialect),
+        extra_body=_json_object("--extra-body", parsed.extra_body, dialect, agent),
         min_tokens=parsed.min_tokens,
         output_field=_one_of(
             "--output-field",
@@ -91,6 +96,22 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         gate=_gate(parsed),
         search=_search(parsed),
     )
+
+
+def _agent(asked: str, of_classes: str) -> Agent:
+    if asked:
+        return AGENTS[_one_of("--agent", asked, tuple(AGENTS))]
+    return AGENTS[_one_of("agent of the user classes:", of_classes or PLAIN.name, tuple(AGENTS))]
+
+
+def _dialect(asked: str, agent: Agent) -> Dialect:
+    name = _one_of("--api", asked or agent.api or CHAT.name, tuple(DIALECTS))
+    if agent.api not in (None, name):
+        raise OptionError(
+            f"--api {name}: {agent.name} speaks {agent.api} alone; accepted: --api {agent.api}, or "
+            f"--agent {PLAIN.name}"
+        )
+    return DIALECTS[name]
 
 
 def _gate(parsed: argparse.Namespace) -> GateOptions:
@@ -208,7 +229,7 @@ def _one_of(option: str, value: str, accepted: Sequence[str]) -> str:
     return value
 
 
-def _json_object(option: str, text: str, dialect: Dialect) -> dict[str, Any]:
+def _json_object(option: str, text: str, dialect: Dialect, agent: Agent) -> dict[str, Any]:
     try:
         value = orjson.loads(text or "{}")
     except orjson.JSONDecodeError as error:
@@ -216,7 +237,7 @@ def _json_object(option: str, text: str, dialect: Dialect) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise OptionError(f"{option} {text!r}: accepted is a JSON object")
     try:
-        dialect.opening("", (), b"", value)
+        dialect.opening("", (), b"", value, agent=agent)
     except ValueError as error:
         raise OptionError(f"{option} {text!r}: {error}; accepted: other fields") from None
     return value
