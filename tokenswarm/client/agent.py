@@ -8,14 +8,12 @@ and routers that read its headers describe it, and was not run here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Literal
 
 # What an identity header says: the developer's session, whoever of it asks; who asks, a sub-agent
 # or not; who asks, where it is a sub-agent; who called it; who called it, a sub-agent itself.
 Role = Literal["session", "asker", "subagent", "parent", "parent subagent"]
-_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +62,8 @@ class Agent:
     headers: tuple[tuple[str, str], ...] = ()
     subagent_headers: tuple[tuple[str, str], ...] = ()
     identity: tuple[tuple[str, Role], ...] = ()
-    fields: Mapping[str, object] = field(default=_NOTHING)
-    tool_fields: Mapping[str, object] = field(default=_NOTHING)
+    fields: tuple[tuple[str, object], ...] = ()
+    tool_fields: tuple[tuple[str, object], ...] = ()
     named_in_user_id: bool = False
     first_line_apart: bool = False
     system_in_input: bool = False
@@ -79,7 +77,7 @@ class Agent:
 
     def body_fields(self, extra: Mapping[str, object], *, tools: bool) -> dict[str, object]:
         """Its own fields, which extra ones of the same name replace."""
-        return {**self.fields, **(self.tool_fields if tools else {}), **extra}
+        return dict((*self.fields, *(self.tool_fields if tools else ()), *extra.items()))
 
 
 PLAIN = Agent()
@@ -117,10 +115,8 @@ CODEX = Agent(
         ("x-client-request-id", "asker"),
         ("x-codex-parent-thread-id", "parent"),
     ),
-    fields=MappingProxyType(
-        {"reasoning": {"summary": "auto"}, "include": ["reasoning.encrypted_content"]}
-    ),
-    tool_fields=MappingProxyType({"tool_choice": "auto", "parallel_tool_calls": True}),
+    fields=(("reasoning", {"summary": "auto"}), ("include", ["reasoning.encrypted_content"])),
+    tool_fields=(("tool_choice", "auto"), ("parallel_tool_calls", True)),
     system_in_input=True,
     strict_said=True,
 )
@@ -136,6 +132,6 @@ OPENCODE = Agent(
         ("x-session-id", "asker"),
         ("x-parent-session-id", "parent"),
     ),
-    tool_fields=MappingProxyType({"tool_choice": "auto"}),
+    tool_fields=(("tool_choice", "auto"),),
 )
 AGENTS = {agent.name: agent for agent in (PLAIN, CLAUDE_CODE, CODEX, OPENCODE)}

@@ -244,8 +244,8 @@ def host(environment: Environment) -> str | None:
 
 
 def agent(environment: Environment) -> str:
-    """What the developers' classes name, "" where none does. Raises OptionError for several: one run
-    speaks one dialect."""
+    """What the developers' classes name, "" where none does. Raises OptionError for several, unless
+    --agent decides: one run speaks one dialect."""
     names = {name for c in developers(environment) if (name := getattr(c, "agent", ""))}
     if len(names) > 1 and not (environment.parsed_options and environment.parsed_options.agent):
         raise OptionError(

@@ -37,7 +37,8 @@ from workload.profiles import LEAST_CONTEXT_TOKENS
 def read_options(
     parsed: argparse.Namespace, host: str | None, agent_of_classes: str = ""
 ) -> Options:
-    """agent_of_classes: where --agent names none. Raises OptionError, or the ValueError of `Endpoint.parse`; nothing has been sent yet."""
+    """agent_of_classes: where --agent names none. Raises OptionError, or the ValueError of
+    `Endpoint.parse`; nothing has been sent yet."""
     if not host:
         raise OptionError("--host is missing; accepted: the base of the API, http://host:port")
     agent = _agent(parsed.agent, agent_of_classes)
