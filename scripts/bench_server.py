@@ -27,8 +27,9 @@ from tokenswarm.engine.core.scheduler import Policy
 from tokenswarm.engine.core.speculation import Speculation
 from tokenswarm.engine.core.step_time import Coefficients
 from tokenswarm.engine.physics.presets import PRESETS, Preset
-from tokenswarm.engine.server.app import EngineApp, Settings
+from tokenswarm.engine.server.app import EngineApp
 from tokenswarm.engine.server.reply_text import content_tape
+from tokenswarm.engine.server.settings import Settings
 
 MESSAGE_TOKENS = 186
 MESSAGE_PIECES = 154  # of the tape; measured: 186 tokens and 807 bytes with the rest

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from tokenswarm.engine.physics.presets import PRESETS
-from tokenswarm.engine.server.app import EngineApp, Settings
+from tokenswarm.engine.server.app import EngineApp
 from tokenswarm.engine.server.prompt_tokens import TokenCounter
+from tokenswarm.engine.server.settings import Settings
 
 COUNTER = TokenCounter("bytes4", lambda m: len(m["content"]) // 4, lambda tools: len(tools), 3)
 

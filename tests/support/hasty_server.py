@@ -12,9 +12,10 @@ import socket
 import uvicorn
 
 from tokenswarm.engine.physics.presets import PRESETS
-from tokenswarm.engine.server.app import EngineApp, Settings
+from tokenswarm.engine.server.app import EngineApp
 from tokenswarm.engine.server.prompt_tokens import TokenCounter
 from tokenswarm.engine.server.protocol import Protocol
+from tokenswarm.engine.server.settings import Settings
 
 HEAD_TIMEOUT_S = 0.5
 BODY_TIMEOUT_S = 1.0

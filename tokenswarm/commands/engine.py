@@ -17,10 +17,11 @@ from tokenswarm.engine.core.kv_cache import BLOCK_TOKENS
 from tokenswarm.engine.core.router import ROUTINGS
 from tokenswarm.engine.physics.presets import DEFAULT_PRESET, PRESETS, Preset
 from tokenswarm.engine.physics.what_if import LEAST_KV_TOKENS, WhatIf
-from tokenswarm.engine.server.app import EngineApp, Settings
+from tokenswarm.engine.server.app import EngineApp
 from tokenswarm.engine.server.prompt_tokens import TokenCounter
 from tokenswarm.engine.server.protocol import Protocol
 from tokenswarm.engine.server.reply_text import EFFORTS
+from tokenswarm.engine.server.settings import Settings
 from tokenswarm.exit_codes import BAD_INPUT
 from tokenswarm.measure.amounts import OptionError, parse_tokens
 from workload.tokens import (

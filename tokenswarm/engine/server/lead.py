@@ -13,8 +13,8 @@ from tokenswarm.engine.server.driven import Advanced, Disagreement, DrivenEngine
 from tokenswarm.engine.server.errors import ApiError, invalid
 from tokenswarm.engine.server.live import LiveEngine, Observer, Stream
 
-ORDER = b"x-sim-order"  # of a run's requests: "<run>/<number>"
-HANGUP_AFTER = b"x-sim-hangup-after"  # output chunks
+ORDER = "x-sim-order"  # of a run's requests: "<run>/<number>"
+HANGUP_AFTER = "x-sim-hangup-after"  # output chunks
 # Wall seconds without an advance after which a generator is taken for dead: it asks again within
 # milliseconds, or as soon as its machine lets it (guess).
 LEASE_S = 60.0
@@ -85,7 +85,7 @@ class Lead:
         """Of the run that is on."""
         return self._engine
 
-    def seat(self, headers: Mapping[bytes, bytes], live: LiveEngine) -> Seat:
+    def seat(self, headers: Mapping[str, str], live: LiveEngine) -> Seat:
         """Raises ApiError for a stranger to the run that is on, and for a run that is over."""
         said = headers.get(ORDER)
         if said is None:
@@ -95,14 +95,14 @@ class Lead:
                     "this engine's clock is driven by a run of tokenswarm, which is on; ask again "
                     "when it is over",
                     code="clock_is_driven",
-                    headers=((b"retry-after", b"5"),),
+                    headers={"retry-after": "5"},
                 )
             return FreeSeat(live)
-        run, _, order = said.decode("latin-1").partition("/")
+        run, _, order = said.partition("/")
         engine = self._of(run)
         if not order.isdecimal():
-            raise invalid("x-sim-order", said.decode("latin-1"), "<run>/<number>")
-        hangup = headers.get(HANGUP_AFTER, b"").decode("latin-1")
+            raise invalid("x-sim-order", said, "<run>/<number>")
+        hangup = headers.get(HANGUP_AFTER, "")
         return LedSeat(engine, int(order), int(hangup) if hangup.isdecimal() else None)
 
     async def ask(self, asked: Mapping[str, Any]) -> dict[str, Any]:

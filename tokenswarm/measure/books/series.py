@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
 import orjson
 
 # Not *.jsonl: those of a run's folder are ledgers.
@@ -51,12 +52,20 @@ class SeriesWriter:
 
 
 def read_series(folder: Path) -> list[Reading]:
-    """The readings of a run, none where no page was asked. A last line cut short is left out."""
+    """The readings of a run, none where no page was asked. A last line cut short is left out.
+    Raises ValueError that names file, line and field."""
     path = folder / SERIES_FILE
     if not path.exists():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]
-    return [Reading(**orjson.loads(line)) for line in lines]
+    return [_reading(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _reading(path: Path, number: int, line: bytes) -> Reading:
+    try:
+        return msgspec.json.decode(line, type=Reading)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path}:{number}: {error}") from error
 
 
 def growth(readings: Sequence[Reading], from_s: float, to_s: float) -> Growth:

@@ -11,7 +11,8 @@
 
 Floats keep full precision, except `chunk_gaps_s`, rounded to 0.1 ms: a turn has hundreds, and a
 read of the clock is no better. Lines are flushed one by one, so a killed process loses no
-finished turn; the line it died in is dropped by the reader and counted.
+finished turn; the line it died in is dropped by the reader and counted. Fields that this version
+does not know are left out: a later one may add some, and changes FORMAT where one changes meaning.
 """
 
 from __future__ import annotations

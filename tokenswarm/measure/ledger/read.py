@@ -3,42 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 
 from tokenswarm.measure.ending import Ending
-from tokenswarm.measure.fingerprint import Fingerprint
 from tokenswarm.measure.health import Health
-from tokenswarm.measure.ledger.format import FORMAT, Header, Ledger, LedgerError, Target
-from tokenswarm.measure.ledger.schema import Schema
+from tokenswarm.measure.ledger.format import FORMAT, Header, Ledger, LedgerError
 from tokenswarm.measure.record import Level, TurnRecord
-from workload.figures import LAW_SHARES, Promise, Workload
+from workload.figures import LAW_SHARES, Workload
 
 READ_BYTES = 1 << 20  # a line is 4 kB: the usual buffer holds two
 GAPS = b'"chunk_gaps_s":['
 
 
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Any line but the first: one of these is there."""
+
+    turn: TurnRecord | None = None
+    level: Level | None = None
+    health: Health | None = None
+    workload: Workload | None = None
+    end: Ending | None = None
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
 def read(path: Path, *, chunk_gaps: bool = True) -> Ledger:
     """Read one file; without `chunk_gaps` they are left empty, which saves most of the memory.
 
-    Raises LedgerError that names the file and the line, OSError where it cannot be opened.
+    Raises LedgerError that names the file, the line and the field, OSError where it cannot be
+    opened.
     """
     with path.open("rb", buffering=READ_BYTES) as lines:
         contents = _Contents(first_line(path, next(lines, b"")), chunk_gaps)
         for number, line in enumerate(lines, 2):
-            entry = decoded(line if chunk_gaps else _without_gaps(line))
-            if entry is None:
+            try:
+                contents.take(line if chunk_gaps else _without_gaps(line))
+            except msgspec.ValidationError as error:
+                raise LedgerError(f"{path}:{number}: {error}") from error
+            except msgspec.DecodeError as error:
                 if next(lines, None) is None:
                     return contents.ledger(torn_lines=1)
-                raise LedgerError(f"{path}:{number}: not a line of JSON")
-            try:
-                contents.take(entry)
-            except ValueError as error:
-                raise LedgerError(f"{path}:{number}: {error}") from error
+                raise LedgerError(f"{path}:{number}: not a line of JSON: {error}") from error
     return contents.ledger(torn_lines=0)
 
 
@@ -54,19 +65,23 @@ class _Contents:
     workload: Workload | None = None
     ending: Ending | None = None
 
-    def take(self, entry: dict[str, Any]) -> None:
-        """Raises ValueError that names what is wrong with the line."""
-        if "turn" in entry:
-            self.records.append(turn_of(entry["turn"], self.chunk_gaps))
-        elif "health" in entry:
-            self.health.append(HEALTH.build(entry["health"]))
-        elif "workload" in entry:
-            self.workload = workload_of(entry["workload"])
-        elif "end" in entry:
-            self.ending = ENDINGS.build(entry["end"])
+    def take(self, text: bytes) -> None:
+        """Raises msgspec.ValidationError that names the field, DecodeError for no line of JSON."""
+        if not text.endswith(b"\n"):
+            raise msgspec.DecodeError("its end is missing")
+        line = _decode(text)
+        if line.turn is not None:
+            self.records.append(line.turn if self.chunk_gaps else _gapless(line.turn))
+        elif line.health is not None:
+            self.health.append(line.health)
+        elif line.level is not None:
+            self.levels[line.level.index] = line.level
+        elif line.workload is not None:
+            self.workload = _whole(line.workload)
+        elif line.end is not None:
+            self.ending = line.end
         else:
-            level = LEVELS.build(entry.get("level"))
-            self.levels[level.index] = level
+            raise msgspec.ValidationError("a line without turn, level, health, workload or end")
 
     def ledger(self, torn_lines: int) -> Ledger:
         return Ledger(
@@ -80,27 +95,6 @@ class _Contents:
         )
 
 
-TURNS = Schema(TurnRecord, "turn")
-LEVELS = Schema(Level, "turn or level")
-HEALTH = Schema(Health, "health")
-FINGERPRINTS = Schema(Fingerprint, "fingerprint")
-TARGETS = Schema(Target, "target")
-HEADERS = Schema(Header, "header")
-ENDINGS = Schema(Ending, "end")
-PROMISES = Schema(Promise, "promise")
-
-
-def decoded(line: bytes) -> dict[str, Any] | None:
-    """The JSON object of a whole line; None where it is torn or broken."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        entry = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return entry if isinstance(entry, dict) else None
-
-
 def _without_gaps(line: bytes) -> bytes:
     """The line with an empty list of chunk gaps: they are four fifths of it. Inside a JSON string
     the key could not stand, as its quotes would be escaped."""
@@ -112,62 +106,45 @@ def _without_gaps(line: bytes) -> bytes:
     return line if end < 0 else line[:start] + line[end:]
 
 
+def _gapless(turn: TurnRecord) -> TurnRecord:
+    """Where somebody else wrote the line, with spaces."""
+    return replace(turn, chunk_gaps_s=()) if turn.chunk_gaps_s else turn
+
+
+def _whole(workload: Workload) -> Workload:
+    for of, law in workload.laws.items():
+        if len(law) != len(LAW_SHARES):
+            raise msgspec.ValidationError(
+                f"the law of {of} has {len(law)} numbers, not {len(LAW_SHARES)}"
+            )
+    return workload
+
+
 def first_line(path: Path, line: bytes) -> Header:
     if not line:
         raise LedgerError(f"{path}: the ledger is empty")
-    stored = (decoded(line) or {}).get("header")
-    if not isinstance(stored, dict) or "format" not in stored:
+    stored = _header_of(line)
+    if stored is None:
         raise LedgerError(f"{path}:1: not a tokenswarm ledger, its first line is no header")
     if stored["format"] != FORMAT:
         raise LedgerError(
             f"{path}:1: ledger format {stored['format']!r}, this version reads {FORMAT}"
         )
     try:
-        return _header({name: value for name, value in stored.items() if name != "format"})
-    except ValueError as error:
+        return msgspec.convert(stored, Header)
+    except msgspec.ValidationError as error:
         raise LedgerError(f"{path}:1: {error}") from error
 
 
-def _header(stored: dict[str, Any]) -> Header:
-    return HEADERS.build(
-        stored
-        | {
-            "fingerprint": FINGERPRINTS.build(stored.get("fingerprint")),
-            "target": TARGETS.build(stored.get("target")),
-        }
-    )
-
-
-def turn_of(turn: Any, chunk_gaps: bool) -> TurnRecord:
-    if not isinstance(turn, dict):
-        raise ValueError("not a turn")
-    gaps_s = turn.get("chunk_gaps_s")
-    if not chunk_gaps:
-        turn["chunk_gaps_s"] = ()
-    elif isinstance(gaps_s, list):
-        if not _are_numbers(gaps_s):
-            raise ValueError("turn has a chunk_gaps_s that is not a number")
-        turn["chunk_gaps_s"] = tuple(gaps_s)
-    return TURNS.build(turn)
-
-
-def workload_of(stored: object) -> Workload:
-    """Raises ValueError."""
-    promises = stored.get("promises") if isinstance(stored, dict) else None
-    laws = stored.get("laws") if isinstance(stored, dict) else None
-    if not isinstance(promises, list) or not isinstance(laws, dict):
-        raise ValueError("workload without promises and laws")
-    for of, law in laws.items():
-        if not isinstance(law, list) or len(law) != len(LAW_SHARES) or not _are_numbers(law):
-            raise ValueError(f"workload has a law of {of} that is not {len(LAW_SHARES)} numbers")
-    return Workload(
-        promises=tuple(map(PROMISES.build, promises)),
-        laws={of: tuple(law) for of, law in laws.items()},
-    )
-
-
-def _are_numbers(values: list[Any]) -> bool:
-    return set(map(type, values)) <= {float, int}
+def _header_of(line: bytes) -> dict[str, Any] | None:
+    """None where the line is torn, or no header."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        header = msgspec.json.decode(line, type=dict[str, Any]).get("header")
+    except msgspec.DecodeError:
+        return None
+    return header if isinstance(header, dict) and "format" in header else None
 
 
 def by_index(levels: dict[int, Level]) -> list[Level]:
