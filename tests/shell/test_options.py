@@ -337,13 +337,6 @@ def test_an_agent_that_speaks_another_dialect_is_refused_by_name():
         read("--agent", "cline")
 
 
-def test_the_agent_of_the_classes_holds_where_the_option_names_none():
-    assert read_options(parsed(), HOST, "codex").api == "responses"
-    assert read_options(parsed("--agent", "plain"), HOST, "codex").agent.name == "plain"
-    with pytest.raises(OptionError, match="agent of the user classes: 'cline'"):
-        read_options(parsed(), HOST, "cline")
-
-
 def test_an_agents_query_stands_before_the_users_own():
     options = read("--agent", "claude-code", "--query", "a=b")
     assert options.endpoint.path("/messages") == "/v1/messages?beta=true&a=b"

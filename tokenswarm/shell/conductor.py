@@ -381,7 +381,9 @@ class Conductor:
         terms = Terms.unpack(parsed.tokenswarm_terms)
         parsed.profile = terms.profile
         environment = self._environment
-        options = read_options(parsed, admission.host(environment), admission.agent(environment))
+        options = read_options(
+            admission.with_classes(environment, parsed), admission.host(environment)
+        )
         source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
         runs.known_rates(source, open_mode=terms.open_mode)
         corpus = runs.load_corpus(options)

@@ -221,10 +221,12 @@ class CodingDeveloper(User):
 
     A subclass may set what any Locust user may: `weight`, `fixed_count`, `host`, and `wait_time`,
     which then says in the run's seconds how long it rests after a turn, instead of the profile.
-    agent: whose requests they are like, where --agent does not say it."""
+    target, agent, profile: as the options of these names, where the command line gives none."""
 
     abstract = True
     agent: ClassVar[str] = ""
+    target: ClassVar[str] = ""
+    profile: ClassVar[str] = ""
     is_developer = True  # the number of these, not of other users beside them, is a level
     _own_pause: ClassVar[Callable[[CodingDeveloper], float] | None] = None
 

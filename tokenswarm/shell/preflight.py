@@ -92,7 +92,7 @@ def examine(client: ChatClient, options: Options, source: Source) -> Examined:
     target = Target(
         url=str(options.endpoint),
         model=model,
-        engine=info.get("engine"),
+        engine=info.get("engine") or options.target_name,
         simulated=bool(info),
         gpus=options.gpus or info.get("gpus"),
     )

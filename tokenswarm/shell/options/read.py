@@ -21,7 +21,9 @@ from tokenswarm.measure.amounts import OptionError, parse_duration, parse_rate, 
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.gate import require_baseline
+from tokenswarm.shell.options.arguments import DEFAULT_PROFILE, defaults
 from tokenswarm.shell.options.header import read_header, read_header_name, read_query
+from tokenswarm.shell.options.target import read_target
 from tokenswarm.shell.options.trace import trace_path, trace_timing
 from tokenswarm.shell.options.values import (
     REASONING,
@@ -32,20 +34,33 @@ from tokenswarm.shell.options.values import (
 )
 from workload.habits import require_habits
 from workload.profiles import LEAST_CONTEXT_TOKENS
+from workload.tokens import EMBEDDED
 
 
-def read_options(
-    parsed: argparse.Namespace, host: str | None, agent_of_classes: str = ""
-) -> Options:
-    """agent_of_classes: where --agent names none. Raises OptionError, or the ValueError of
+def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
+    """host: where a target file names none. Raises OptionError, or the ValueError of
     `Endpoint.parse`; nothing has been sent yet."""
+    if not parsed.target:
+        return _read(parsed, host, None)
+    target = read_target(parsed.target)
+    try:
+        return _read(target.filled_in(parsed, defaults()), host or target.url, target.name)
+    except ValueError as error:
+        named = target.names(str(error))
+        if named is None or (host and named.startswith(f"--target {target.path}: url")):
+            raise
+        raise OptionError(named) from None
+
+
+def _read(parsed: argparse.Namespace, host: str | None, target_name: str | None) -> Options:
     if not host:
         raise OptionError("--host is missing; accepted: the base of the API, http://host:port")
-    agent = _agent(parsed.agent, agent_of_classes)
+    agent = AGENTS[_one_of("--agent", parsed.agent or PLAIN.name, tuple(AGENTS))]
     dialect = _dialect(parsed.api, agent)
     query, secrets = read_query("&".join(filter(None, (agent.query, parsed.query))))
     return Options(
         endpoint=Endpoint.parse(host, parsed.base_path, query),
+        target_name=target_name,
         api=dialect.name,
         agent=agent,
         headers=tuple(map(read_header, parsed.header)),
@@ -66,7 +81,7 @@ def read_options(
         ramp_s=parse_duration("--ramp", parsed.ramp),
         max_developers=_at_least("--max-developers", parsed.max_developers, 1),
         arrival_cv=_spread(parsed.arrival_cv),
-        tokenizer=parsed.tokenizer,
+        tokenizer=parsed.tokenizer or EMBEDDED,
         trust_remote_code=parsed.trust_remote_code,
         corpus=Path(parsed.corpus) if parsed.corpus else None,
         warm=parsed.warm,
@@ -97,12 +112,6 @@ def read_options(
         gate=_gate(parsed),
         search=_search(parsed),
     )
-
-
-def _agent(asked: str, of_classes: str) -> Agent:
-    if asked:
-        return AGENTS[_one_of("--agent", asked, tuple(AGENTS))]
-    return AGENTS[_one_of("agent of the user classes:", of_classes or PLAIN.name, tuple(AGENTS))]
 
 
 def _dialect(asked: str, agent: Agent) -> Dialect:
@@ -200,7 +209,7 @@ def _page(url: str) -> str:
 
 def _profile(parsed: argparse.Namespace) -> str:
     """Its name, with the context that it is to be fitted to."""
-    name, context_tokens = parsed.profile or "seed", parsed.fit_context
+    name, context_tokens = parsed.profile or DEFAULT_PROFILE, parsed.fit_context
     if not context_tokens:
         return name
     _at_least("--fit-context", context_tokens, LEAST_CONTEXT_TOKENS)

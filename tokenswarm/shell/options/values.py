@@ -36,6 +36,7 @@ class Options:
     seconds against the embedded engine)."""
 
     endpoint: Endpoint
+    target_name: str | None  # as a target file has it
     api: str  # one of client.dialects.DIALECTS
     agent: Agent
     headers: tuple[HeaderField, ...]
