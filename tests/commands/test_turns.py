@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+
+from tests.support.records import ending
+from tests.support.runs import ladder_run
+from tests.support.stored_runs import stored
 
 ROOT = Path(__file__).parents[2]
 A, B = ("--target", "a=http://127.0.0.1:1"), ("--target", "b=http://127.0.0.1:2")
@@ -88,6 +93,24 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, content, message)
     refused = alternate(tmp_path, *A, *B)
     assert refused.returncode == 2
     assert message in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_an_invalid_leg_makes_the_comparison_fail_whatever_its_own_code_was(tmp_path: Path) -> None:
+    """A leg that --max-failures ended exits with 1, though its run may be INVALID as well."""
+    folder = tmp_path / "ab"
+    for name in ("a", "b"):
+        leg = stored(folder / name / "round-1", ladder_run(targets_tpm=(1e6,)))
+        if name == "b":
+            with (leg / "ledger.jsonl").open("a") as ledger:
+                end = asdict(ending(workers=2, workers_lost=1))
+                ledger.write(json.dumps({"end": end}) + "\n")
+    plan = {"targets": [["a", A[1][2:]], ["b", B[1][2:]]], "seed": 1, "options": []}
+    codes = {"a/round-1": 0, "b/round-1": 1}
+    state = {"plan": plan | {"locustfile": "tpm_ladder.py"}, "ended": codes}
+    (folder / "alternation.json").write_text(json.dumps(state))
+    shown = alternate(folder, *A, *B, "--rounds", "1")
+    assert "INVALID: " in shown.stdout and "b/round-1: exit code 1" in shown.stdout, shown.stderr
+    assert shown.returncode == 4
 
 
 def test_an_endpoint_that_does_not_answer_stops_it(tmp_path: Path) -> None:

@@ -139,6 +139,15 @@ def test_a_run_without_a_turn_is_invalid(environment):
     assert environment.process_exit_code == INVALID_RUN
 
 
+def test_a_run_whose_results_cannot_be_made_is_no_pass(environment, monkeypatch, capsys):
+    monkeypatch.setattr(results, "show", lambda run: 1 / 0)
+    conductor = conducted(environment)
+    conductor.start()
+    conductor.stop()
+    assert environment.process_exit_code == INVALID_RUN
+    assert "ZeroDivisionError" in capsys.readouterr().err  # gevent's
+
+
 def test_its_end_comes_once(environment):
     conductor = conducted(environment)
     conductor.start()

@@ -186,6 +186,24 @@ def test_a_bad_option_names_itself_its_value_and_what_is_accepted(option, value)
     assert "accepted" in said
 
 
+def test_a_quick_ladder_takes_ten_minutes_with_its_drain():
+    quick = read("--quick")
+    assert quick.quick and quick.levels_tpm == (1e6, 1.75e6, 2.5e6)
+    assert len(quick.levels_tpm) * quick.hold_s + quick.drain_s == 600
+    assert read("--quick", "--levels=1M,1.75M,2.5M", "--hold=160s").levels_tpm == quick.levels_tpm
+    whole = read()
+    assert not whole.quick and len(whole.levels_tpm) * whole.hold_s == 48 * 60
+
+
+@pytest.mark.parametrize("given", ["--levels=1M,2M", "--hold=8h", "--drain=1m"])
+def test_a_quick_ladder_and_another_one_are_not_both_obeyed(given):
+    option, value = given.split("=")
+    with pytest.raises(OptionError) as refusal:
+        read("--quick", given)
+    said = str(refusal.value)
+    assert said.startswith(f"--quick: it is {option} ") and f"not {value}; accepted: one" in said
+
+
 def test_a_file_of_targets_in_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(OptionError, match=r"--metrics-targets '.*/no/t.json': accepted is a file"):
         read("--metrics-port=0", f"--metrics-targets={tmp_path}/no/t.json")

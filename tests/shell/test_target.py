@@ -148,9 +148,11 @@ def test_a_file_that_is_not_there_or_in_another_encoding_is_refused(tmp_path):
 
 
 def test_a_wrong_option_keeps_its_own_name(tmp_path):
-    path = written(tmp_path, 'url = "http://127.0.0.1:1"')
+    path = written(tmp_path, 'url = "http://127.0.0.1:1"\napi = "chat"')
     with pytest.raises(OptionError, match="^--api 'grpc'"):
         read(path, "--api", "grpc")
+    with pytest.raises(ValueError, match="^--host 'nowhere'"):
+        read(path, host="nowhere")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -9,8 +9,8 @@ Locust options of that target alone, options unknown here go to every leg. A tar
 from TOKENSWARM_API_KEY_<NAME>, else the usual variables.
 
 The same command goes on where an earlier one stopped; --rounds may grow. At the end it prints what
-`tokenswarm compare RUNS/A RUNS/B` does. Exit codes: 2 bad input, 130 interrupted, else that
-of the worst leg.
+`tokenswarm compare RUNS/A RUNS/B` does. Exit codes: 2 bad input, 130 interrupted, else the
+worst of the legs' and the comparison's.
 """
 
 from __future__ import annotations
@@ -293,8 +293,7 @@ def _show(plan: Plan, progress: Progress, options: argparse.Namespace) -> int:
         value = getattr(options, option.strip("-"))
         words += [option, str(value)] if value else []
     print(f"\ntokenswarm compare {shlex.join(words)}\n", flush=True)
-    compare.main(words)
-    codes = [progress.codes[leg.path] for leg in plan.legs()]
+    codes = [compare.main(words), *(progress.codes[leg.path] for leg in plan.legs())]
     for leg in plan.legs():
         if progress.codes[leg.path]:
             print(f"{leg.path}: exit code {progress.codes[leg.path]}, see {plan.folder(leg)}")

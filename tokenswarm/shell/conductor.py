@@ -543,6 +543,8 @@ class Conductor:
         if progress is not None:
             progress.close()
         if run is not None:
+            if run.worker is None:
+                self._environment.process_exit_code = INVALID_RUN  # results that fail are no pass
             self._results = gevent.spawn(self._end, run)
         if self._results is not None:
             self._results.join()

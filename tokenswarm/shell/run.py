@@ -282,6 +282,7 @@ def start(
         arrival_cv=options.arrival_cv if terms.open_mode else 0.0,
         driven=terms.driven,
         max_retry_after_s=options.max_retry_after_s,
+        quick=options.quick,
         command=command_line(sys.argv),
     )
     return Run(

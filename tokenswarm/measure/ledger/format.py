@@ -64,6 +64,7 @@ class Header:
         return self.driven or self.speed != 1
 
     max_retry_after_s: float = MAX_RETRY_AFTER_S  # wall; no developer stays away for longer
+    quick: bool = False  # a ladder's first look, with levels of minutes: --quick
     command: str | None = None  # how the run was started, without what may be secret
 
 

@@ -15,6 +15,7 @@ from tokenswarm.report.notation import (
     slo_text,
     tpm_text,
 )
+from tokenswarm.report.text import quick
 
 NOT_VALID = "Do not use these numbers: the run is INVALID, see below."
 
@@ -50,6 +51,8 @@ def details(found: Result) -> list[str]:
     said += [_too_few(capacity) for capacity in found.curve.capacities[-1:] if _is_weak(capacity)]
     if highest is not None:
         said.append(_at(found, highest))
+    if found.ledger.header.quick:
+        said.append(quick.sentence(found))
     said += _failed(found)
     if not found.slos and found.curve.capacities:
         said.append(f"No objective was asked for; {slo_text(found.objectives[0])} stands in.")

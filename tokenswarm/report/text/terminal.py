@@ -6,7 +6,7 @@ from textwrap import fill
 
 from tokenswarm.measure.verdict import INVALID
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.text import books, failures, findings, headline
+from tokenswarm.report.text import books, failures, findings, headline, quick
 from tokenswarm.report.text import jobs as jobs_text
 from tokenswarm.report.text import routing as routing_text
 from tokenswarm.report.text import verdict as verdict_text
@@ -18,8 +18,8 @@ NOT_TO_BE_USED = "Not to be used, the run is INVALID (see the verdict):"
 
 
 def text(found: Result) -> str:
-    """Levels, SLOs if any were asked for, knee and capacity, sessions as tasks, workload, the
-    server's books and the routing if there are, verdict."""
+    """Levels, how sure a quick look is, SLOs if any were asked for, knee and capacity, sessions as
+    tasks, workload, the server's books and the routing if there are, verdict."""
     reason = headline.stopped(found.ledger)
     parts = [fill(f"STOPPED before its time: {reason}.", WIDTH)] if reason else []
     parts.append(table(found.ledger, found.steps, found.whole))
@@ -28,6 +28,8 @@ def text(found: Result) -> str:
             fill(f"  {line}", WIDTH, subsequent_indent="    ") for line in failures.lines(found)
         ]
         parts.append("\n".join(["Failures, with what was said:", *said]))
+    if found.ledger.header.quick:
+        parts.append(quick.text(found))
     if found.slos:
         shares = [point.goodput.value for point in found.curve.points]
         parts.append(objectives(found.steps, found.slos, shares))

@@ -21,7 +21,7 @@ from tokenswarm.measure.amounts import OptionError, parse_duration, parse_rate, 
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.gate import require_baseline
-from tokenswarm.shell.options.arguments import DEFAULT_PROFILE, defaults
+from tokenswarm.shell.options.arguments import DEFAULT_PROFILE, QUICK, defaults
 from tokenswarm.shell.options.header import read_header, read_header_name, read_query
 from tokenswarm.shell.options.target import read_target
 from tokenswarm.shell.options.trace import trace_path, trace_timing
@@ -43,11 +43,14 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
     if not parsed.target:
         return _read(parsed, host, None)
     target = read_target(parsed.target)
+    if host and host != target.url:
+        target = target.without_url()
+    target = target.where_not_given(parsed, defaults())
     try:
-        return _read(target.filled_in(parsed, defaults()), host or target.url, target.name)
+        return _read(target.filled_in(parsed), host or target.url, target.name)
     except ValueError as error:
         named = target.names(str(error))
-        if named is None or (host and named.startswith(f"--target {target.path}: url")):
+        if named is None:
             raise
         raise OptionError(named) from None
 
@@ -57,6 +60,7 @@ def _read(parsed: argparse.Namespace, host: str | None, target_name: str | None)
         raise OptionError("--host is missing; accepted: the base of the API, http://host:port")
     agent = AGENTS[_one_of("--agent", parsed.agent or PLAIN.name, tuple(AGENTS))]
     dialect = _dialect(parsed.api, agent)
+    levels, hold, drain = _ladder(parsed)
     query, secrets = read_query("&".join(filter(None, (agent.query, parsed.query))))
     return Options(
         endpoint=Endpoint.parse(host, parsed.base_path, query),
@@ -75,9 +79,10 @@ def _read(parsed: argparse.Namespace, host: str | None, target_name: str | None)
         habits=require_habits(parsed.habit),
         seed=_at_least("--seed", parsed.seed, 0),
         tpm=parse_rate("--tpm", parsed.tpm) if parsed.tpm else None,
-        levels_tpm=tuple(parse_rate("--levels", rate) for rate in parsed.levels.split(",")),
-        hold_s=parse_duration("--hold", parsed.hold),
-        drain_s=parse_duration("--drain", parsed.drain),
+        levels_tpm=tuple(parse_rate("--levels", rate) for rate in levels.split(",")),
+        hold_s=parse_duration("--hold", hold),
+        drain_s=parse_duration("--drain", drain),
+        quick=parsed.quick,
         ramp_s=parse_duration("--ramp", parsed.ramp),
         max_developers=_at_least("--max-developers", parsed.max_developers, 1),
         arrival_cv=_spread(parsed.arrival_cv),
@@ -122,6 +127,19 @@ def _dialect(asked: str, agent: Agent) -> Dialect:
             f"--agent {PLAIN.name}"
         )
     return DIALECTS[name]
+
+
+def _ladder(parsed: argparse.Namespace) -> tuple[str, ...]:
+    """Levels, hold and drain, as given or as --quick has them; both at once is refused."""
+    given = {"--levels": parsed.levels, "--hold": parsed.hold, "--drain": parsed.drain}
+    if not parsed.quick:
+        return tuple(given.values())
+    for option, value in given.items():
+        if value not in (defaults()[option], QUICK[option]):
+            raise OptionError(
+                f"--quick: it is {option} {QUICK[option]}, not {value}; accepted: one of the two"
+            )
+    return tuple(QUICK.values())
 
 
 def _gate(parsed: argparse.Namespace) -> GateOptions:

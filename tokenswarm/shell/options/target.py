@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -105,18 +105,28 @@ class TargetFile:
         url: str | None = self.given.get("url")
         return url
 
-    def filled_in(
+    def without_url(self) -> TargetFile:
+        return replace(self, given={k: v for k, v in self.given.items() if k != "url"})
+
+    def where_not_given(
         self, parsed: argparse.Namespace, defaults: Mapping[str, Any]
-    ) -> argparse.Namespace:
-        """The options, with the file's values where they have their defaults (by option)."""
+    ) -> TargetFile:
+        """What it says beside the options that have other values than their defaults (by option);
+        headers stay."""
+
+        def is_given(key: str) -> bool:
+            option, dest = _KEYS[key].option, _KEYS[key].dest
+            known = option in defaults and option != "--header"
+            return known and getattr(parsed, dest) != defaults[option]
+
+        return replace(self, given={k: v for k, v in self.given.items() if not is_given(k)})
+
+    def filled_in(self, parsed: argparse.Namespace) -> argparse.Namespace:
+        """The options with what it says; their headers hold over its own."""
         filled = argparse.Namespace(**vars(parsed))
         for key, value in self.given.items():
-            known = _KEYS[key]
-            if known.option == "--header":
-                value = [*value, *parsed.header]
-            elif known.option in defaults and getattr(parsed, known.dest) != defaults[known.option]:
-                continue
-            setattr(filled, known.dest, value)
+            option, dest = _KEYS[key].option, _KEYS[key].dest
+            setattr(filled, dest, [*value, *parsed.header] if option == "--header" else value)
         return filled
 
     def names(self, refusal: str) -> str | None:

@@ -52,6 +52,7 @@ class Options:
     levels_tpm: tuple[float, ...]
     hold_s: float
     drain_s: float
+    quick: bool  # levels, hold and drain are those of arguments.QUICK
     ramp_s: float
     max_developers: int
     arrival_cv: float
