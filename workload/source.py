@@ -11,6 +11,7 @@ from typing import TypeAlias
 from workload import fidelity, rates, session
 from workload.figures import Sample, Workload
 from workload.habits import HabitSession, require_habits
+from workload.kept_promise import promise_of
 from workload.profile import Profile
 from workload.profiles import load_profile
 from workload.replay import Replay, ReplayedSession, Timing
@@ -86,7 +87,7 @@ def developer_tpm(source: Source) -> float:
 def workload(source: Source) -> Workload:
     """What a run's traffic is held to."""
     if isinstance(source, Profile):
-        return fidelity.workload(source)
+        return promise_of(source)
     if isinstance(source, Replay):
         return fidelity.replayed(source)
     return fidelity.workload_of_sample(source.sample)

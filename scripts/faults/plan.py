@@ -7,6 +7,7 @@ stands here, beside the fault. A machine that is busy with other things may add 
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -19,6 +20,13 @@ NOISE = frozenset(("generator lateness", "read lag", "hub stalls", "CPU", "first
 # Seconds of silence after which a worker is certainly lost to Locust (three heartbeats are missed
 # by then), and below which it certainly is not: docs/measuring.md 2.4.
 LOST_S, KEPT_S = 6.0, 2.5
+# Of every level: its ramp, the first turns, and after the fault a lost worker's silence, a window
+# of the rate (scripts.faults.count) and some room.
+RAMP_S, FIRST_S, TAIL_S = 1.0, 3.0, 12.0
+# What a busy machine needs to start a worker: imports of 2 s of CPU, several at once (guess).
+JOIN_S = 8.0
+CROWD = 8  # workers that join one after the other
+CROWD_GAP_S = 1.5
 # A process that stood still for longer shows as a stall of its hub (tokenswarm/measure/verdict).
 STALL_S = 1.0
 
@@ -35,6 +43,19 @@ class Fault:
     for_s: float | None
     victim: int  # a worker
     apart: bool  # workers keep their ledgers to themselves, as on machines of their own
+
+    @property
+    def joins(self) -> int:
+        """Workers that come in mid-run."""
+        joins = {"replace worker": 1, "late worker": 1, "eight late workers": CROWD}
+        return joins.get(self.kind, 0)
+
+    @property
+    def hold_s(self) -> float:
+        """How long the level has to last for all of it to be seen."""
+        joining_s = JOIN_S + CROWD_GAP_S * self.joins if self.joins else 0.0
+        fault_s = self.after_s + (self.for_s or 0.0) + joining_s
+        return math.ceil(RAMP_S + FIRST_S + fault_s + TAIL_S)
 
     @property
     def text(self) -> str:
@@ -65,10 +86,12 @@ KINDS = {
     "kill all workers": 1,
     "replace worker": 2,
     "pause worker": 3,
+    "long pause of worker": 1,
     "pause master": 2,
     "cut link": 4,
     "black hole": 3,
     "late worker": 3,
+    "eight late workers": 1,
     "SIGTERM to worker": 2,
     "SIGINT to worker": 1,
     "SIGTERM to master": 2,
@@ -81,6 +104,7 @@ KINDS = {
 }
 LASTING = {
     "pause worker": (1.2, 8.0),
+    "long pause of worker": (18.0, 22.0),
     "pause master": (1.2, 8.0),
     "cut link": (0.1, 8.0),
     "black hole": (0.5, 8.0),
@@ -88,7 +112,7 @@ LASTING = {
 }
 # Traffic was missing for seconds of a short level.
 SHORT_OF_TRAFFIC = (
-    *("pause worker", "pause master", "cut link", "black hole"),
+    *("pause worker", "long pause of worker", "pause master", "cut link", "black hole"),
     *("kill worker", "kill all workers", "replace worker", "kill server"),
 )
 LINKS = ("cut link", "black hole")
@@ -126,15 +150,15 @@ def expected(fault: Fault) -> Expected:
     if kind in ("kill worker", "SIGTERM to worker", "SIGINT to worker"):
         return Expected(grades={"workers": MISSING}, workers=n, code=INVALID_RUN)
     if kind == "replace worker":
-        return Expected(grades={"workers": MISSING}, workers=n + 1, code=INVALID_RUN)
+        return Expected(grades={"workers": MISSING}, workers=n + fault.joins, code=INVALID_RUN)
     if kind == "kill all workers":
         return Expected(grades={"workers": MISSING}, workers=n, code=INVALID_RUN, back=False)
     if kind in LINKS:
         return Expected(grades=_of_silence(fault.for_s or 0.0), workers=n)
-    if kind in ("pause worker", "pause master"):
+    if kind in ("pause worker", "long pause of worker", "pause master"):
         return Expected(grades=_of_pause(fault), workers=n)
-    if kind == "late worker":
-        return Expected(grades={"workers": THERE}, workers=n + 1)
+    if kind in ("late worker", "eight late workers"):
+        return Expected(grades={"workers": THERE}, workers=n + fault.joins)
     if kind == "kill master":
         return Expected(grades={"end": (INVALID,)}, workers=n, ends=False, back=False)
     if kind == "kill server":
@@ -159,7 +183,7 @@ def _of_pause(fault: Fault) -> dict[str, tuple[str, ...]]:
     grades: dict[str, tuple[str, ...]] = {}
     if fault.for_s > STALL_S:
         grades["hub stalls"] = (SUSPECT, INVALID)
-    if fault.kind == "pause worker":
+    if fault.kind != "pause master":
         grades |= _of_silence(fault.for_s)
     else:  # a master that stands still hears nobody, and may give everybody up for it
         grades["workers"] = (*THERE, *MISSING)

@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 
 from scripts.faults.count import Counted, Request, back_after_s, count, wrong
-from scripts.faults.plan import AGENTS, LASTING, LINKS, Fault, expected
+from scripts.faults.plan import AGENTS, CROWD_GAP_S, LASTING, LINKS, RAMP_S, Fault, expected
 from scripts.faults.relay import Relay
 from scripts.faults.server import SESSION_HEADER
 from tests.support.stack import ROOT, Finished, Stack, Started, free_port, until
@@ -27,9 +27,8 @@ from tokenswarm.measure.ledger import Ledger, read, read_run
 from tokenswarm.report.analysis.result import result
 
 TPM, TPM_TEXT = 1e6, "1M"
-HOLD_S = 18.0
-RAMP_S = 1.0
-START_S = 60.0  # guess: six seconds on two idle cores
+START_S = 180.0  # guess: six seconds on two idle cores, a minute where twelve processes want them
+BACK_S = 30.0  # by then a rate has to be back on its line
 END_S = 90.0  # guess: what a run may take beyond its fault
 SERVERS_FIRST = 8  # turns that have ended before a fault is due
 DISK = {"master": "100k", "worker": "40k"}  # some 70 turns, and 25 of a worker
@@ -78,6 +77,12 @@ class Cluster:
         where = f"worker-{number}" if apart else "master"
         return self._locust(where, "--worker", "--master-port", str(port))
 
+    def take_in(self, joins: int) -> None:
+        """Workers that come one after the other."""
+        for number in range(joins):
+            time.sleep(CROWD_GAP_S if number else 0.0)
+            self.workers.append(self.join())
+
     def _own_disk(self, worker: int) -> bool:
         return self.fault.kind == "full disk of worker" and worker == self.fault.victim
 
@@ -90,8 +95,8 @@ class Cluster:
             *("--expect-workers", str(self.fault.workers)),
         )
         if self.fault.file == AGENTS:
-            return (*own, "--tpm", TPM_TEXT, "-r", "150", "-t", f"{HOLD_S:g}s")
-        return (*own, "--levels", TPM_TEXT, "--hold", f"{HOLD_S:g}s", "--drain", "20s")
+            return (*own, "--tpm", TPM_TEXT, "-r", "150", "-t", f"{self.fault.hold_s:g}s")
+        return (*own, "--levels", TPM_TEXT, "--hold", f"{self.fault.hold_s:g}s", "--drain", "20s")
 
     def _locust(self, where: str, *options: str) -> Started:
         """In a folder of its own: --runs is relative, so each process keeps its ledger there."""
@@ -146,16 +151,15 @@ def _strike(cluster: Cluster) -> list[str]:
     victim, relay = cluster.workers[fault.victim], cluster.relays[fault.victim]
     if kind in ("kill worker", "replace worker"):
         _signal(victim, signal.SIGKILL)
-        if kind == "replace worker":
-            cluster.workers.append(cluster.join())
+        cluster.take_in(fault.joins)
     elif kind == "kill all workers":
         for worker in cluster.workers:
             _signal(worker, signal.SIGKILL)
-    elif kind == "late worker":
-        cluster.workers.append(cluster.join())
+    elif fault.joins:
+        cluster.take_in(fault.joins)
     elif kind in LASTING and kind not in LINKS:
-        paused = {"pause worker": victim, "pause master": cluster.master}
-        process = paused.get(kind, cluster.server)
+        paused = {"pause master": cluster.master, "pause server": cluster.server}
+        process = paused.get(kind, victim)
         _signal(process, signal.SIGSTOP)
         time.sleep(fault.for_s or 0.0)
         _signal(process, signal.SIGCONT)
@@ -257,6 +261,8 @@ def _judged(
     back = _back(own, paths, struck[1]) if hopes.back else None
     if hopes.back and back is None:
         said.append("the rate did not come back to the line")
+    if back is not None and back > BACK_S:
+        said.append(f"the rate was back after {back:.0f} s only")
     silent = _silently_missing(own, paths) if fault.apart else 0
     if silent and verdict.grade != "INVALID":
         said.append(f"{silent} turns of a worker never reached its master, and it says nothing")

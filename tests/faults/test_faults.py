@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from scripts.faults.count import Request, back_after_s, count, wrong
-from scripts.faults.plan import KINDS, LASTING, draw, expected
+from scripts.faults.plan import (
+    FIRST_S,
+    JOIN_S,
+    KINDS,
+    LASTING,
+    RAMP_S,
+    TAIL_S,
+    draw,
+    expected,
+)
 from scripts.faults.relay import Relay
 from scripts.faults.stage import requests
 from tests.support.records import header, turn_record, unfinished_record
@@ -38,6 +47,18 @@ def test_a_seed_draws_the_same_fault_and_many_seeds_draw_all_kinds():
         assert 0 <= fault.victim < fault.workers
         assert (fault.for_s is None) is (fault.kind not in LASTING)
         assert expected(fault).grades
+
+
+def test_a_level_lasts_until_all_of_its_fault_is_seen():
+    for seed in range(400):
+        one = draw(seed)
+        seen_s = one.hold_s - RAMP_S - FIRST_S - one.after_s - (one.for_s or 0.0)
+        assert seen_s >= TAIL_S + (JOIN_S if one.joins else 0.0)
+        assert seen_s <= 35
+    crowd, still = fault("eight late workers"), fault("long pause of worker")
+    assert (crowd.joins, expected(crowd).workers) == (8, crowd.workers + 8)
+    assert still.for_s is not None and 18 <= still.for_s <= 22
+    assert expected(still).grades["workers"] == (INVALID,) and expected(still).back
 
 
 def request(session="w0.u0.s0", digest="a", last_at=1.0, sent_at=1.0) -> Request:

@@ -4,6 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from workload import figures
 from workload.fidelity import of_sample, simulate, workload
 from workload.figures import Sample
 from workload.profiles import AGENTIC, PROFILES, SEED, SMALL, WILD
@@ -67,6 +68,20 @@ def test_a_runs_arrays_without_kinds_leave_out_growth_and_gaps():
     quantities = {row.quantity for row in rows}
     assert "prompt mean" in quantities and "ideal hit" in quantities
     assert not quantities & {"new tokens mean", "tool gap p50", "gap mean", "turns per session"}
+
+
+def test_developers_met_in_mid_work_are_no_miss_of_the_ideal_hit():
+    """A short run begins with them, and no cache holds what came before."""
+    kinds = np.array(["met"] * 300 + ["tool"] * 700)
+    prompts = np.full(1_000, 88_000)
+    target = promised(SEED, "ideal hit", scripted=True).target
+    cached = np.where(kinds == "met", 0, round(88_000 * target))
+    sample = Sample(prompts, np.full(1_000, 450), cached, kinds)
+    found = {row.quantity: row for row in figures.rows(workload(SEED).promises, sample)}
+    assert found["ideal hit"].verdict == "ok"
+    assert found["ideal hit"].realised == pytest.approx(target, rel=1e-4)
+    all_told = figures.rows(workload(SEED).promises, replace(sample, kinds=None))
+    assert {row.quantity: row.verdict for row in all_told}["ideal hit"] == "off"
 
 
 def test_few_turns_are_too_few_not_ok():

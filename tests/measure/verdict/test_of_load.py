@@ -69,6 +69,13 @@ def test_an_offer_off_without_a_sign_of_why_says_that_the_cause_is_not_known():
     assert "(the cause is not known)" in offered(24e3).finding
 
 
+def test_a_level_in_which_the_master_was_killed_has_no_offer_that_is_known():
+    cut = replace(LEVEL, target_tpm=100e3, ended_at_s=None)
+    assert check("offered load", level=cut, ending=None).grade is None
+    whole = replace(cut, ended_at_s=100.0)
+    assert check("offered load", level=whole, ending=None).grade == INVALID
+
+
 def test_developers_at_their_own_pace_have_no_offer_to_keep():
     found = offered(None)
     assert (found.grade, found.figure) == (None, None)

@@ -15,6 +15,12 @@ def test_token_drift_counts_either_way(counted, grade):
     assert check("token drift", turns(prompt_tokens=counted)).grade == grade
 
 
+def test_an_absurd_count_says_that_it_is_not_followed():
+    absurd = check("token drift", turns(prompt_tokens=20))
+    assert absurd.grade == INVALID and "the prompts do not follow the count" in absurd.finding
+    assert "do not follow" not in check("token drift", turns(prompt_tokens=1120)).finding
+
+
 def test_short_replies_are_suspect():
     assert check("output length", turns(output_tokens=89)).grade == SUSPECT
     assert check("output length", turns(output_tokens=None)).grade is None

@@ -48,7 +48,7 @@ def offered_load(evidence: Evidence) -> Check:
         "run again with every worker there, or with more (--processes)",
         unchecked="developers at their own pace make the rate"
         if evidence.ledger.header.fingerprint.mode != "tpm"
-        else "no level held its target for long enough",
+        else "no level held its target for long enough, to an end that is known",
     )
 
 
@@ -78,6 +78,8 @@ def _gap(evidence: Evidence, level: Level, summary: Summary) -> float | None:
     max(0, |offered - target| - chance) / target, each in prompt tokens of the window
     """
     start_s, end_s = summary.window
+    if level.ended_at_s is None:
+        return None  # killed in mid-level: nobody knows what its workers sent that is in no ledger
     if not level.target_tpm or summary.offered_tpm is None:
         return None
     if start_s < level.started_at_s + level.ramp_s:
