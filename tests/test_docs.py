@@ -138,7 +138,8 @@ def test_make_targets_exist():
 
 
 def test_locust_commands_are_accepted_by_the_real_parser_and_options(tmp_path):
-    (tmp_path / "locustfiles").symlink_to(ROOT / "locustfiles")
+    for folder in ("locustfiles", "targets"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     (tmp_path / "our-team.toml").write_text('base = "seed"')
     found = commands_of("locust")
     for words in commands_of("tokenswarm", "run"):
