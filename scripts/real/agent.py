@@ -273,8 +273,10 @@ def _run_agent(real: Real, binary: Path, folder: Path, url: str) -> int:
 def _run_tokenswarm(name: str, folder: Path, url: str) -> None:
     words = (sys.executable, "-m", "tokenswarm", "run", "agents", "--host", url, "--agent", name)
     load = ("--profile", "small", "--tpm", "300k", "--ramp", "1s", "-t", "12s")
-    words += (*load, "-u", "8", "-r", "8", "--runs", str(folder / "runs"))
-    ran = subprocess.run(words, capture_output=True, text=True, timeout=RUN_S, check=False)
+    places = ("-u", "8", "-r", "8", "--runs", str(folder / "runs"))
+    ran = subprocess.run(
+        (*words, *load, *places), capture_output=True, text=True, timeout=RUN_S, check=False
+    )
     if ran.returncode == BAD_INPUT:
         raise RuntimeError(ran.stderr)
 
