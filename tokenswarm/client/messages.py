@@ -6,7 +6,6 @@ llama.cpp serve it too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -40,8 +39,7 @@ _OWN_KEYS = ("model", "stream", "tools", "system", "messages", "min_tokens", *OU
 # Four in a request at most: tools, system text, and the last two turns, as agents set them.
 _CACHE = b',"cache_control":{"type":"ephemeral"}'
 _MARKED_TURNS = 2
-# Up to the first newline, of text that is escaped for JSON.
-_FIRST_LINE = re.compile(rb"(?:[^\\]|\\[^n])*\\n")
+_NEWLINE = rb"\n"  # in text that is escaped for JSON
 # Of a user without an account; Claude Code has a hash and an account before the session.
 _USER_ID = "user_tokenswarm_account__session_{}"
 
@@ -75,10 +73,21 @@ def opening(
 def _system(text: bytes, *, first_line_apart: bool) -> bytes:
     """One block with a cache mark, or two: an agent's name, and what it is to do."""
     block = b'{"type":"text","text":"%b"%b}'
-    line = _FIRST_LINE.match(text) if first_line_apart else None
-    if line is None or line.end() == len(text):
+    end = _first_line_end(text) if first_line_apart else 0
+    if end in (0, len(text)):
         return block % (text, _CACHE)
-    return block % (line[0], b"") + b"," + block % (text[line.end() :], _CACHE)
+    return block % (text[:end], b"") + b"," + block % (text[end:], _CACHE)
+
+
+def _first_line_end(text: bytes) -> int:
+    """Behind its newline; 0 where there is none. An n behind an escaped backslash is none."""
+    at = text.find(_NEWLINE)
+    while at >= 0:
+        slashes = at - len(text[:at].rstrip(b"\\"))
+        if slashes % 2 == 0:
+            return at + len(_NEWLINE)
+        at = text.find(_NEWLINE, at + 1)
+    return 0
 
 
 @lru_cache(maxsize=8)  # the sets of a run: of a session and of its sub-agents
