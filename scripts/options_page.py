@@ -39,8 +39,8 @@ engine at speed S, `--hold`, `--ramp` and `--drain` are engine time, as are all 
 """
 ENVIRONMENT = """\
 Environment only: `TOKENSWARM_API_KEY` (else `OPENAI_API_KEY`); `TOKENSWARM_CACHE`, the folder of
-counted corpora (else the user's cache folder: `~/.cache/tokenswarm` on Linux,
-`~/Library/Caches/tokenswarm` on macOS);
+counted corpora and of what profiles promise (else the user's cache folder: `~/.cache/tokenswarm`
+on Linux, `~/Library/Caches/tokenswarm` on macOS);
 `TOKENSWARM_ENGINE_API_KEY`, the key that the embedded engine asks for.
 """
 _INVALID = "the run is INVALID"

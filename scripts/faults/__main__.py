@@ -12,6 +12,7 @@ run says that it is.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from tabulate import tabulate
 
 from scripts.faults.plan import KINDS, draw
 from scripts.faults.stage import Outcome, play
+from tokenswarm.exit_codes import INTERRUPTED
 from tokenswarm.report.notation import UNKNOWN
 
 FAULT_S = 35.0  # of wall time (measured)
@@ -49,8 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"seed {fault.seed}: {fault.text}: {said} ({outcome.took_s:.0f} s)", flush=True)
         return outcome
 
-    with ThreadPoolExecutor(options.at_once) as pool:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    pool = ThreadPoolExecutor(options.at_once)
+    try:
         done = list(pool.map(one, range(len(faults))))
+    except KeyboardInterrupt:
+        print("interrupted: runs under way end first, none of their processes stays", flush=True)
+        pool.shutdown(cancel_futures=True)
+        return INTERRUPTED
     outcomes = [each for each in done if isinstance(each, Outcome)]
     (folder / "faults.json").write_bytes(orjson.dumps([asdict(each) for each in outcomes]))
     print(f"\n{table(outcomes)}\n\n{summed(outcomes)}\n{folder / 'faults.json'}")

@@ -76,6 +76,7 @@ def test_what_a_quick_look_missed_is_not_claimed_and_what_it_met_is():
         said = "Not to be claimed: a quick look, which leans low."
         assert (said in " ".join(findings.text(look).split())) is not claimed
     assert " seems to carry " in headline(result(LOOK, [Slo.parse("ttft_p50<1.6s")]))
+    assert " seems to miss " in headline(result(LOOK, [Slo.parse("ttft_p50<0.1s")]))
 
 
 def test_a_quick_run_that_is_invalid_or_empty_claims_nothing():

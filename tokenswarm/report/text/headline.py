@@ -99,7 +99,8 @@ def _carries(found: Result, capacity: Capacity) -> str:
         )
     if capacity.bound == "below":
         lowest = tpm_text(capacity.missed_at_tpm)
-        return f"misses {under} at every level tried, from {lowest} on{_doubt(capacity)}."
+        verb = "misses" if capacity.claimed else "seems to miss"
+        return f"{verb} {under} at every level tried, from {lowest} on{_doubt(capacity)}."
     return f"has no known capacity with {under}: {capacity.reason or 'too little was measured'}."
 
 
