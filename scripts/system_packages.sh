@@ -9,7 +9,7 @@ set -uo pipefail
 PACKAGES="\
 prometheus promtool tests of rules and of the live stack (tests/deploy/test_prometheus.py, tests/e2e/test_live.py)
 prometheus-pushgateway prometheus-pushgateway tests of pushed metrics (tests/exporters/test_pushgateway.py)
-chromium chromium tests of pages in a browser (tests/e2e/test_web_ui.py, tests/report/test_page_in_browser.py)"
+chromium chromium tests of pages in a browser (tests/e2e/test_web_ui.py, tests/report/files/test_page_in_browser.py)"
 
 missing() {
     while read -r package program skipped; do

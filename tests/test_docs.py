@@ -35,7 +35,7 @@ TEXTS = {path: path.read_text() for path in TEXTS} | PAGES
 METRICS, OPTIONS, READING = (PAGES[DOCS / f"{n}.md"] for n in ("metrics", "options", "reading"))
 # Whose words are checked below, and what else the pages tell a user to type.
 TOOLS = ("locust", "make", "python", "tokenswarm")
-OTHERS = ("docker", "kubectl")
+OTHERS = ("docker", "kubectl", "npm")
 SUBCOMMANDS = (
     *(
         "demo",
@@ -91,7 +91,7 @@ def tokenswarm(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
 
 
 def run(
-    *words: str, cwd: Path = ROOT, stdin: str = "", timeout_s: float = 60
+    *words: str, cwd: Path = ROOT, stdin: str = "", timeout_s: float = 300
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *words],

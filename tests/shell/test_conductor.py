@@ -19,7 +19,7 @@ from tests.support.records import turn_record
 from tokenswarm.exit_codes import BAD_INPUT, INTERRUPTED, INVALID_RUN
 from tokenswarm.measure.ledger import Target, read_run
 from tokenswarm.shell import admission, results, signals
-from tokenswarm.shell.conductor import Conductor
+from tokenswarm.shell.leading import LeadingConductor
 from tokenswarm.shell.options import OptionError, add_arguments
 from tokenswarm.shell.preflight import Examined
 
@@ -99,8 +99,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamesp
     )
 
 
-def conducted(environment: SimpleNamespace) -> Conductor:
-    conductor = Conductor(cast(Environment, environment), environment.runner)
+def conducted(environment: SimpleNamespace) -> LeadingConductor:
+    conductor = LeadingConductor(cast(Environment, environment), environment.runner)
     conductor.prepare()
     return conductor
 

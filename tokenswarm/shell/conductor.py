@@ -6,80 +6,37 @@
     rest      the last level ends, a master waits for its workers' last turns
     stop, quit     results
 
-`wiring` calls these at Locust's events.
+`wiring` calls these at Locust's events. `leading` is the one of a master or of a process alone,
+`following` that of a worker.
 """
 
 from __future__ import annotations
 
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
 
-import argparse
 import gc
 import logging
 import os
-import secrets
 import sys
-import time
-from typing import Any, NoReturn, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Any, NoReturn
 
 import gevent
 
 from exporters import turns
-from exporters.progress import Plan, Progress
-from exporters.turns import IDLE, Load
-from tokenswarm.exit_codes import BAD_INPUT, INTERRUPTED, INVALID_RUN
-from tokenswarm.measure.amounts import parse_rate
-from tokenswarm.measure.failing import Failing
-from tokenswarm.measure.record import TurnRecord
-from tokenswarm.measure.verdict import INVALID
-from tokenswarm.shell import (
-    admission,
-    gate,
-    link,
-    live_page,
-    preflight,
-    results,
-    signals,
-    start_form,
-    web_form,
-)
-from tokenswarm.shell import run as runs
+from tokenswarm.exit_codes import BAD_INPUT, INTERRUPTED
+from tokenswarm.shell import preflight, results, signals
 from tokenswarm.shell.keeper import Broken
 from tokenswarm.shell.levels import Levels
-from tokenswarm.shell.link import MasterLink
-from tokenswarm.shell.live_page import LivePage
 from tokenswarm.shell.metrics import Metrics
-from tokenswarm.shell.options import OptionError, Options, read_grafana_url, read_options
-from tokenswarm.shell.preflight import Examined
-from tokenswarm.shell.probes import Probes
 from tokenswarm.shell.run import Run
-from tokenswarm.shell.run_clock import DrivenClock, WallClock
-from tokenswarm.shell.shared_clock import AGAIN_S, ClockError
-from tokenswarm.shell.terms import Terms
-from tokenswarm.shell.worker_link import Status, WorkerLink
-from workload.source import Source, load_source
 
 logger = logging.getLogger("tokenswarm")
 
-# Workers report every 3 s (Locust's WORKER_REPORT_INTERVAL); with room for two.
-_LAST_REPORT_S = 8.0
-# Turns under way when a run ends for its failures: long enough for those that fail fast (guess).
-_FAILING_GRACE_S = 5.0
-_CONNECT_S = 5.0  # guess: forked workers reach their master within 0.1 s
 
-
-@runtime_checkable
-class RatePlan(Protocol):
-    """A shape that knows how it will go."""
-
-    def plan(self, run: Run) -> Plan | None:
-        """None before its first level."""
-
-
-class Conductor:
-    """Of one environment. run: the one that is on, None between two; levels: of that run, on a
-    master or in a process alone."""
+class Conductor(ABC):
+    """Of one environment. run: the one that is on, None between two; levels: of that run, None on
+    a worker."""
 
     def __init__(self, environment: Environment, runner: Any) -> None:
         """Takes the environment's turns, and on a worker or master its messages."""
@@ -88,22 +45,8 @@ class Conductor:
         self._environment = environment
         self._runner = runner
         self._feed = turns.install(environment)
-        self._link: MasterLink | None = None
-        self._master: WorkerLink | None = None  # a worker's way to it
-        self._joining: gevent.Greenlet | None = None  # makes a worker's run
-        self._problem: str | None = None  # why this worker takes no part in the master's run
-        if isinstance(runner, MasterRunner):
-            self._link = link.install_on_master(environment, self._feed)
-        elif isinstance(runner, WorkerRunner):
-            self._master = WorkerLink(environment, self._feed, self)
         self._metrics: Metrics | None = None
-        self._page: LivePage | None = None
-        self._probes: Probes | None = None  # of the run that is on
-        self._progress: Progress | None = None
         self._last_run: Run | None = None  # also when it has ended
-        self._examined: Examined | None = None  # by the check before a headless start
-        self._failing: Failing | None = None  # of the run that is on, unless it may fail
-        self._asked_users: int | None = None  # of Locust, when the level began
         self._results: gevent.Greenlet | None = None  # writes those of the last run
 
     def current_run(self) -> Run:
@@ -113,10 +56,7 @@ class Conductor:
         return self.run
 
     def joined_run(self) -> Run | None:
-        """The run of a new user; None where the test could not be started. A worker's users wait
-        here until it knows its master's clock and has the text."""
-        if self._joining is not None:
-            self._joining.join()
+        """The run of a new user; None where the test could not be started."""
         return self.run
 
     def current_levels(self) -> Levels:
@@ -128,33 +68,19 @@ class Conductor:
     def prepare(self) -> None:
         """Puts our page and checks beside Locust's. Leaves with exit code 2 where what was asked
         for cannot be."""
-        environment, parsed = self._environment, self._environment.parsed_options
         try:
-            if environment.web_ui is not None:
-                web_form.require_free_port(environment.web_ui.host, environment.web_ui.port)
-            self._metrics = Metrics(environment, self._feed, self._link)
-            web_form.install(environment, self._refuse_form, admission.host(environment))
-            if parsed is not None:
-                grafana_url = read_grafana_url(parsed)
-                self._page = live_page.install(
-                    environment,
-                    grafana_url,
-                    self._change_tpm,
-                    lambda: start_form.fields(environment),
-                )
-                if self._leads_headless():
-                    self._examine_headless(parsed)
+            self._prepare()
         except (ValueError, OSError, preflight.EndpointError) as error:
             self._refuse(error)
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Raises ValueError, OSError, EndpointError."""
 
     def start(self) -> None:
         environment = self._environment
         try:
-            if self._master is not None:
-                # In a greenlet of its own: this one reads the worker's post.
-                self._joining = gevent.spawn(self._join, self._master)
-            else:
-                self._start_run()
+            self._start()
         except (ValueError, OSError, preflight.EndpointError, Broken) as error:
             logger.error("the test cannot start: %s", error)
             environment.process_exit_code = BAD_INPUT
@@ -162,46 +88,26 @@ class Conductor:
                 # Not at once: Locust is about to spawn, and a stop in between loses the workers.
                 gevent.spawn_later(1.0, environment.runner.stop)
 
+    @abstractmethod
+    def _start(self) -> None:
+        """Raises ValueError, OSError, EndpointError, Broken."""
+
+    @abstractmethod
     def begin_level(self, user_count: int) -> None:
         """Without a shape the number of users, or --tpm, is the level."""
-        if self.levels is None or self.run is None:
-            return  # a worker, or a test that could not start
-        if self.run.terms.open_mode:
-            # The first level only: the page may have asked for another rate since.
-            if self.run.options.tpm is not None and self.levels.current is None:
-                self.levels.begin(tpm=self.run.options.tpm, ramp_s=self.run.options.ramp_s)
-        else:
-            self._asked_users = user_count
-            self.levels.begin(developers=self._developer_count(user_count))
 
     def rest(self) -> None:
         """Nothing more is sent; turns under way may end."""
-        if self._joining is not None:
-            self._joining.kill()
         if self.run is not None:
             self.run.stopping = True
-        if self.levels is not None:
-            self.levels.rest()
-        if self._link is not None and self.run is not None:
-            # The turns under way, then the last report.
-            self._link.stop_workers((self._environment.stop_timeout or 0) + _LAST_REPORT_S)
 
     def stop(self) -> None:
         self._finish()
-        if isinstance(self._environment.runner, WorkerRunner):
-            # A worker lets this time pass once more before it reports ready, and meanwhile no test
-            # can start. Its users have stopped by now, and the next start brings the value anew.
-            self._environment.stop_timeout = 0
 
     def interrupt(self, number: int) -> None:
         """Ctrl-C or SIGTERM, the number-th of them. The first ends the run, turns under way may
         end; the second cuts those off, with their records; the third leaves as it is."""
-        if number == 1 and self._last_run is None and self._leads_headless():
-            print("tokenswarm: interrupted before the run began", file=sys.stderr)
-            if isinstance(self._runner, MasterRunner):
-                self._runner.quit()  # and with it the workers that have come
-            signals.raise_in_main(SystemExit(INTERRUPTED))
-        elif number == 1:
+        if number == 1:
             if self.run is not None:
                 logger.info(
                     "interrupted: no more turns are sent, those under way have up to %g s; once "
@@ -217,9 +123,7 @@ class Conductor:
             os._exit(INTERRUPTED)
 
     def cut_off(self) -> None:
-        """Turns under way end now, as unfinished; on a master those of its workers."""
-        if self._link is not None:
-            self._link.cut_off()
+        """Turns under way end now, as unfinished."""
         self._runner.user_greenlets.kill(block=False)
 
     def quit(self) -> None:
@@ -230,246 +134,9 @@ class Conductor:
         if self._metrics is not None:
             self._metrics.close()
 
-    def _leads_headless(self) -> bool:
-        """Whether Locust's main loop waits for the start that this process was made for."""
-        parsed = self._environment.parsed_options
-        headless = parsed is not None and parsed.headless
-        return headless and not isinstance(self._runner, WorkerRunner)
-
-    def _refuse_form(self, parsed: argparse.Namespace, host: str) -> None:
-        """Of a run that is on the form changes the users and the TPM; what else it changes against
-        the values that the process holds is refused."""
-        if self.run is None:
-            options, source = admission.checked(self._environment, parsed, host)
-            self._examined = admission.examine(self._environment, options, source)
-            return
-        held = self._environment.parsed_options
-        assert held is not None
-        changed = admission.changed(held, parsed)
-        tpm = changed.pop("--tpm", None)
-        if changed:
-            option, value = next(iter(changed.items()))
-            raise OptionError(
-                f"{option} {value!r}: a run is on; accepted until it has ended: users and TPM"
-            )
-        if tpm is not None:
-            self._change_tpm(tpm)
-
-    def _examine_headless(self, parsed: argparse.Namespace) -> None:
-        environment = self._environment
-        admission.require_no_users(environment, parsed)
-        options, source = admission.checked(environment, parsed, admission.host(environment))
-        open_mode = admission.is_open(environment, options)
-        runs.known_rates(source, open_mode=open_mode)
-        admission.fill_places(environment, options)
-        if (reason := admission.too_few(environment, options, source)) is not None:
-            logger.warning(reason)
-        self._examined = admission.examine(environment, options, source)
-        corpus = runs.load_corpus(options)
-        reasoning = self._examined.reasoning
-        gate.require_comparable(options, source, corpus, open_mode=open_mode, reasoning=reasoning)
-        runs.promised(source)  # kept; --run-time counts from before test_start
-
     def _refuse(self, error: Exception) -> NoReturn:
         print(f"tokenswarm: {error}", file=sys.stderr)
-        if isinstance(self._runner, MasterRunner):
-            self._dismiss_workers(self._runner)
         raise SystemExit(BAD_INPUT)
-
-    def _dismiss_workers(self, runner: MasterRunner) -> None:
-        """Forked workers would look for their master for another minute, and find the next one."""
-        parsed = self._environment.parsed_options
-        forked = (parsed and parsed.processes) or 0
-        with gevent.Timeout(_CONNECT_S, False):
-            while runner.worker_count < forked:
-                gevent.sleep(0.05)
-        runner.quit()
-
-    def _start_run(self) -> None:
-        environment, parsed = self._environment, self._environment.parsed_options
-        assert parsed is not None
-        parsed.tokenswarm_terms = None  # until they are settled
-        options, source = admission.checked(environment, parsed, admission.host(environment))
-        examined = self._take_examined() or admission.examine(environment, options, source)
-        open_mode = admission.is_open(environment, options)
-        runs.known_rates(source, open_mode=open_mode)
-        corpus = runs.load_corpus(options)
-        promised = runs.promised(source)
-        gate.require_comparable(
-            options, source, corpus, open_mode=open_mode, reasoning=examined.reasoning
-        )
-        terms = _terms(options, source, examined, open_mode=open_mode)
-        # Locust sends the options to its workers right after this.
-        parsed.tokenswarm_terms = terms.pack()
-        environment.process_exit_code = None  # of an earlier start that failed
-        run = runs.start(
-            terms,
-            options,
-            source,
-            corpus,
-            self._feed,
-            worker=None,
-            on_broken=self._lose_clock,
-            on_full=self._lose_disk,
-        )
-        run.writer.write_workload(promised)
-        if options.metrics_urls:
-            self._probes = Probes(options.metrics_urls, run.folder, run.clock.now_s, run.tls)
-        self.run, self.levels, self._last_run = run, Levels(run, self._link), run
-        if self._link is not None:
-            self._link.expect(terms.name, run.clock.now_s)
-        self._watch_failures(options)
-        assert self._metrics is not None
-        self._metrics.start(run)
-        if not open_mode:
-            gevent.spawn(self._end_levels_at_ramps, run)
-        if self._page is not None:
-            load = run.load if self._link is None else self._link.load
-            self._page.begin(
-                run,
-                load,
-                promised,
-                rate_can_change=options.tpm is not None,
-                users_can_change=environment.shape_class is None,
-            )
-        self._progress = Progress(
-            run.feed,
-            run.clock.now_s,
-            self.levels.in_flight,
-            unit="engine s" if run.header.engine_seconds else "s",
-            plan=lambda: self._plan(run),
-            told_to_wait=lambda: self._load(run).told_to_wait,
-        )
-        _freeze()
-
-    def _load(self, run: Run) -> Load:
-        """Of all processes, as far as they have said."""
-        return run.load() if self._link is None else self._link.load() or IDLE
-
-    def _plan(self, run: Run) -> Plan | None:
-        """A shape's own; without one --run-time, wall seconds, is the end."""
-        shape = self._environment.shape_class
-        if shape is not None:
-            plan: Plan | None = shape.plan(run) if isinstance(shape, RatePlan) else None
-            return plan
-        parsed = self._environment.parsed_options
-        if parsed is None or not parsed.run_time:
-            return None
-        return Plan(None, parsed.run_time * run.clock.speed)
-
-    def _take_examined(self) -> Examined | None:
-        """What the check before this start found, if there was one; a later start looks again."""
-        examined, self._examined = self._examined, None
-        return examined
-
-    def _join(self, master: WorkerLink) -> None:
-        """A worker takes the run's terms, or sends nothing and says why."""
-        self._problem = None
-        try:
-            self._start_worker(master)
-        except (ValueError, OSError) as error:
-            logger.error("this worker takes no part in the run: %s", error)
-            self._problem = str(error)
-            self._environment.process_exit_code = BAD_INPUT
-        master.send_now()  # the master counts it in, or knows why not
-
-    def _start_worker(self, master: WorkerLink) -> None:
-        parsed = self._environment.parsed_options
-        assert parsed is not None
-        if parsed.tokenswarm_terms is None:
-            return  # the master could not start
-        terms = Terms.unpack(parsed.tokenswarm_terms)
-        parsed.profile = terms.profile
-        environment = self._environment
-        options = read_options(
-            admission.with_classes(environment, parsed), admission.host(environment)
-        )
-        source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
-        runs.known_rates(source, open_mode=terms.open_mode)
-        corpus = runs.load_corpus(options)
-        run = self.run = self._last_run = runs.start(
-            terms,
-            options,
-            source,
-            corpus,
-            self._feed,
-            worker=self._runner.worker_index,
-            on_broken=self._lose_clock,
-            on_full=self._lose_disk,
-            origin=master.clock(terms.speed).origin,
-        )
-        assert self._metrics is not None
-        self._metrics.start(run)
-        gevent.spawn(self._keep_clock, run, master)
-        _freeze()
-
-    def _keep_clock(self, run: Run, master: WorkerLink) -> None:
-        """Corrects a worker's clock where it has drifted from its master's."""
-        assert isinstance(run.clock, WallClock)
-        while self.run is run:
-            gevent.sleep(AGAIN_S)
-            try:
-                known = master.clock(run.clock.speed)
-            except ClockError as error:
-                logger.warning("the run's clock was not compared: %s", error)
-                continue
-            if abs(known.origin - run.clock.origin) > known.uncertainty_s:
-                run.clock.origin = known.origin
-
-    def status(self) -> Status:
-        last = self._last_run
-        return Status(
-            last.terms.name if last else None,
-            last.load() if last else IDLE,
-            ended=self.run is None,
-            problem=self._problem,
-            page=self._metrics.address if self._metrics else None,
-        )
-
-    def take_target(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
-        if self.run is not None:
-            if level != self.run.level and self._metrics is not None:
-                self._metrics.cut()
-            self.run.set_target(tpm, level, ramp_s)
-
-    def hold(self, overdue_s: float) -> None:
-        if self.run is not None:
-            self.run.hold(overdue_s)
-
-    def go_on(self) -> None:
-        if self.run is not None:
-            self.run.go_on()
-
-    def _developer_count(self, user_count: int) -> int:
-        """Of so many users."""
-        assert self._environment.runner is not None
-        by_class = self._environment.runner.target_user_classes_count
-        names = {c.__name__ for c in admission.developers(self._environment)}
-        others = sum(count for name, count in by_class.items() if name not in names)
-        return user_count - others
-
-    def _change_tpm(self, text: str) -> str:
-        """A new level at this rate, of the page. Says what comes; raises OptionError."""
-        run, levels = self.run, self.levels
-        if run is None or levels is None or run.stopping:
-            raise OptionError("TPM: no run is on; accepted while one is")
-        if run.options.tpm is None:
-            raise OptionError(
-                "TPM: developers or a ladder set it; accepted in a run with a target TPM"
-            )
-        tpm = parse_rate("TPM", text)
-        levels.begin(tpm=tpm, ramp_s=run.options.ramp_s)
-        assert levels.current is not None
-        return f"Level {levels.current.index}: {tpm:,.0f} tokens per minute, after a ramp."
-
-    def _end_levels_at_ramps(self, run: Run) -> None:
-        """In closed mode a level ends when another number of users is asked for; the ramp is no
-        level, and `begin_level` begins the next one."""
-        while self.run is run and self.levels is not None:
-            level = self.levels.current
-            if level is not None and self._runner.target_user_count != self._asked_users:
-                self.levels.end()
-            gevent.sleep(0.5)
 
     def _lose_clock(self, reason: str) -> None:
         """Time stands still: what is under way will not end."""
@@ -481,52 +148,9 @@ class Conductor:
         if environment.runner is not None:
             gevent.spawn(environment.runner.quit)
 
+    @abstractmethod
     def _lose_disk(self, error: OSError) -> None:
-        """The ledger's: said once. A worker's turns reach its master's ledger all the same; any
-        other process stops its traffic."""
-        runner = self._environment.runner
-        alone = not isinstance(runner, WorkerRunner)
-        logger.error(
-            "the ledger cannot be written: %s; its lines are kept in memory%s",
-            error,
-            ", and the traffic stops" if alone else "",
-        )
-        if self._leads_headless():
-            gevent.spawn(signals.raise_in_main, KeyboardInterrupt())  # as Ctrl-C would end it
-        elif runner is not None and alone:
-            gevent.spawn(runner.stop)
-
-    def _watch_failures(self, options: Options) -> None:
-        """A search is meant to meet levels that fail, and goes below them."""
-        limit = options.gate.max_failures
-        if limit is not None and not admission.searches(self._environment):
-            self._failing = Failing(limit)
-            self._feed.subscribe(self._notice_failure)
-
-    def _notice_failure(self, record: TurnRecord) -> None:
-        run = self.run
-        if self._failing is None or run is None or run.stopping or run.stopped:
-            return
-        if reason := self._failing.add(record):
-            run.stopped = reason
-            logger.error("the run ends before its time: %s", reason)
-            if run.clock.driven:
-                self._environment.stop_timeout = 0  # time stands still: nothing more will end
-            gevent.spawn(self._end_early, run)
-
-    def _end_early(self, run: Run) -> None:
-        """With its results; headless the process ends, the web UI stays."""
-        if isinstance(run.clock, DrivenClock):
-            run.clock.stop()
-        gevent.spawn_later(_FAILING_GRACE_S, self._cut_off_rest, run)
-        if self._leads_headless():
-            self._runner.quit()
-        else:
-            self._runner.stop()
-
-    def _cut_off_rest(self, run: Run) -> None:
-        if self.run is run:
-            self.cut_off()
+        """The ledger's takes no more."""
 
     def _finish(self) -> None:
         """Results of the run that was on, once; whoever comes later waits for them. They are made
@@ -535,60 +159,17 @@ class Conductor:
         if self._metrics is not None:
             self._metrics.stop()
         run, self.run = self.run, None
-        progress, self._progress = self._progress, None
-        self.levels = None
-        if self._failing is not None:
-            self._failing = None
-            self._feed.unsubscribe(self._notice_failure)
-        if progress is not None:
-            progress.close()
         if run is not None:
-            if run.worker is None:
-                self._environment.process_exit_code = INVALID_RUN  # results that fail are no pass
             self._results = gevent.spawn(self._end, run)
         if self._results is not None:
             self._results.join()
 
     def _end(self, run: Run) -> None:
-        probes, self._probes = self._probes, None
-        if probes is not None:
-            probes.close()
-        run.close(results.ending(run, self._link) if run.worker is None else None)
+        run.close(None)
         results.save_rest(run)
-        if run.worker is None:
-            self._judge(run)
-
-    def _judge(self, run: Run) -> None:
-        """Shows what was found, and leaves with its exit code."""
-        found = results.show(run)
-        if self._page is not None:
-            self._page.end(found, run.folder / results.PAGE)
-        searches = admission.searches(self._environment)
-        whole = not run.writer.unsaved
-        judged = None if searches or not whole else gate.exit_code(run, found)
-        invalid = found.verdict.grade == INVALID
-        # None: Locust's own, by whether a turn failed.
-        self._environment.process_exit_code = INVALID_RUN if judged is None and invalid else judged
 
 
-def _terms(options: Options, source: Source, examined: Examined, *, open_mode: bool) -> Terms:
-    """What all processes of a run that begins now agree on."""
-    now = time.time()
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
-    return Terms(
-        profile=options.profile,
-        name=options.run_name or f"{stamp}-{source.name}-{'tpm' if open_mode else 'developers'}",
-        salt="" if options.warm else secrets.token_hex(8),
-        started_at=now,
-        speed=examined.speed,
-        open_mode=open_mode,
-        target=examined.target,
-        driven=examined.driven,
-        reasoning=examined.reasoning,
-    )
-
-
-def _freeze() -> None:
+def freeze() -> None:
     """What exists now is there to stay: a full collection would stop the hub for 50 ms and more
     (docs/measuring.md 1.3)."""
     gc.collect()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from locust import events
 from locust.env import Environment
+from locust.runners import WorkerRunner
 
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,6 +16,8 @@ from gevent.event import Event
 
 from tokenswarm.shell import locust_defaults, master_port, signals
 from tokenswarm.shell.conductor import Conductor
+from tokenswarm.shell.following import FollowingConductor
+from tokenswarm.shell.leading import LeadingConductor
 from tokenswarm.shell.options import add_arguments
 
 master_port.install()
@@ -37,7 +40,8 @@ def _add_arguments(parser: Any, **_kw: Any) -> None:
 
 @events.init.add_listener
 def _conduct(environment: Environment, runner: Any, **_kw: Any) -> None:
-    _CONDUCTORS[environment] = conductor = Conductor(environment, runner)
+    kind = FollowingConductor if isinstance(runner, WorkerRunner) else LeadingConductor
+    _CONDUCTORS[environment] = conductor = kind(environment, runner)
     signals.install(conductor.interrupt)
 
     # The one event that does not say which environment it is about.

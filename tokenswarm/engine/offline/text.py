@@ -2,7 +2,8 @@
 
 Sessions plan their prompts to the token, text meets a plan to half a line. Offline runs take the
 plans, unless they are to equal a run over HTTP: a difference of ten tokens moves the next turn by a
-millisecond, and near an engine's limit such turns part ways (tests/engine/test_offline_text.py).
+millisecond, and near an engine's limit such turns part ways:
+tests/engine/offline/test_offline_text.py.
 """
 
 from __future__ import annotations

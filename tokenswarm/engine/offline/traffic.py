@@ -44,7 +44,7 @@ NEVER = math.inf
 @dataclass(slots=True, eq=False, kw_only=True)
 class SimulatedTurn:
     """One turn as the simulated engine served it. Names and definitions are those of
-    measure.record.TurnRecord (tests/engine/test_offline.py compares them)."""
+    measure.record.TurnRecord (tests/engine/offline/test_offline.py compares them)."""
 
     session: str
     turn: int

@@ -54,7 +54,7 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ("steady", "TTFT did not drift and no work piled up within the level, after its warm-up."),
     (
         "verdict",
-        "Whether the measurement can be trusted. It judges the generator, never the endpoint.",
+        "Whether the measurement can be trusted. It says nothing of whether the endpoint is good.",
     ),
     ("-", "Unknown. Never zero."),
 )

@@ -15,7 +15,7 @@ from tokenswarm.engine.core.step_time import Coefficients
 from tokenswarm.engine.physics.fitted import FITS
 from tokenswarm.engine.physics.presets import PRESETS, fitted
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("name", ["together-like", "trtllm-like", "sglang-like"])

@@ -11,7 +11,7 @@ from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.result import result
 from tokenswarm.report.files.markdown import summary
 
-GOLDEN = Path(__file__).parent / "golden" / "ladder.md"
+GOLDEN = Path(__file__).parents[1] / "text" / "golden" / "ladder.md"
 SLOS = (Slo.parse("ttft_p50<5s"), Slo.parse("failures<1%"))
 LADDER = ladder_run(targets_tpm=(1e6, 2e6, 3.5e6))
 

@@ -21,7 +21,7 @@ from tokenswarm.report.files.page import write_page
 from workload.fidelity import workload
 from workload.profiles import SEED
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CI = os.environ.get("CI") == "true"  # there it fails where Chromium is missing
 pytestmark = pytest.mark.skipif(
     shutil.which("chromium") is None and not CI, reason="no chromium: apt-get install chromium"

@@ -16,7 +16,7 @@ import pytest
 from tests.support.hasty_server import BODY_TIMEOUT_S, HEAD_TIMEOUT_S
 from tokenswarm.engine.server.protocol import MAX_HEAD_BYTES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import orjson
 import pytest
 from matplotlib.figure import Figure
 
-from tests.report.test_page import HOSTILE, Page
+from tests.report.files.test_page import HOSTILE, Page
 from tests.support.known_truth import known_run, queue_ttft_s
 from tests.support.records import header
 from tests.support.stored_runs import stored
