@@ -28,14 +28,14 @@ live: $(RUNS)
 compare: $(RUNS)
 	$(BIN)/python scripts/compare.py
 
-# Sixty random faults in short runs, about half an hour; docs/faults.md.
+# Sixty random faults in short runs, about three quarters of an hour; docs/faults.md.
 faults: $(READY)
 	$(BIN)/python -m scripts.faults
 
 # SYSTEM=1 (or CI=true) installs the Debian packages of some tests; else those are skipped and named.
 test: $(READY)
 	scripts/system_packages.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python scripts/suite.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -329,16 +329,16 @@ def test_23_a_server_that_floods_does_not_keep_the_hub():
 
     def probe() -> None:
         while True:
-            before = time.monotonic()
+            before = time.thread_time()  # whatever other processes do meanwhile
             gevent.sleep(0.001)
-            stalls_s.append(time.monotonic() - before)
+            stalls_s.append(time.thread_time() - before)
 
     with ScriptedServer({"s": flood}) as server:
         probing = gevent.spawn(probe)
         turn = chat_client(server.url("s")).send([b"{}"], 2)
         probing.kill()
     assert turn.output_chunks == 60_000
-    assert sorted(stalls_s)[-3] < 0.1  # the two worst may be another process' doing
+    assert max(stalls_s) < 0.1
 
 
 def test_a_named_event_that_is_a_chunk_all_the_same_is_read():

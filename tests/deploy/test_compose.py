@@ -247,15 +247,14 @@ def test_docker_gets_what_it_copies_and_nothing_else():
     assert admitted == copied
 
 
-def test_the_corpus_command_of_the_image_counts_the_default_corpus(corpus_cache):
-    """For the runs of other tests as well."""
+def test_the_corpus_command_of_the_image_counts_the_default_corpus(tmp_path):
     (command,) = re.findall(r'python (-c ".*?") ', DOCKERFILE)
-    env = os.environ | {"TOKENSWARM_CACHE": str(corpus_cache)}
+    env = os.environ | {"TOKENSWARM_CACHE": str(tmp_path)}
     counted = subprocess.run(
         (sys.executable, *shlex.split(command)), cwd=ROOT, env=env, capture_output=True, text=True
     )
     assert counted.returncode == 0, counted.stderr
-    assert list(corpus_cache.glob("corpus-*.npz"))
+    assert list(tmp_path.glob("corpus-*.npz"))
 
 
 def test_runs_and_cache_lie_where_the_image_keeps_them(services):

@@ -9,11 +9,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.support.stack import Finished, Stack, until
+from tests.support.stack import RUN_TIMEOUT_S, Finished, Stack, until
 from tokenswarm.measure.ledger import read_header, read_run
 
-LEG = ("--levels", "1M", "--hold", "2m", "--max-developers", "40", "--at", "1M")  # 3 s of wall time
-LEG_LIMIT_S = 120.0  # guess: the second one begins within 15 s on two idle cores
+LEG = ("--levels", "1M", "--hold", "3m", "--max-developers", "40", "--at", "1M")
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,13 @@ class Series:
 
 @pytest.fixture(scope="module")
 def series(stack: Stack) -> Series:
-    fast, slow = (stack.engine("--speed", "40", "--preset", f"{name}-like")
+    fast, slow = (stack.engine("--clock", "driven", "--preset", f"{name}-like")
                   for name in ("together", "sglang"))  # fmt: skip
     folder = stack.runs / "ab"
     targets = ("--target", f"fast={fast}", "--target", f"slow={slow} --gpus 7")
     options = (*targets, "--runs", str(folder), "--rounds", "2", *LEG)
     first = stack.start("tokenswarm", "turns", *options, env={})
-    begun = until(lambda: (folder / "slow/round-1/ledger.jsonl").exists(), LEG_LIMIT_S)
+    begun = until(lambda: (folder / "slow/round-1/ledger.jsonl").exists(), RUN_TIMEOUT_S)
     assert begun, first.out.read_text() + first.err.read_text()
     first.process.send_signal(signal.SIGINT)
     killed = first.wait()

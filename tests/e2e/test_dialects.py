@@ -15,7 +15,7 @@ Seen = tuple[list[TurnRecord], dict[str, float]]
 @pytest.fixture(scope="module", params=["chat", "messages", "responses"])
 def seen(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Seen]:
     """The records of a run, and what the engine counted."""
-    url = stack.engine("--speed", "20")
+    url = stack.engine("--speed", "60")  # no figure of time is looked at
     options = ("--api", request.param, "--levels", "1M", "--hold", "300s")
     finished = stack.locust(LADDER, "--host", url, "--run-name", request.param, *options)
     assert finished.ran, finished.printed

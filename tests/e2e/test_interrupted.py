@@ -14,12 +14,16 @@ from tests.support.stack import (
     Stack,
     Started,
     free_port,
+    turns_in,
     until,
 )
 from tokenswarm.measure.ledger import read_run
 
-# A level lasts for as long as a test may, and the places of a small machine.
-LONG = ("--levels", "1M", "--hold", "1h", "--ramp", "10s", "--max-developers", "40")
+# A level and the last turns have as long as a test may last; the places of a small machine.
+LONG = (
+    *("--levels", "1M", "--hold", "1h", "--drain", "1h", "--ramp", "10s"),
+    *("--max-developers", "40"),
+)
 
 
 def test_sigterm_ends_a_ladder_as_ctrl_c_does(stack: Stack) -> None:
@@ -27,7 +31,9 @@ def test_sigterm_ends_a_ladder_as_ctrl_c_does(stack: Stack) -> None:
     url = stack.engine("--speed", "20")
     ladder = _ladder(stack, "told", url)
     folder = stack.runs / "told"
-    assert until(lambda: _turns(folder) > 5, RUN_TIMEOUT_S), ladder.err.read_text()
+    assert until(lambda: turns_in(folder / "ledger.jsonl") > 5, RUN_TIMEOUT_S), (
+        ladder.err.read_text()
+    )
     ladder.process.send_signal(signal.SIGTERM)
     finished = ladder.wait()
     assert finished.ran, finished.printed
@@ -40,7 +46,9 @@ def test_a_second_signal_waits_for_no_turn(stack: Stack) -> None:
     url = stack.engine("--speed", "1", "--preset", "trtllm-like")
     ladder = _ladder(stack, "hasty", url, "--levels", "6M")
     folder = stack.runs / "hasty"
-    assert until(lambda: _turns(folder) > 2, RUN_TIMEOUT_S), ladder.err.read_text()
+    assert until(lambda: turns_in(folder / "ledger.jsonl") > 2, RUN_TIMEOUT_S), (
+        ladder.err.read_text()
+    )
     ladder.process.send_signal(signal.SIGINT)
     assert until(lambda: "once more cuts them off" in ladder.err.read_text(), RUN_TIMEOUT_S)
     ladder.process.send_signal(signal.SIGINT)
@@ -53,7 +61,9 @@ def test_a_master_that_is_told_to_end_takes_its_workers_along(stack: Stack) -> N
     url = stack.engine("--speed", "20")
     master, workers = _cluster(stack, "master", url)
     folder = stack.runs / "master"
-    assert until(lambda: _turns(folder) > 5, RUN_TIMEOUT_S), master.err.read_text()
+    assert until(lambda: turns_in(folder / "ledger.jsonl") > 5, RUN_TIMEOUT_S), (
+        master.err.read_text()
+    )
     master.process.send_signal(signal.SIGTERM)
     finished = master.wait()
     assert finished.ran, finished.printed
@@ -66,7 +76,9 @@ def test_a_master_that_lost_all_its_workers_still_has_its_page(stack: Stack) -> 
     url = stack.engine("--speed", "20")
     master, workers = _cluster(stack, "alone", url)
     folder = stack.runs / "alone"
-    assert until(lambda: _turns(folder) > 5, RUN_TIMEOUT_S), master.err.read_text()
+    assert until(lambda: turns_in(folder / "ledger.jsonl") > 5, RUN_TIMEOUT_S), (
+        master.err.read_text()
+    )
     for worker in workers:
         os.killpg(worker.process.pid, signal.SIGKILL)
     finished = master.wait()
@@ -109,10 +121,9 @@ def _cluster(stack: Stack, name: str, url: str) -> tuple[Started, list[Started]]
     return master, [stack.start_locust(LADDER, *worker) for _ in range(2)]
 
 
-def _turns(folder: Path) -> int:
-    """That the run's ledger has."""
+def _await_turns(started: Started, folder: Path, more_than: int) -> None:
     ledger = folder / "ledger.jsonl"
-    return ledger.read_bytes().count(b'"turn":{') if ledger.exists() else 0
+    assert until(lambda: turns_in(ledger) > more_than, RUN_TIMEOUT_S), started.err.read_text()
 
 
 def _results_are_there(finished: Finished, folder: Path) -> None:

@@ -15,6 +15,7 @@ from tests.support.stack import (
     Stack,
     Started,
     free_port,
+    turns_in,
     until,
 )
 from tokenswarm.measure.ledger import Ledger, read, read_run
@@ -63,8 +64,7 @@ class Cluster:
 
     def sent_by(self, worker: int) -> int:
         """Turns in a worker's own ledger."""
-        path = self.folder / f"worker-{worker}.jsonl"
-        return path.read_bytes().count(b'"turn":{') if path.exists() else 0
+        return turns_in(self.folder / f"worker-{worker}.jsonl")
 
     def end(self) -> Ledger:
         self.master.process.send_signal(signal.SIGTERM)
@@ -120,7 +120,9 @@ def test_a_worker_whose_wall_clock_is_wrong_is_on_its_masters_clock(stack: Stack
         turns = [r for r in ledger.records if r.session.startswith(f"w{worker}.")]
         assert len(turns) > 3
         assert {r.level for r in turns} == {0}
-        assert all(level.started_at_s < r.scheduled_at_s < level.ended_at_s for r in turns)
+        # On a busy machine a worker hears late of the end; its skew is far more than that.
+        heard_s = level.ended_at_s + SKEW_S * SPEED / 2
+        assert all(level.started_at_s < r.scheduled_at_s < heard_s for r in turns)
 
 
 def test_a_worker_that_stood_still_sends_no_burst(stack: Stack) -> None:

@@ -32,8 +32,10 @@ ROOT = Path(__file__).parents[2]
 LADDER = "tpm_ladder.py"
 AGENTS = "coding_agents.py"
 INVALID_RUN = 4  # exit code
-START_TIMEOUT_S = 60.0  # guess: an engine is ready within 2 s on two idle cores
-RUN_TIMEOUT_S = 120.0  # guess: the longest run here takes 35 s
+# Guesses, for a machine with far more to do than this: an engine is ready within 2 s on two idle
+# cores, and the longest run takes 35 s.
+START_TIMEOUT_S = 180.0
+RUN_TIMEOUT_S = 300.0
 # Before a headless run, of one token.
 PREFLIGHT_REQUESTS = 1
 
@@ -157,6 +159,11 @@ def metrics(url: str) -> dict[str, float]:
         for sample in family.samples:
             sums[sample.name] += sample.value
     return dict(sums)
+
+
+def turns_in(ledger: Path) -> int:
+    """That the file of a run under way has so far; 0 before there is one."""
+    return ledger.read_bytes().count(b'"turn":{') if ledger.exists() else 0
 
 
 def by_session(records: Iterable[TurnRecord]) -> dict[str, list[TurnRecord]]:
