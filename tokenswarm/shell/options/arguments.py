@@ -195,15 +195,13 @@ def add_arguments(parser: Any) -> None:
         in_form=False,
         default="",
         metavar="FILE",
-        help="A .toml file that describes the endpoint, such as targets/vllm.toml; other options "
-        "hold over it",
+        help="A .toml file that describes the endpoint; other options hold over it",
     )
     add(
         "--agent",
         default="",
         metavar="NAME",
-        help="Whose requests they are like, headers, session ids and dialect: claude-code, codex, "
-        "opencode or plain; empty: plain",
+        help="Send as an agent does: claude-code, codex, opencode; empty: plainly",
     )
     add(
         "--api",
