@@ -207,8 +207,7 @@ def add_arguments(parser: Any) -> None:
         "--api",
         default="",
         metavar="NAME",
-        help="What the endpoint speaks: chat (completions), messages (Anthropic) or responses; "
-        "empty: what the agent speaks, of plain chat",
+        help="chat, messages (Anthropic) or responses; empty: the agent's, or chat",
     )
     add(
         "--base-path",
@@ -256,7 +255,7 @@ def add_arguments(parser: Any) -> None:
         in_form=False,
         default="",
         metavar="NAME",
-        help="embedded, a tiktoken encoding, a Hugging Face name, or a folder; empty: embedded",
+        help="A tiktoken encoding, a Hugging Face name or a folder; empty: embedded",
     )
     add(
         "--trust-remote-code",
