@@ -28,7 +28,7 @@ live: $(RUNS)
 compare: $(RUNS)
 	$(BIN)/python scripts/compare.py
 
-# Sixty random faults in short runs, about half an hour; docs/faults.md.
+# Sixty random faults in short runs, about three quarters of an hour; docs/faults.md.
 faults: $(READY)
 	$(BIN)/python -m scripts.faults
 

@@ -24,7 +24,7 @@ const CHARTS = [
     ],
   },
   {
-    title: "TTFT heat map", unit: () => `${known.unit}, by due time; the darker, the more turns, of the last ${known.dots.length.toLocaleString("en")}`,
+    title: "TTFT heat map", unit: () => `${known.unit}, by due time; the stronger, the more turns, of the last ${known.dots.length.toLocaleString("en")}`,
     format: three, log: true, heat: true, byDue: true,
     lines: [{ label: "p50", field: "ttft_p50_s", color: "--ink", bold: true, percentile: 50 }],
   },
@@ -281,11 +281,14 @@ function makeCharts() {
   });
 }
 
-// Where the chart's main line ends: turns of the last windows may all be under way.
+// Where the chart's main line ends. By due time, the last that is settled: of those under way the
+// quick ones come first, and would look like all.
 function latest(chart, data) {
   const main = data[1 + Math.max(0, chart.lines.findIndex((line) => line.bold))];
-  const at = main.findLastIndex((value) => value != null);
-  return at < 0 ? main.length - 1 : at;
+  const last = (good) => main.findLastIndex((value, n) => value != null && good(n));
+  const settled = chart.byDue ? last((n) => known.windows[n].end_s <= known.settled) : -1;
+  const any = settled < 0 ? last(() => true) : settled;
+  return any < 0 ? main.length - 1 : any;
 }
 
 // In the legend, where nobody points at another moment.

@@ -4,7 +4,8 @@
 let foldedFor = null; // the run whose page has the form folded
 let formShown = ""; // what the start form was made of
 
-function drawForm({ form, run, on, users_can_change, rate_can_change, users, state }) {
+function drawForm({ form, run, on, preparing, users_can_change, rate_can_change, users, state }) {
+  const stopping = state.startsWith("stopping");
   $("empty").hidden = Boolean(run);
   $("start").hidden = !form;
   // Of a run that has ended the report comes first; once folded it is the reader's to open.
@@ -13,9 +14,11 @@ function drawForm({ form, run, on, users_can_change, rate_can_change, users, sta
     $("start-fold").open = false;
   }
   $("stop").hidden = !on;
-  $("stop").disabled = state.startsWith("stopping");
-  $("users").hidden = !on || !users_can_change;
-  $("change").hidden = !on || !(users_can_change || rate_can_change);
+  $("stop").disabled = stopping;
+  $("start-button").disabled = preparing;
+  $("tpm").hidden = !on || stopping || !rate_can_change;
+  $("users").hidden = !on || stopping || !users_can_change;
+  $("change").hidden = $("tpm").hidden && $("users").hidden;
   if (document.activeElement !== $("user-count") && users != null) $("user-count").value = users;
   const made = JSON.stringify(form);
   if (!form || made === formShown) return;
@@ -78,9 +81,9 @@ async function start(event) {
     fields.append(input.name, input.type === "checkbox" ? String(input.checked) : input.value.trim() || empty);
   }
   $("start-button").disabled = true;
-  told($("start-note"), "Looking at the endpoint…", true);
-  await send("../swarm", { body: fields }, $("start-note"));
-  $("start-button").disabled = false;
+  told($("start-note"), "Preparing: the endpoint is asked, prompts are made…", true);
+  if (await send("../swarm", { body: fields }, $("start-note"))) told($("start-note"), "", true);
+  else $("start-button").disabled = false;
 }
 
 function changeTpm(event) {

@@ -36,7 +36,7 @@ function drawHeading({ run, live, state, users, grafana_url }) {
   $("simulated").textContent = run.target;
   const parts = [element("b", run.run), ` · profile ${run.profile} · seed ${run.seed} · `];
   if (!run.simulated) parts.push(`${run.target} · `);
-  parts.push(`${whole(users)} developers · ${live.ended ? "ended after" : ""} ${clock(live.now_s)} (${run.unit})`);
+  parts.push(live.ended ? "ended after " : `${whole(users)} developers · `, `${clock(live.now_s)} (${run.unit})`);
   $("heading").replaceChildren(...parts);
 }
 
@@ -46,10 +46,10 @@ const apart = (text) => /^(.*?) \((.*)\)$/.exec(text)?.slice(1) ?? [text, ""];
 function drawTiles(answer) {
   const { columns: heads, live, rows } = answer;
   const row = rows.at(-1);
+  $("tiles-of").textContent = row ? `Level ${row[0]}, its warm-up left out` : "";
   const cell = (head) => (row ? row[heads.indexOf(head)] : UNKNOWN);
   const latest = known.windows.at(-1), [hit, ideal] = apart(cell("hit\n(ideal)"));
   const failed = cell("fail"), kinds = answer.failures.map((each) => each.kind).join(", ");
-  const level = row ? `level ${row[0]}` : "";
   const tiles = [
     [heads[1].replace("\n", " "), cell(heads[1]), ""],
     ["achieved TPM", cell("achieved\nTPM"), ""],
@@ -70,7 +70,6 @@ function drawTiles(answer) {
       figure.append(beside);
     }
     tile.append(element("dt", name), figure);
-    tile.title = level;
     return tile;
   }));
 }
@@ -152,7 +151,6 @@ function draw(answer) {
   take(answer);
   drawHeading(answer);
   drawTiles(answer);
-  $("tpm").hidden = !answer.rate_can_change || !answer.on;
   drawEndpoint(answer);
   drawVerdict(answer);
   drawReport(answer);

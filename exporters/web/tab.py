@@ -74,6 +74,7 @@ STATES = {
     STATE_STOPPED: "stopped",
 }
 ON = (STATE_SPAWNING, STATE_RUNNING, STATE_CLEANUP, STATE_STOPPING)
+PREPARING = "preparing: the endpoint is asked, prompts are made"
 WRITING = "writing the report"
 _LINK = (
     '<a href="./coding-agents/" style="position:fixed;left:16px;bottom:16px;z-index:2000;'
@@ -186,6 +187,7 @@ class WebTab:
         self._worded = -1  # phase of the run
         self._report: Report | None = None
         self._words_due_at = 0.0
+        self.preparing = False  # a start was asked for; Locust says so when users come
 
     def begin(self, shown: Shown) -> None:
         self._shown, self._worded, self._report = shown, -1, None
@@ -207,10 +209,13 @@ class WebTab:
         common = {
             "state": STATES.get(locusts, locusts),
             "on": locusts in ON,
+            "preparing": self.preparing,
             "users": runner.user_count if runner is not None else None,
             "grafana_url": self._grafana_url,
             "form": [asdict(each) for each in self._form()] if locusts not in ON else None,
         }
+        if self.preparing and locusts not in ON:
+            common["state"] = PREPARING
         if shown is None:
             return common | {"run": None}
         if shown.live.ended_at_s is None and locusts not in ON:

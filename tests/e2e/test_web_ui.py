@@ -23,7 +23,7 @@ from tokenswarm.report.analysis.steps import steps
 from tokenswarm.report.text.levels import row
 
 KEY = "secret-key-5d1c"
-VISIT_TIMEOUT_S = 180  # guess: takes 35 s on two idle cores
+VISIT_TIMEOUT_S = 480  # guess: takes 35 s on two idle cores
 CI = os.environ.get("CI") == "true"  # there it fails where Chromium is missing
 pytestmark = pytest.mark.skipif(
     shutil.which("chromium") is None and not CI, reason="no chromium: apt-get install chromium"
@@ -73,6 +73,10 @@ def test_the_page_fills_while_the_run_goes_on(seen: dict[str, Any]) -> None:
     assert seen["verdict_at_start"] == "nothing to judge yet: no level is over"
     assert seen["simulated"].startswith("SIMULATED by sim:")
     assert re.search(r"p50 \d.*, p90 \d.*, p99 \d", seen["ttft"])
+
+
+def test_nothing_spills_over_its_place_on_a_phone_or_at_a_desk(seen: dict[str, Any]) -> None:
+    assert seen["spilled"] == []
 
 
 def test_a_new_rate_is_a_new_level_and_a_bad_one_is_refused(

@@ -23,6 +23,7 @@ from exporters.web.live_run import LiveRun
 from exporters.web.tab import ON, STATES, Report, Shown, Verdict, WebTab, Words
 from tests.support.records import failed_record, turn_record
 from tokenswarm.measure.record import Level
+from tokenswarm.shell.live_page import LivePage
 
 SCRIPTS = ("numbers.js", "charts.js", "form.js", "page.js", "uPlot.iife.min.js")
 ROUTES = ("", *SCRIPTS, "page.css", "data", "turns.csv", "levels.csv")
@@ -229,3 +230,10 @@ def test_locusts_own_page_has_a_tab_a_link_and_the_files():
         {"0": "0", "1": "0.71"}
     ]
     tab.end()
+
+
+def test_while_a_start_makes_its_prompts_everybody_sees_that_it_is_under_way() -> None:
+    tab, client = site()
+    with LivePage(tab).preparing():
+        assert client.get("/coding-agents/data").get_json()["state"] == web_tab.PREPARING
+    assert client.get("/coding-agents/data").get_json()["state"] == "ready"

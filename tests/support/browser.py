@@ -36,7 +36,13 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_MS = 60_000  # guess: the longest wait here is for turns under way at the stop, 10 s
+# Guess: the longest wait is for the prompts before the first run, 10 s on two idle cores, 75 s on
+# two that four others use.
+PATIENCE_MS = 240_000
+SPILLED = """() => [
+    document.documentElement, ...document.querySelectorAll('#tiles dd, button, .chip')]
+  .filter(node => node.getClientRects().length && node.scrollWidth > node.clientWidth + 1)
+  .map(node => node.textContent.slice(0, 40))"""
 MARKUP = '<img src="x" onerror="document.title = 1"><b>markup</b>'
 
 
@@ -112,8 +118,15 @@ class Visit:
         expect(rows(self.page)).to_have_count(1)
         expect(ttft(self.page)).to_have_attribute("aria-label", re.compile(r"p50 \d"))
         self.seen["charts"] = self.page.locator("canvas").count()
+        self.seen["spilled"] = [text for width in (390, 1280) for text in self._spilled(width)]
         self.seen["simulated"] = self.page.locator("#simulated").inner_text()
         self.seen["ttft"] = ttft(self.page).get_attribute("aria-label")
+
+    def _spilled(self, width: int) -> list[str]:
+        """What is wider than its place in a window of this width."""
+        self.page.set_viewport_size({"width": width, "height": 900})
+        found: list[str] = self.page.evaluate(SPILLED)
+        return found
 
     def change_rate(self) -> None:
         rate, note = self.page.get_by_label("Target, input tokens per minute"), "#tpm-note"

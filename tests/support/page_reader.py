@@ -1,9 +1,10 @@
-"""A person who reads a run's page, in a real Chromium. A program of its own: Locust's
-monkey-patching of the standard library and Playwright's event loop do not go together.
+"""A person who reads a run's page and that of a comparison, in a real Chromium. A program of its
+own: Locust patches the standard library, which does not go together with Playwright's event loop.
 
-    python -m tests.support.page_reader PAGE FOLDER
+    python -m tests.support.page_reader PAGE COMPARISON FOLDER
 
-Reads it at desktop and phone width, in the dark, and printed; what it saw goes to FOLDER/seen.json.
+Reads them at desktop and phone width, the first in the dark and printed too; what it saw goes to
+FOLDER/seen.json.
 """
 
 from __future__ import annotations
@@ -69,11 +70,13 @@ def read(browser: Browser, page_url: str, width: int, scheme: Any = "light") -> 
     return seen | {"requests": requests, "complaints": complaints}
 
 
-def main(html: Path, folder: Path) -> None:
+def main(html: Path, comparison: Path, folder: Path) -> None:
     with sync_playwright() as playwright:
         browser = launch(playwright)
         url = html.resolve().as_uri()
         seen = {name: read(browser, url, width) for name, width in WIDTHS.items()}
+        of_several = comparison.resolve().as_uri()
+        seen |= {f"several {n}": read(browser, of_several, width) for n, width in WIDTHS.items()}
         seen["dark"] = read(browser, url, WIDTHS["desktop"], "dark")
         page = browser.new_page(viewport={"width": PAPER, "height": 900})
         page.emulate_media(media="print")
@@ -85,4 +88,4 @@ def main(html: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(*map(Path, sys.argv[1:4]))

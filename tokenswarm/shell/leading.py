@@ -11,6 +11,7 @@ import logging
 import secrets
 import sys
 import time
+from contextlib import nullcontext
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import gevent
@@ -92,6 +93,10 @@ class LeadingConductor(Conductor):
         )
         if self._leads_headless():
             self._examine_headless(parsed)
+
+    def start(self) -> None:
+        with nullcontext() if self._page is None else self._page.preparing():
+            super().start()
 
     def _start(self) -> None:
         environment, parsed = self._environment, self._environment.parsed_options

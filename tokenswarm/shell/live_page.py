@@ -6,6 +6,7 @@ from locust.env import Environment
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,15 @@ class LivePage:
     def __init__(self, tab: WebTab) -> None:
         self._tab = tab
         self._run: _PageOfRun | None = None
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """While a run that was asked for has not begun: prompts are made, the endpoint is asked."""
+        self._tab.preparing = True
+        try:
+            yield
+        finally:
+            self._tab.preparing = False
 
     def begin(
         self,

@@ -18,7 +18,7 @@ SLOS = "objectives"  # the field: Locust would make numbers of a list's words
 _HOST, _USERS, _SPAWN_RATE, _RUN_TIME = "host", "user_count", "spawn_rate", "run_time"
 CLOSED_USERS = 8  # a careful beginning: 24 make 2.5M TPM (docs/workload.md, profile seed)
 _MAIN = ("--tpm", "--levels", "--hold", "--quick", "--search-from", "--search-to", "--profile")
-_WORDS = {"tpm": "TPM", "gpus": "GPUs", "slo": "SLOs", "cv": "CV"}
+_WORDS = {"api": "API", "tpm": "TPM", "gpus": "GPUs", "slo": "SLOs", "cv": "CV"}
 
 
 def locustfile(environment: Environment) -> str:

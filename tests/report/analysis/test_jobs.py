@@ -61,6 +61,7 @@ def test_a_comparison_has_a_row_for_each_run_and_none_for_pooled_rounds(tmp_path
     ledger = Ledger(header=header(), records=list(day(1, 0.0, 3600.0)))
     one = StoredRun(tmp_path / "a", ledger, called="one")
     assert one.jobs == jobs(ledger.records, 4) and one.jobs is not None
+    assert one.jobs is one.jobs  # worked out once
     assert replace(one, rounds=("a", "b")).jobs is None
 
 

@@ -138,7 +138,7 @@ def test_what_it_was_measured_on_says_how_it_was_started_held_and_judged():
     command = "locust -f tpm_ladder.py --slo 'ttft_p50<5s'"
     started = replace(LADDER, header=replace(LADDER.header, command=command))
     said = page(result(started, SLOS))
-    assert "locust -f tpm_ladder.py --slo &#39;ttft_p50&lt;5s&#39;" in said
+    assert "<span>-f tpm_ladder.py</span> <span>--slo &#39;ttft_p50&lt;5s&#39;</span>" in said
     assert "<dt>levels</dt><dd>3, each held 8.0 minutes</dd>" in said
     assert "<dt>warm-up</dt><dd>the first 30% of each level" in said
     assert "<dt>objectives</dt><dd>TTFT p50 &lt; 5 s, failures &lt; 1%</dd>" in said
@@ -182,7 +182,7 @@ def test_what_a_baseline_said_is_on_the_page():
     found = page(
         result(Ledger(header())), "Against the baseline runs/main:\nttft_p50=10%: REGRESSED"
     )
-    assert "<h3>Against the baseline runs/main:</h3>" in found
+    assert "<h3>Gate</h3>" in found and "<li>Against the baseline runs/main:</li>" in found
     assert "<li>ttft_p50=10%: REGRESSED</li>" in found
 
 
@@ -226,7 +226,7 @@ def without_usage() -> Ledger:
         (without_usage(), "the server reports no cached tokens"),
         (
             Ledger(header(), [turn_record()]),
-            "The capacity is not to be claimed: level 0: 1 samples",
+            "Too few turns to claim that: level 0: 1 samples",
         ),
         (ladder_run(targets_tpm=(1e6,)), "or more with TTFT p50 &lt; 5 s"),
         (ladder_run(targets_tpm=(4e6,)), "misses TTFT p50 &lt; 5 s at every level tried"),

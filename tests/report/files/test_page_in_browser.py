@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from tests.report.figures.test_side_by_side import RATES, TRIPLE
 from tests.support.records import header
 from tests.support.runs import ladder_run
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.result import result
+from tokenswarm.report.files.compare_page import write_compare_page
 from tokenswarm.report.files.page import write_page
 from workload.fidelity import workload
 from workload.profiles import SEED
@@ -39,9 +41,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ladder = ladder_run(targets_tpm=(0.5e6, 1e6, 1.5e6, 2e6, 2.5e6, 3.5e6))
     ladder = replace(ladder, header=header(target=target, run=name), workload=workload(SEED))
     found = result(ladder, [Slo.parse("ttft_p50<5s"), Slo.parse("failures<1%")])
-    write_page(path / "report.html", found)
+    pages = path / "report.html", path / "compare.html"
+    write_page(pages[0], found)
+    write_compare_page(pages[1], TRIPLE, RATES)
     reader = subprocess.run(
-        [sys.executable, "-m", "tests.support.page_reader", str(path / "report.html"), str(path)],
+        [sys.executable, "-m", "tests.support.page_reader", *map(str, pages), str(path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -57,23 +61,31 @@ def seen(folder: Path) -> dict[str, Any]:
     return stored
 
 
-@pytest.mark.parametrize("place", ["desktop", "phone"])
+@pytest.mark.parametrize("place", ["desktop", "phone", "several desktop", "several phone"])
 def test_nothing_is_wider_than_the_window(seen: dict[str, Any], place: str) -> None:
     assert seen[place]["content_width"] <= seen[place]["window_width"]
     assert seen[place]["cut_off"] == []
 
 
-def test_at_a_desk_no_table_is_cut_off(seen: dict[str, Any]) -> None:
-    assert seen["desktop"]["scrolled"] == []
+@pytest.mark.parametrize("place", ["desktop", "several desktop"])
+def test_at_a_desk_no_table_is_cut_off(seen: dict[str, Any], place: str) -> None:
+    assert seen[place]["scrolled"] == []
 
 
-@pytest.mark.parametrize("place", ["desktop", "phone"])
+def test_on_a_phone_checks_and_tasks_need_no_pushing(seen: dict[str, Any]) -> None:
+    """Others show that they go on: the levels have thirteen columns."""
+    scrolled = seen["phone"]["scrolled"]
+    assert "Levels: traffic and TTFT" in scrolled
+    assert not {"Checks of the run itself", "Sessions as tasks"} & set(scrolled)
+
+
+@pytest.mark.parametrize("place", ["desktop", "phone", "several desktop", "several phone"])
 def test_every_label_can_be_read(seen: dict[str, Any], place: str) -> None:
-    assert seen[place]["smallest_label_px"] >= SMALLEST_LABEL_PX[place]
+    assert seen[place]["smallest_label_px"] >= SMALLEST_LABEL_PX[place.split()[-1]]
     assert seen[place]["clashes"] == []
 
 
-@pytest.mark.parametrize("place", ["desktop", "phone", "dark"])
+@pytest.mark.parametrize("place", ["desktop", "phone", "dark", "several desktop", "several phone"])
 def test_the_page_asks_nobody_for_anything_and_has_nothing_to_complain_of(
     seen: dict[str, Any], place: str
 ) -> None:

@@ -45,11 +45,16 @@ def test_an_invalid_run_is_not_to_be_used():
     assert not [each for each in details(result(lost)) if "TTFT" in each or "capacity" in each]
 
 
-def test_a_capacity_that_too_few_turns_decide_only_seems_to_be_carried():
+def test_what_too_few_turns_decide_is_no_claim_and_why_is_a_sentence_of_its_own():
     found = result(LADDER, [Slo.parse("ttft_p99<20s")])
-    said = headline(found)
-    assert " seems to carry " in said and said.endswith("; too few turns to claim it.")
-    assert any("not to be claimed: level" in each for each in details(found))
+    assert " seems to carry 1.98M input TPM " in headline(found)
+    assert "claim" not in headline(found)
+    assert "Too few turns to claim that: level 1: 123 samples, a p99 needs 662." in details(found)
+
+
+def test_a_reason_to_stop_that_is_a_sentence_of_the_servers_ends_once():
+    said = details(result(replace(LADDER, ending=ending(stopped="most with http_500: Sorry."))))
+    assert said[0] == "The run ended before its time: most with http_500: Sorry."
 
 
 def test_objectives_are_written_in_words():

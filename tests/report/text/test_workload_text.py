@@ -7,7 +7,7 @@ from tokenswarm.measure.ledger import Ledger
 from tokenswarm.measure.record import UNSENT, Level
 from tokenswarm.report.analysis.sent import rows, sent
 from tokenswarm.report.analysis.steps import steps
-from tokenswarm.report.text.workload import table
+from tokenswarm.report.text.workload import text
 from workload.fidelity import of_sample, simulate, workload
 from workload.figures import rows as judged
 from workload.profiles import AGENTIC, SEED
@@ -86,7 +86,7 @@ def test_a_run_of_another_profile_is_off():
 def test_a_ledger_without_a_promise_is_not_compared():
     ledger = replace(simulated_run(SEED)[1], workload=None)
     assert rows(ledger, sent(ledger, steps(ledger))) == []
-    assert "not compared" in table([])
+    assert "not compared" in text([])
 
 
 def test_the_promise_of_a_profile_knows_the_spread_of_its_turns():

@@ -29,7 +29,7 @@ def affinity(found: Routing) -> Check:
             unit="share",
             source="beyond a tenth, the tail of TTFT is the router's, not the engine's (guess)",
         ),
-        f"session affinity {word}: {said} of turns met a cold replica, and "
+        f"of turns met a cold replica: affinity {word}, and "
         f"{found.refilled_tokens:,} tokens were prefilled again that another one held",
         "route by session (--session-header) or by prefix",
         unchecked="no turn continued a session" if share is None else blind,

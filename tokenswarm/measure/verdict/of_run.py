@@ -29,11 +29,11 @@ def samples(evidence: Evidence) -> Check:
 
 def censoring(evidence: Evidence) -> Check:
     shares = [s.without_first_token / s.requests if s.requests else 0.0 for s in evidence.levels]
-    worst = max(shares, default=0.0)
+    sent = any(s.requests for s in evidence.levels)
     cut = [n for n, share in enumerate(shares) if share > 0]
     check = graded(
         "censoring",
-        worst,
+        max(shares) if sent else None,
         Limits(
             suspect=0.01,
             invalid=None,
@@ -43,6 +43,7 @@ def censoring(evidence: Evidence) -> Check:
         "of a level's turns had no first token when the run ended"
         + (f" ({listed(cut)})" if cut else ""),
         "drain for longer (--drain), or leave out levels far beyond saturation",
+        unchecked="no turn was sent at any level",
     )
     return check if not shares or min(shares) <= 0.5 else replace(check, grade=INVALID)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tokenswarm.measure.ledger import Header, Ledger
@@ -31,7 +32,7 @@ class ComparisonError(ValueError):
     """Runs that may not be compared, or not at this level: names the runs and the difference."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for what is worked out once
 class StoredRun:
     """A run and where it was read from. rounds: the names of those that `ledger` was pooled from
     by report.analysis.rounds; none of an ordinary run. verdict: the worst of the rounds'. called:
@@ -57,7 +58,7 @@ class StoredRun:
         """Whether its figures are not to be used."""
         return self.verdict is not None and self.verdict.grade == INVALID
 
-    @property
+    @cached_property
     def jobs(self) -> Jobs | None:
         """Sessions as tasks; None where none ended, and of pooled rounds, which each began anew."""
         if len(self.rounds) > 1:

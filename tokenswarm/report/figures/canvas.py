@@ -14,12 +14,12 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tokenswarm.report.analysis.curve import CurvePoint
 from tokenswarm.report.analysis.interval import Interval
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.notation import slo_text, tpm_text
+from tokenswarm.report.notation import slo_text
 
 INK, FAINT, GRID, PAPER = "#1f2933", "#6b7785", "#e4e7eb", "#fffffe"
 TTFT_COLOURS = {50: "#0b3c8c", 90: "#3d7fd9", 99: "#8cb8ee"}
@@ -181,8 +181,14 @@ def load_axis(axes: Axes, label: str) -> None:
     """TPM from 0 on."""
     axes.set_xlabel(label)
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tpm_text(value)))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tpm_tick(value)))
     axes.tick_params(which="both", length=0, pad=6)
+
+
+def tpm_tick(tpm: float) -> str:
+    """1.5M, 500k: short, since a tick's zeros say nothing."""
+    return f"{tpm / 1e6:g}M" if tpm >= 1e6 else f"{tpm / 1e3:g}k" if tpm else "0"
 
 
 def legend(axes: Axes) -> None:

@@ -32,6 +32,7 @@ from tokenswarm.report.figures.canvas import (
     seconds_axis,
     series,
     share_axis,
+    tpm_tick,
 )
 from tokenswarm.report.notation import number_text, second_name, share_text, tpm_text
 
@@ -66,7 +67,7 @@ def ttft(axes: Axes, found: Result, load: Figures = offered) -> None:
     objective(axes, found, "ttft")
     axes.set(ylabel=f"TTFT, {second_name(found.ledger.header)} (log)")
     seconds_axis(axes)
-    load_axis(axes, f"{'offered' if load is offered else 'answered'} input TPM")
+    load_axis(axes, f"{'offered' if load is offered else 'achieved'} input TPM")
     legend(axes)
     if not shown[0][1]:
         nothing(axes, "no turn showed a first token")
@@ -95,13 +96,13 @@ def throughput(axes: Axes, found: Result) -> None:
     fresh = series(found.curve.points, offered, lambda p: Interval(p.summary.uncached_tpm))
     top = max([1.0, *(x for x, _, _ in known), *(y.value or 0 for _, y, _ in known)]) * 1.06
     axes.plot([0, top], [0, top], color=FAINT, linewidth=1, linestyle=":", label="keeps up")
-    line(axes, known, INK, "answered")
+    line(axes, known, INK, "achieved")
     if fresh:
         line(axes, fresh, HIT, "of it not cached", stroke="s--")
     number(axes, known)
     axes.set(ylabel="achieved input TPM")
     axes.set_ylim(bottom=0, top=top)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tpm_text(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tpm_tick(value)))
     load_axis(axes, "offered input TPM")
     legend(axes)
 
@@ -158,7 +159,7 @@ CURVES = (
         _said("Median TTFT in seconds by offered TPM", lambda p: p.ttft_p50_s, number_text),
     ),
     Drawing(
-        "ttft-answered",
+        "ttft-achieved",
         "The same, by what was achieved",
         "Where the line bends back, more traffic gets less done: the endpoint is saturated.",
         _alone(lambda axes, found: ttft(axes, found, achieved)),
@@ -171,7 +172,7 @@ CURVES = (
         "Carried against offered",
         "On the dotted line the endpoint keeps up; below it, work piles up.",
         _alone(throughput),
-        _said("Answered TPM by offered TPM", achieved, tpm_text),
+        _said("Achieved TPM by offered TPM", achieved, tpm_text),
     ),
     Drawing(
         "speed",

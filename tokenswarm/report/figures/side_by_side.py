@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 
 from tokenswarm.report.analysis.compare import Comparison
 from tokenswarm.report.analysis.interval import Interval
@@ -22,6 +22,7 @@ from tokenswarm.report.figures.canvas import (
     nothing,
     seconds_axis,
     share_axis,
+    tpm_tick,
     watermark,
 )
 from tokenswarm.report.figures.plot import check_format
@@ -116,12 +117,12 @@ def speed(axes: Axes, found: Comparison) -> None:
 
 
 def achieved(axes: Axes, found: Comparison) -> None:
-    axes.set(ylabel="answered input TPM")
+    axes.set(ylabel="achieved input TPM")
     _lines(axes, found, lambda p: p.achieved_tpm)
     if found.mode == "tpm":
         top = max(rung.asked for rung in found.rungs)
         axes.plot([0, top], [0, top], color=FAINT, linewidth=1, linestyle=":")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda tpm, _: tpm_text(tpm)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda tpm, _: tpm_tick(tpm)))
     axes.tick_params(which="both", length=0, pad=6)
 
 
@@ -134,8 +135,11 @@ def pareto(axes: Axes, found: Comparison) -> None:
     """What a developer feels against what a GPU carries. Up and to the right is better; filled: no
     level of any usable run is better in both."""
     best = front(found)
-    for run, of in enumerate(found.runs):
-        known = _trade(found, run)
+    trades = [_trade(found, run) for run in range(len(found.runs))]
+    tops: dict[float, float] = {}  # of each load: the others' names stand below their points
+    for _, y, asked in (point for known in trades for point in known):
+        tops[asked] = max(y, tops.get(asked, y))
+    for run, (of, known) in enumerate(zip(found.runs, trades, strict=True)):
         if not known:
             continue
         colour, mark = COLOURS[run % len(COLOURS)], MARKERS[run % len(MARKERS)]
@@ -150,9 +154,10 @@ def pareto(axes: Axes, found: Comparison) -> None:
             if (run, asked) in best or asked == known[-1][2]:  # all would run into each other
                 axes.annotate(
                     tpm_text(asked) if found.mode == "tpm" else f"{asked:g}", (x, y),
-                    xytext=(6, 5), textcoords="offset points", fontsize=9.5, color=FAINT,
+                    xytext=(6, 5 if y == tops[asked] else -12), textcoords="offset points",
+                    fontsize=9.5, color=colour,
                 )  # fmt: skip
-    load_axis(axes, "answered input TPM per GPU")
+    load_axis(axes, "achieved input TPM per GPU")
     axes.set(ylabel="tokens per second and user, p50")
     axes.set_ylim(bottom=0)
     axes.margins(x=0.1)
@@ -201,7 +206,6 @@ def _lines(axes: Axes, found: Comparison, value: Figures) -> None:
     loads = [rung.asked for rung in found.rungs]
     axes.set_xlim(0, max(loads) * 1.08)
     load_axis(axes, "offered input TPM" if found.mode == "tpm" else "developers")
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     if not values:
         nothing(axes, "unknown for every run")
 
@@ -332,7 +336,7 @@ SIDE_BY_SIDE = (
         "Carried against offered",
         "On the dotted line a run keeps up; below it, work piles up.",
         _alone(achieved),
-        _said("Answered TPM by load", lambda p: p.achieved_tpm, tpm_text),
+        _said("Achieved TPM by load", lambda p: p.achieved_tpm, tpm_text),
     ),
     Drawing(
         "compare-hits",

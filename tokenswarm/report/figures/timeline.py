@@ -24,13 +24,15 @@ from tokenswarm.report.figures.canvas import (
     nothing,
     objective,
     seconds_axis,
+    tpm_tick,
 )
-from tokenswarm.report.notation import asked_text, second_name, tpm_text
+from tokenswarm.report.notation import asked_text, second_name
 
 MOST_DOTS = 2_000  # more would hide each other, and swell the page
 BINS = 80  # of the lines of TPM
 SEED = 1  # of the choice of dots
 MOST_LABELS = 8  # of levels; more would run into each other
+NAMES_SHARE = 0.08  # of the height, above all dots, for the levels' names
 NARROW = (5.2, 6.0)  # inches: for a phone
 
 
@@ -70,6 +72,8 @@ def _turns(axes: Axes, found: Result) -> None:
     objective(axes, found, "ttft")
     axes.set(ylabel=f"TTFT, {second_name(found.ledger.header)} (log)")
     seconds_axis(axes)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top * (top / bottom) ** NAMES_SHARE)
     legend(axes)
     if not shown and not cut:
         nothing(axes, "no turn showed a first token")
@@ -91,21 +95,21 @@ def _traffic(axes: Axes, found: Result) -> None:
     everything = np.ones(len(columns.answered), dtype=bool)
     for at_s, of, colour, label in (
         (columns.scheduled_at_s, everything, FAINT, "offered"),
-        (columns.ended_at_s, columns.answered, INK, "answered"),
+        (columns.ended_at_s, columns.answered, INK, "achieved"),
     ):
         tokens, _ = np.histogram(at_s[of], edges, weights=columns.prompt_tokens[of])
         axes.stairs(tokens * per_bin, edges / 60, color=colour, linewidth=1.6, label=label)
     _asked(axes, found)
     axes.set(ylabel="input TPM")
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tpm_text(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tpm_tick(value)))
     axes.tick_params(which="both", length=0, pad=6)
     legend(axes)
 
 
 def _asked(axes: Axes, found: Result) -> None:
     """The target line of open mode."""
-    label = "asked for"
+    label = "target"
     for step in found.steps:
         if step.level.target_tpm is not None:
             axes.plot(
@@ -140,7 +144,7 @@ def _alt(found: Result) -> str:
     turns = len(found.ledger.records)
     return (
         f"Time to first token of {min(turns, MOST_DOTS):,} of {turns:,} turns over the run, with "
-        f"its {len(found.steps)} levels, above the input TPM that was offered and answered."
+        f"its {len(found.steps)} levels, above the input TPM that was offered and achieved."
     )
 
 

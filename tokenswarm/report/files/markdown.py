@@ -6,12 +6,11 @@ from html import escape
 
 from tokenswarm.measure.verdict import Check
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.text import failures, headline
+from tokenswarm.report.text import failures, headline, routing
 from tokenswarm.report.text import jobs as jobs_text
-from tokenswarm.report.text import routing as routing_text
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text.table import markdown
-from tokenswarm.report.text.tables import levels, objectives, routing
+from tokenswarm.report.text.tables import levels, objectives
 
 # Of the levels: what fits into a comment.
 KEYS = (
@@ -41,12 +40,17 @@ def summary(found: Result, against: str = "") -> str:
     narrow = levels(found).picked("levels", "Levels", KEYS)
     parts += [
         markdown(table)
-        for table in (narrow, objectives(found), jobs_text.jobs(found), routing(found))
+        for table in (
+            narrow,
+            objectives(found),
+            jobs_text.jobs(found),
+            routing.table(found.routing),
+        )
         if table.rows
     ]
     parts += map(_plain, jobs_text.sentences(found))
     if found.routing is not None:
-        parts += map(_plain, routing_text.sentences(found.routing))
+        parts += map(_plain, routing.sentences(found.routing))
     if found.whole.failed:
         parts.append("Failures, with what was said:")
         parts.append("\n".join(f"* {_plain(line)}" for line in failures.lines(found)))

@@ -15,9 +15,8 @@ from tokenswarm.report.figures.timeline import MOST_DOTS, NARROW, TIMELINE
 from tokenswarm.report.files.svg import inline, picture
 from tokenswarm.report.files.templating import templates
 from tokenswarm.report.notation import TOO_FEW, number_text, slo_text, tpm_text
-from tokenswarm.report.text import bills, failures, headline
+from tokenswarm.report.text import bills, books, failures, headline, routing, workload
 from tokenswarm.report.text import jobs as jobs_text
-from tokenswarm.report.text import routing as routing_text
 from tokenswarm.report.text import verdict as verdict_text
 from tokenswarm.report.text.definitions import DEFINITIONS
 from tokenswarm.report.text.levels import notes
@@ -25,12 +24,9 @@ from tokenswarm.report.text.surroundings import command, surroundings
 from tokenswarm.report.text.tables import (
     ANSWERS,
     TRAFFIC,
-    books,
     checks,
     levels,
     objectives,
-    routing,
-    workload,
 )
 from workload.whole_file import replace_file
 
@@ -50,8 +46,10 @@ def page(found: Result, against: str = "") -> str:
 def _contents(found: Result) -> dict[str, Any]:
     header, turns = found.ledger.header, len(found.ledger.records)
     whole = levels(found)
+    loads = sum(step.summary.requests > 0 for step in found.steps)
     with look():
-        curves = [picture(drawing, found) for drawing in CURVES] if turns else []
+        # Of one level there is no curve: its figures and intervals are in the table.
+        curves = [picture(drawing, found) for drawing in CURVES] if loads > 1 else []
         timeline = [picture(TIMELINE, found), inline(TIMELINE, found, NARROW)] if turns else []
         distributions = [picture(drawing, found) for drawing in DISTRIBUTIONS] if turns else []
     return {
@@ -72,13 +70,14 @@ def _contents(found: Result) -> dict[str, Any]:
         "answers": whole.picked("answers", "Levels: answers and cache", ANSWERS),
         "objectives": objectives(found),
         "failures": failures.by_level(found),
+        "turns": turns,
         "failure_kinds": failures.by_kind(found),
-        "workload": workload(found),
-        "books": books(found),
+        "workload": workload.table(found.workload) if turns else None,
+        "books": books.table(found.books),
         "jobs": jobs_text.jobs(found),
         "job_sentences": [*jobs_text.sentences(found)],
-        "routing": routing(found),
-        "routing_sentences": [*routing_text.sentences(found.routing)] if found.routing else [],
+        "routing": routing.table(found.routing),
+        "routing_sentences": [*routing.sentences(found.routing)] if found.routing else [],
         "bills": bills.bills(found),
         "bill_sentences": bills.sentences(found),
         "checks": checks(found),

@@ -14,7 +14,8 @@ from tokenswarm.report.analysis.bill import (
     per_request,
     usd_per_input_million,
 )
-from tokenswarm.report.analysis.compare import Comparison
+from tokenswarm.report.analysis.capacity import Capacity
+from tokenswarm.report.analysis.compare import Comparison, StoredRun
 from tokenswarm.report.notation import UNKNOWN, share_text, tpm_text, usd_text
 from tokenswarm.report.text.side_by_side import grade, names, objectives_text
 from tokenswarm.report.text.table import Cell, Column, Table
@@ -124,11 +125,24 @@ def sentences(found: Comparison, rates: Rates) -> list[str]:
         f"{objectives_text(found)}, at full use; half the use is twice the price."
     )
     without = [
-        name for name, row in zip(found.names, _priced(found, rates), strict=True) if not row
+        f"{name} ({_why_unpriced(run, capacity)})"
+        for name, run, capacity, priced in zip(
+            found.names, found.runs, found.capacities, _priced(found, rates), strict=True
+        )
+        if not priced
     ]
     if without:
-        said.append(f"Without a price: {', '.join(without)} (no GPUs, no capacity, or no rate).")
+        said.append(f"Without a price: {', '.join(without)}.")
     return said
+
+
+def _why_unpriced(run: StoredRun, capacity: Capacity | None) -> str:
+    if run.header.target.gpus is None:
+        return "its GPUs are unknown, --gpus"
+    if capacity is None or capacity.carried_tpm.value is None:
+        lowest = capacity is not None and capacity.bound == "below"
+        return "no level met the objectives" if lowest else "its capacity is unknown"
+    return "no --gpu-hour for it"
 
 
 def _priced(found: Comparison, rates: Rates) -> list[bool]:

@@ -35,7 +35,8 @@ def headline(found: Result) -> str:
         return f"INVALID run: nothing can be claimed about {name(found)}."
     if not found.curve.capacities:
         return f"{name(found)} answered {tpm_text(found.whole.achieved_tpm)} input TPM."
-    return f"{name(found)} {_carries(found, found.curve.capacities[-1])}"
+    capacity = found.curve.capacities[-1]
+    return f"{name(found)} {_carries(found, capacity)}"
 
 
 def details(found: Result) -> list[str]:
@@ -61,7 +62,7 @@ def details(found: Result) -> list[str]:
 
 def _stopped(found: Result) -> list[str]:
     reason = stopped(found.ledger)
-    return [f"The run ended before its time: {reason}."] if reason else []
+    return [f"The run ended before its time: {reason.rstrip('.')}."] if reason else []
 
 
 def _failed(found: Result) -> list[str]:
@@ -84,23 +85,24 @@ def name(found: Result) -> str:
 
 def _carries(found: Result, capacity: Capacity) -> str:
     under = " and ".join(map(slo_text, capacity.slos))
-    verb = "carries" if capacity.claimed else "seems to carry"
+    carries, misses = (
+        ("seems to carry", "seems to miss") if _is_weak(capacity) else ("carries", "misses")
+    )
+    doubt = f"; {capacity.spoiled}" if capacity.spoiled else ""
     if capacity.bound == "within" and capacity.tpm.value is not None:
         per_gpu = found.curve.per_gpu(capacity.tpm).value
         share = "" if per_gpu is None else f" ({tpm_text(per_gpu)} per GPU)"
         between = _between(capacity.tpm)
         carried = tpm_text(capacity.tpm.value)
-        return f"{verb} {carried} input TPM{share} with {under}{between}{_doubt(capacity)}."
+        return f"{carries} {carried} input TPM{share} with {under}{between}{doubt}."
     if capacity.bound == "above":
         carried = tpm_text(capacity.met_at_tpm)
         return (
-            f"{verb} {carried} input TPM or more with {under}: no level tried missed it"
-            f"{_doubt(capacity)}."
+            f"{carries} {carried} input TPM or more with {under}: no level tried missed it{doubt}."
         )
     if capacity.bound == "below":
         lowest = tpm_text(capacity.missed_at_tpm)
-        verb = "misses" if capacity.claimed else "seems to miss"
-        return f"{verb} {under} at every level tried, from {lowest} on{_doubt(capacity)}."
+        return f"{misses} {under} at every level tried, from {lowest} on{doubt}."
     return f"has no known capacity with {under}: {capacity.reason or 'too little was measured'}."
 
 
@@ -114,18 +116,13 @@ def _between(tpm: Interval) -> str:
     return f", 95% interval {tpm_text(tpm.low)} to {tpm_text(tpm.high)}"
 
 
-def _doubt(capacity: Capacity) -> str:
-    """Where too few turns decide it, or a level that is no result."""
-    few = "" if capacity.claimed else "; too few turns to claim it"
-    return few + (f"; {capacity.spoiled}" if capacity.spoiled else "")
-
-
 def _is_weak(capacity: Capacity) -> bool:
+    """Whether too few turns decide it."""
     return capacity.bound != "unknown" and not capacity.claimed
 
 
 def _too_few(capacity: Capacity) -> str:
-    return f"The capacity is not to be claimed: {capacity.reason}."
+    return f"Too few turns to claim that: {capacity.reason}."
 
 
 def _at(found: Result, point: CurvePoint) -> str:

@@ -5,31 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import fill
 
-from tabulate import tabulate
-
 from tokenswarm.measure.routing import Replica, Routing
 from tokenswarm.report.notation import share_text
 from tokenswarm.report.text.levels import WIDTH
+from tokenswarm.report.text.table import Cell, Column, Table, plain
 
-HEADS = ("replica (whole run)", "turns", "prompt tokens", "cache hits")
-
-
-def table(found: Routing) -> str:
-    """As text, what is to be said below."""
-    rows = [cells(replica) for replica in found.replicas]
-    body = tabulate(
-        rows, HEADS, colalign=("left", *["right"] * 3) if rows else None, disable_numparse=True
-    )
-    said = [fill(line, WIDTH) for line in sentences(found)]
-    return "\n".join([*([body, ""] if rows else []), *said])
+COLUMNS = (
+    Column("name", "replica", words=True),
+    Column("turns", "turns"),
+    Column("prompt_tokens", "prompt tokens"),
+    Column("hit_share", "cache hits"),
+)
 
 
-def cells(replica: Replica) -> tuple[str, ...]:
+def table(found: Routing | None) -> Table:
+    """What each replica served."""
+    replicas = found.replicas if found is not None else ()
+    return Table("routing", "Replicas", COLUMNS, tuple(map(_cells, replicas)))
+
+
+def text(found: Routing) -> str:
+    """As a table, what is to be said below."""
+    replicas = table(found)
+    body = [plain(replicas.named("replica (whole run)")), ""] if replicas.rows else []
+    return "\n".join([*body, *(fill(line, WIDTH) for line in sentences(found))])
+
+
+def _cells(replica: Replica) -> tuple[Cell, ...]:
     return (
-        replica.name,
-        f"{replica.turns:,}",
-        f"{replica.prompt_tokens:,.0f}",
-        share_text(replica.hit_share),
+        Cell(replica.name, replica.name),
+        Cell(f"{replica.turns:,}", replica.turns),
+        Cell(f"{replica.prompt_tokens:,.0f}", replica.prompt_tokens),
+        Cell(share_text(replica.hit_share), replica.hit_share),
     )
 
 

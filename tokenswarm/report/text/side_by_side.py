@@ -41,7 +41,7 @@ LEVEL_COLUMNS = (
     Column("decode_tps_p10", "TPS p10"),
     Column("offered_tpm_per_gpu", "TPM per GPU"),
     Column("offered_tpm", "offered TPM", True),
-    Column("achieved_tpm", "answered TPM", True),
+    Column("achieved_tpm", "achieved TPM", True),
     Column("output_tps", "output tokens/s"),
     Column("hit_share", "cache hits", True),
     Column("goodput", "goodput", True),
@@ -313,5 +313,5 @@ def _seen(change: Change) -> str:
     if change.by.value is None:
         return "unknown"
     if not change.seen:
-        return f"no difference seen ({interval_text(change.by, number_text)} times)"
+        return f"no difference seen, {interval_text(change.by, number_text)} times"
     return f"{interval_text(change.by, number_text)} times"

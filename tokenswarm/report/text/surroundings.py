@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from tokenswarm.measure.ledger import Header
@@ -10,9 +11,11 @@ from tokenswarm.report.analysis.result import Result
 from tokenswarm.report.notation import UNKNOWN, slo_text, target_text
 
 
-def command(found: Result) -> str:
-    """How the run was started; empty where its ledger does not say."""
-    return found.ledger.header.command or ""
+def command(found: Result) -> list[str]:
+    """How the run was started, an option with its value each; empty where its ledger does not
+    say."""
+    written = found.ledger.header.command
+    return re.split(r" (?=--?[a-z])", written) if written else []
 
 
 def surroundings(found: Result) -> list[tuple[str, str]]:

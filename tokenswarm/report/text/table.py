@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from tabulate import tabulate
@@ -59,6 +59,11 @@ class Table:
             tuple(self.columns[n] for n in at),
             tuple(tuple(row[n] for n in at) for row in self.rows),
         )
+
+    def named(self, head: str) -> Table:
+        """With its name above the first column: a terminal shows no title."""
+        first, *others = self.columns
+        return replace(self, columns=(replace(first, head=head), *others))
 
     def records(self) -> list[dict[str, Value]]:
         """One object a row, intervals in columns of their own."""

@@ -16,13 +16,11 @@ from tokenswarm.report.notation import (
     number_text,
     percentile_text,
     share_text,
+    slo_text,
     tpm_text,
 )
-from tokenswarm.report.text import books as books_text
-from tokenswarm.report.text import failures
-from tokenswarm.report.text import routing as routing_text
+from tokenswarm.report.text import books, failures, routing, workload
 from tokenswarm.report.text import verdict as verdict_text
-from tokenswarm.report.text import workload as workload_text
 from tokenswarm.report.text.objectives import cell_text, judge
 from tokenswarm.report.text.table import Cell, Column, Table
 
@@ -34,9 +32,9 @@ def tables(found: Result) -> list[Table]:
         objectives(found),
         failures.by_level(found),
         failures.by_kind(found),
-        workload(found),
-        books(found),
-        routing(found),
+        workload.table(found.workload),
+        books.table(found.books),
+        routing.table(found.routing),
         checks(found),
     ]
     return [table for table in made if table.rows]
@@ -74,7 +72,7 @@ def _level_columns(found: Result) -> list[tuple[Column, Callable[[CurvePoint], C
     return [
         (Column("level", "#"), lambda p: Cell(str(p.level.index), p.level.index)),
         (
-            Column("asked", "asked for"),
+            Column("asked", "target"),
             lambda p: Cell(asked_text(p.level), p.level.target_tpm or p.level.developers),
         ),
         (Column("offered_tpm", "offered TPM", True), lambda p: Cell.of(p.offered_tpm, tpm_text)),
@@ -136,60 +134,13 @@ def objectives(found: Result) -> Table:
     )
     rows = [
         (
-            Cell(row[0].slo.text, row[0].slo.text),
+            Cell(slo_text(row[0].slo), row[0].slo.text),
             *(Cell(cell_text(judgement), judgement.met) for judgement in row),
         )
         for row in judge(found.steps, found.slos)
         if row
     ]
     return Table("objectives", "Objectives", columns, tuple(rows))
-
-
-def workload(found: Result) -> Table:
-    """What was sent against what was promised."""
-    keys = ("quantity", "target", "sent", "deviation", "tolerance", "verdict")
-    columns = tuple(
-        Column(key, "" if key == "verdict" else key, words=key in ("quantity", "verdict"))
-        for key in keys
-    )
-    rows = []
-    for row in found.workload:
-        values = (row.quantity, row.target, row.realised, row.deviation, row.tolerance, row.verdict)
-        cells = zip(workload_text.cells(row), values, strict=True)
-        rows.append(tuple(Cell(text, value) for text, value in cells))
-    return Table("workload", "Workload", columns, tuple(rows))
-
-
-def books(found: Result) -> Table:
-    """The server's own counts beside ours."""
-    keys = ("quantity", "server", "ours", "residual", "state", "reason")
-    columns = tuple(
-        Column(key, "" if key == "state" else key, words=key in ("quantity", "state", "reason"))
-        for key in keys
-    )
-    rows = []
-    for entry in found.books:
-        values = tuple(getattr(entry, key) for key in keys)
-        cells = zip(books_text.cells(entry), values, strict=True)
-        rows.append(tuple(Cell(text, value) for text, value in cells))
-    return Table("books", "The server's books", columns, tuple(rows))
-
-
-def routing(found: Result) -> Table:
-    """What each replica served."""
-    keys = ("name", "turns", "prompt_tokens", "hit_share")
-    columns = (
-        Column("name", "replica", words=True),
-        Column("turns", "turns"),
-        Column("prompt_tokens", "prompt tokens"),
-        Column("hit_share", "cache hits"),
-    )
-    rows = []
-    for replica in found.routing.replicas if found.routing is not None else ():
-        values = tuple(getattr(replica, key) for key in keys)
-        cells = zip(routing_text.cells(replica), values, strict=True)
-        rows.append(tuple(Cell(text, value) for text, value in cells))
-    return Table("routing", "Replicas", columns, tuple(rows))
 
 
 def checks(found: Result) -> Table:

@@ -6,11 +6,17 @@ from textwrap import fill
 
 from tokenswarm.measure.verdict import INVALID
 from tokenswarm.report.analysis.result import Result
-from tokenswarm.report.text import books, failures, findings, headline, quick
+from tokenswarm.report.text import (
+    books,
+    failures,
+    findings,
+    headline,
+    quick,
+    routing,
+    workload,
+)
 from tokenswarm.report.text import jobs as jobs_text
-from tokenswarm.report.text import routing as routing_text
 from tokenswarm.report.text import verdict as verdict_text
-from tokenswarm.report.text import workload as workload_text
 from tokenswarm.report.text.levels import WIDTH, table
 from tokenswarm.report.text.objectives import objectives
 
@@ -37,10 +43,10 @@ def text(found: Result) -> str:
     parts.append((f"{NOT_TO_BE_USED}\n" if invalid else "") + findings.text(found.curve))
     if found.jobs is not None:
         parts.append(jobs_text.text(found))
-    parts.append(workload_text.table(found.workload))
+    parts.append(workload.text(found.workload))
     if found.books:
-        parts.append(books.table(found.books))
+        parts.append(books.text(found.books))
     if found.routing is not None:
-        parts.append(routing_text.table(found.routing))
+        parts.append(routing.text(found.routing))
     parts.append(verdict_text.text(found.verdict))
     return "\n\n".join(parts)
