@@ -16,7 +16,9 @@ from tokenswarm.measure.verdict import INVALID, SUSPECT, VALID
 
 LADDER, AGENTS = "tpm_ladder.py", "coding_agents.py"
 # What a busy machine makes of a run without any fault.
-NOISE = frozenset(("generator lateness", "read lag", "hub stalls", "CPU", "first-token stamps"))
+NOISE = frozenset(
+    ("generator lateness", "read lag", "coalesced reads", "hub stalls", "CPU", "first-token stamps")
+)
 # Seconds of silence after which a worker is certainly lost to Locust (three heartbeats are missed
 # by then), and below which it certainly is not: docs/measuring.md 2.4.
 LOST_S, KEPT_S = 6.0, 2.5
@@ -110,10 +112,12 @@ LASTING = {
     "black hole": (0.5, 8.0),
     "pause server": (1.0, 4.0),
 }
-# Traffic was missing for seconds of a short level.
+# Traffic was missing for seconds of a short level; or it was cut short, and on a busy machine its
+# workers begin seconds after it.
 SHORT_OF_TRAFFIC = (
     *("pause worker", "long pause of worker", "pause master", "cut link", "black hole"),
     *("kill worker", "kill all workers", "replace worker", "kill server"),
+    *("SIGTERM to master", "SIGINT to master"),
 )
 LINKS = ("cut link", "black hole")
 MISSING = (INVALID,)

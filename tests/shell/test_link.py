@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from locust.runners import MasterRunner
 
+import time
 from dataclasses import asdict, dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -302,6 +303,19 @@ def test_a_master_waits_until_every_worker_has_reported_its_end():
         ("tokenswarm_stop", "a"),
         ("tokenswarm_stop", "b"),
     }
+
+
+def test_a_worker_that_came_too_late_to_begin_is_not_waited_for():
+    """It joins as the run ends: the two minutes for turns under way are not its."""
+    link, _, _ = linked("a", "late")
+    link.take("a", report(ended=True))
+    link.take("late", report(run=None, ended=True))  # from before the stop: it may begin yet
+    gevent.spawn_later(0.15, link.take, "late", report(run=None, ended=False))
+    gevent.spawn_later(0.3, link.take, "late", report(run=None, ended=True))
+    began = time.monotonic()
+    link.stop_workers(limit_s=30)
+    assert 0.3 <= time.monotonic() - began < 15
+    assert (link.workers_seen, link.workers_unreported) == (1, 0)
 
 
 def test_a_worker_that_goes_away_in_mid_run_is_lost():

@@ -121,7 +121,7 @@ class FollowingConductor(Conductor):
         return Status(
             last.terms.name if last else None,
             last.load() if last else IDLE,
-            ended=self.run is None,
+            ended=self.run is None and not self._joining,  # one that begins has turns to come
             problem=self._problem,
             page=self._metrics.address if self._metrics else None,
         )

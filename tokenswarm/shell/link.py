@@ -70,6 +70,7 @@ class MasterLink:
     _problems: dict[str, str] = field(default_factory=dict)  # why clients take no part
     _idle: set[str] = field(default_factory=set)  # clients that Locust gave no users when last seen
     _stopping: bool = False
+    _without_part: set[str] = field(default_factory=set)  # clients that came too late to begin
 
     def expect(self, run: str, now_s: Callable[[], float]) -> None:
         """From now on the reports of this run count; a late one of the last run does not. now_s:
@@ -81,6 +82,7 @@ class MasterLink:
         self._lost.clear()
         self._problems.clear()
         self._stopping = False
+        self._without_part.clear()
 
     def announce(self, tpm: float | None, level: int | None, ramp_s: float) -> None:
         """A new target for every worker that takes part, in equal shares (a worker is one process
@@ -103,6 +105,8 @@ class MasterLink:
         if report["batches"]:
             self.runner.send_message(TAKEN, {"number": self._batches[client_id]}, client_id)
         if report["run"] != self._run:
+            if self._stopping and report["ended"]:
+                self._without_part.add(client_id)
             return
         self._last[client_id] = report
         self._notice_the_lost()
@@ -223,11 +227,12 @@ class MasterLink:
         for client_id in self._workers():
             self.runner.send_message(STOP, None, client_id)
         with gevent.Timeout(limit_s, False):
-            while not all(
-                (report := self._last.get(client_id)) and report["ended"]
-                for client_id in self._workers()
-            ):
+            while not all(map(self._is_through, self._workers())):
                 gevent.sleep(0.1)
+
+    def _is_through(self, client_id: str) -> bool:
+        report = self._last.get(client_id)
+        return client_id in self._without_part if report is None else bool(report["ended"])
 
     def cut_off(self) -> None:
         """Turns under way on the workers end now, as unfinished."""

@@ -34,6 +34,9 @@ def test_spread_arrivals_and_several_lines_stray_further_by_chance():
     assert offered(15e3, ending=four).figure == pytest.approx((3e3 - 2.76e3) / 15e3)
 
 
+AT_ONCE = {"scheduled_at_s": 1.0, "sent_at_s": 1.0}
+
+
 def named_turns(worker, count=10, **changes):
     return [
         turn_record(session=f"w{worker}.u{n}.s0", cached_tokens=900, **changes)
@@ -44,7 +47,7 @@ def named_turns(worker, count=10, **changes):
 def test_the_offer_names_a_worker_that_sent_nothing_and_one_that_was_lost():
     elsewhere = turn_record(session="w1.u0.s0", level=1, scheduled_at_s=150.0, sent_at_s=150.0)
     lost = replace(ENDING, workers=2, workers_lost=1)
-    said = offered(24e3, [*named_turns(0), elsewhere], ending=lost).finding
+    said = offered(24e3, [*named_turns(0, **AT_ONCE), elsewhere], ending=lost).finding
     assert "level 0 was offered 25% of it (worker 1 sent nothing, 1 of 2 workers were lost)" in said
 
 
@@ -65,8 +68,14 @@ def test_the_offer_names_places_that_are_missing_and_a_slow_generator():
     assert "the generator was slow: p90 of its lateness 2.0 s" in offered(40e3, late).finding
 
 
+def test_the_offer_names_a_start_without_traffic():
+    said = offered(40e3, turns(scheduled_at_s=13.6, sent_at_s=13.6)).finding
+    assert "(no turn was due in its first 13.6 s)" in said
+    assert "no turn was due" not in offered(40e3, turns(scheduled_at_s=1.9)).finding
+
+
 def test_an_offer_off_without_a_sign_of_why_says_that_the_cause_is_not_known():
-    assert "(the cause is not known)" in offered(24e3).finding
+    assert "(the cause is not known)" in offered(24e3, turns(**AT_ONCE)).finding
 
 
 def test_a_level_in_which_the_master_was_killed_has_no_offer_that_is_known():

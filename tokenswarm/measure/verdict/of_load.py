@@ -116,6 +116,9 @@ def _causes(evidence: Evidence, level: Level) -> Iterator[str]:
     ending = evidence.ledger.ending
     if ending is not None and ending.workers_lost:
         yield f"{ending.workers_lost} of {ending.workers} workers were lost"
+    first_s = min((r.scheduled_at_s for r in turns), default=level.started_at_s)
+    if first_s > level.started_at_s + OUTSIDE_S:
+        yield f"no turn was due in its first {first_s - level.started_at_s:.1f} {evidence.unit}"
     unsent = sum(record.kind == UNSENT for record in turns)
     if unsent:
         yield f"{unsent} turns found no free developer"
