@@ -1,12 +1,13 @@
 """Are the levels of a ladder on profile? The demo's ladder over many seeds, in virtual time.
 
-    python scripts/levels_on_profile.py --seeds 32
+    python -m scripts.levels_on_profile --seeds 32
 
 Prints, against the figures of an endless run of profile seed: the bias of the mean prompt and of
 its p90 with their standard errors, by level and over all; the share of turns that a ticket called
-early; and in how many seeds every figure of the workload table is within its tolerance, which is
-what the check "workload" of the verdict asks. SIMULATED: the rule that deals tickets is the one of
-real traffic, the engine is the embedded one without HTTP.
+early; in how many seeds every figure of the workload table is within its tolerance, which is what
+the check "workload" of the verdict asks; and the whole verdict of each seed that is not VALID.
+SIMULATED: the rule that deals tickets is the one of real traffic, the engine is the embedded one
+without HTTP.
 """
 
 from __future__ import annotations
@@ -14,16 +15,22 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from tabulate import tabulate
 
+from tests.support.records import ending, header, turn_record
 from tokenswarm.engine.offline import run as offline
 from tokenswarm.engine.offline.run import Load, SimulatedRun
 from tokenswarm.engine.offline.traffic import SimulatedTurn
 from tokenswarm.engine.physics.presets import PRESETS
+from tokenswarm.measure.ledger import Ledger
+from tokenswarm.measure.record import Level, TurnRecord
+from tokenswarm.measure.verdict import VALID, Verdict
 from tokenswarm.measure.window import KEPT_UP_SHARE
+from tokenswarm.report.analysis.result import result
 from workload import fidelity, figures
 from workload.figures import Sample
 from workload.profiles import SEED
@@ -43,6 +50,7 @@ class Ladder(NamedTuple):
     early_p50_s: float
     met: int
     on_profile: bool
+    verdict: Verdict
 
 
 def ladder(seed: int, load: Load = DEMO) -> Ladder:
@@ -64,6 +72,7 @@ def ladder(seed: int, load: Load = DEMO) -> Ladder:
         early_p50_s=float(np.median(early_s)),
         met=sum(turn.kind == "met" for turn in run.turns),
         on_profile=_on_profile([turn for turns in kept_up or by_level for turn in turns]),
+        verdict=result(_ledger(run)).verdict,
     )
 
 
@@ -94,6 +103,63 @@ def main() -> None:
         f"met in mid-session: {np.mean([one.met for one in ladders]):.0f} a run"
     )
     print(f"on profile: {sum(one.on_profile for one in ladders)} of {len(ladders)}")
+    print(f"VALID: {sum(one.verdict.grade == VALID for one in ladders)} of {len(ladders)}")
+    for seed, one in enumerate(ladders, first):
+        for check in one.verdict.checks:
+            if check.grade not in (None, VALID):
+                print(f"  seed {seed}: {check.grade}, {check.name}: {check.finding}")
+
+
+def _ledger(run: SimulatedRun) -> Ledger:
+    """As a driven run of the seed writes it, as far as checks of the traffic look."""
+    levels = [
+        Level(
+            index=index,
+            target_tpm=tpm,
+            developers=None,
+            started_at_s=index * run.load.hold_s,
+            ended_at_s=(index + 1) * run.load.hold_s,
+        )
+        for index, tpm in enumerate(run.load.levels_tpm)
+    ]
+    return Ledger(
+        replace(header(), driven=True, speed=1.0),
+        [_record(turn, run.load) for turn in run.turns],
+        levels,
+        workload=fidelity.workload(SEED),
+        ending=ending(at_s=run.load.cut_s),
+    )
+
+
+def _record(turn: SimulatedTurn, load: Load) -> TurnRecord:
+    first_s, answered = turn.first_token_at_s, turn.outcome == "ok"
+    ended_at_s = load.cut_s if turn.ended_at_s is None else turn.ended_at_s
+    return turn_record(
+        session=turn.session,
+        turn=turn.turn,
+        kind=turn.kind,
+        level=min(int(turn.scheduled_at_s // load.hold_s), len(load.levels_tpm) - 1),
+        text_tokens=turn.prompt_tokens,
+        planned_prompt_tokens=turn.prompt_tokens,
+        planned_output_tokens=turn.sequence.output_tokens,
+        ideal_cached_tokens=turn.ideal_cached_tokens,
+        scheduled_at_s=turn.scheduled_at_s,
+        sent_at_s=turn.sent_at_s,
+        free_at_s=turn.sent_at_s,
+        early_s=turn.early_s,
+        body_sent_at_s=turn.sent_at_s,
+        head_at_s=first_s,
+        first_token_at_s=first_s,
+        first_visible_at_s=first_s,
+        last_token_at_s=None if first_s is None else ended_at_s,
+        ended_at_s=ended_at_s,
+        prompt_tokens=turn.prompt_tokens if answered else None,
+        cached_tokens=turn.cached_tokens if answered else None,
+        output_tokens=turn.output_tokens if answered else None,
+        output_chunks=turn.output_chunks,
+        stamps="engine",
+        outcome=turn.outcome,
+    )
 
 
 def _sent(run: SimulatedRun, level: int) -> list[SimulatedTurn]:

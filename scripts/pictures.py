@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.support.browser import launch, start_run
+from tests.support.browser import PATIENCE_MS, launch, start_run
 from tests.support.stack import AGENTS, ROOT, START_TIMEOUT_S, Stack, free_port, listens, until
 
 IMAGES = ROOT / "docs" / "images"
@@ -53,6 +53,7 @@ def _climb(browser: Browser, url: str) -> None:
     page = browser.new_page()
     first = {"tpm": RATES[0], "ramp": "1m", "run_name": "picture"}
     start_run(page, url, user_count="200", spawn_rate="100", **first)
+    expect(page.locator("#state")).to_have_text("running", timeout=PATIENCE_MS)
     time.sleep(LEVEL_WALL_S)
     for rate in RATES[1:]:
         page.locator("#rate").fill(rate)

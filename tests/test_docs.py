@@ -35,7 +35,7 @@ TEXTS = {path: path.read_text() for path in TEXTS} | PAGES
 METRICS, OPTIONS, READING = (PAGES[DOCS / f"{n}.md"] for n in ("metrics", "options", "reading"))
 # Whose words are checked below, and what else the pages tell a user to type.
 TOOLS = ("locust", "make", "python", "tokenswarm")
-OTHERS = ("docker", "kubectl")
+OTHERS = ("docker", "kubectl", "npm")
 SUBCOMMANDS = (
     *(
         "demo",
@@ -138,7 +138,8 @@ def test_make_targets_exist():
 
 
 def test_locust_commands_are_accepted_by_the_real_parser_and_options(tmp_path):
-    (tmp_path / "locustfiles").symlink_to(ROOT / "locustfiles")
+    for folder in ("locustfiles", "targets"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     (tmp_path / "our-team.toml").write_text('base = "seed"')
     found = commands_of("locust")
     for words in commands_of("tokenswarm", "run"):

@@ -42,7 +42,7 @@ def test_headers_of_the_users_own_replace_ours_of_the_same_name(server):
 def test_each_session_names_itself_and_echoes_its_own_token(server):
     server.tokens = ["one", "two"]
     sender = client(server)
-    first, second = (Identity(("X-Session-ID", "x-user"), name) for name in ("a", "b"))
+    first, second = (Identity(dict.fromkeys(("X-Session-ID", "x-user"), n)) for n in ("a", "b"))
     for identity in (first, second, first, second):
         assert sender.send([b"{}"], 2, identity=identity).outcome == "ok"
     assert [head["x-session-id"] for head in server.heads] == ["a", "b", "a", "b"]

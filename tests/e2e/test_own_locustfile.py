@@ -6,8 +6,10 @@ import os
 import re
 from pathlib import Path
 
+import orjson
 import pytest
 
+from tests.support.recording_server import recording_server
 from tests.support.stack import ROOT, Finished, Stack
 from tokenswarm.measure.ledger import Ledger, read_run
 
@@ -82,3 +84,51 @@ class B(CodingDeveloper):
     refused = stack.start("locust", "-f", "mine.py", "--headless", env=env, cwd=tmp_path).wait()
     assert refused.code == 2
     assert "host of the user classes: http://127.0.0.1:1, http://127.0.0.1:2" in refused.err
+
+
+def test_an_agent_of_the_classes_is_on_the_wire_and_in_the_fingerprint(
+    stack: Stack, tmp_path: Path
+) -> None:
+    text = """
+from tokenswarm import CodingDeveloper
+class Developer(CodingDeveloper):
+    agent = "opencode"
+"""
+    (tmp_path / "agents.toml").write_text(
+        'base = "seed"\nsubagents = {session_share = 1.0, group_weights = [1.0]}\n'
+        "tool_gap_s = {median = 0.01}\nhuman_gap_s = {median = 0.01}\n"
+    )
+    options = ("--profile", "agents.toml", "-u", "2", "-r", "2", "-t", "4s")
+    with recording_server() as server:
+        finished, ledger = run(stack, tmp_path, text, "--host", server.url, *options)
+    assert finished.ran, finished.printed
+    assert (ledger.header.fingerprint.agent, ledger.header.fingerprint.api) == ("opencode", "chat")
+    heads = server.heads
+    assert {head["user-agent"].split("/")[0] for head in heads} == {"opencode"}
+    for head, body in zip(heads, server.bodies, strict=True):
+        assert head["x-session-id"] == head["x-session-affinity"]
+        assert orjson.loads(body)["tool_choice"] == "auto"
+    children = [head for head in heads if "x-parent-session-id" in head]
+    assert children
+    for head in children:
+        assert re.fullmatch(
+            re.escape(head["x-parent-session-id"]) + r"\.a\d+", head["x-session-id"]
+        )
+
+
+def test_two_agents_in_one_run_are_refused(stack: Stack, tmp_path: Path) -> None:
+    text = """
+from tokenswarm import CodingDeveloper
+class A(CodingDeveloper):
+    agent = "codex"
+class B(CodingDeveloper):
+    agent = "opencode"
+"""
+    (tmp_path / "mine.py").write_text(text)
+    options = ("-f", "mine.py", "--headless", "--host", "http://127.0.0.1:1")
+    env = {"PYTHONPATH": os.fspath(ROOT)}
+    finished = stack.start("locust", *options, env=env, cwd=tmp_path).wait()
+    assert finished.code == 2
+    assert "agent of the user classes: codex, opencode; accepted: one, or --agent" in (
+        finished.printed
+    )

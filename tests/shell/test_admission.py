@@ -15,6 +15,7 @@ import pytest
 
 import tokenswarm.shell.wiring  # noqa: F401 - its options join Locust's parser
 from tests.support.deployed_commands import parsed_locust
+from tokenswarm import CodingDeveloper
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.shell import admission
 from tokenswarm.shell.capacity_search import CapacitySearch
@@ -145,3 +146,27 @@ def test_a_run_that_ends_in_its_ramp_is_refused(run_time, speed, refused):
         else nullcontext()
     ):
         admission.require_time(environment, options, speed)
+
+
+def of_classes(*options: str, **attributes: str) -> tuple[Any, str | None]:
+    """The options with what two classes say, and the host."""
+    parsed = parsed_locust(("locust", "-f", "locustfiles/coding_agents.py", *options))
+    classes = [type(name, (CodingDeveloper,), dict(attributes)) for name in ("A", "B")]
+    environment = Environment(parsed_options=parsed, user_classes=classes)
+    return admission.with_classes(environment, parsed), admission.host(environment)
+
+
+def test_classes_say_what_no_option_does(tmp_path):
+    file = tmp_path / "t.toml"
+    file.write_text('url = "http://127.0.0.1:7"\n')
+    said = {"target": str(file), "agent": "codex", "profile": "agentic"}
+    options, host = of_classes(**said)
+    assert {name: getattr(options, name) for name in said} == said
+    assert host == "http://127.0.0.1:7"
+    options, host = of_classes("--agent", "plain", "--profile", "small", **said)
+    assert (options.agent, options.profile) == ("plain", "small")
+    assert of_classes(host="http://127.0.0.1:8", **said)[1] == "http://127.0.0.1:8"
+    other = tmp_path / "o.toml"
+    other.write_text('url = "http://127.0.0.1:6"\n')
+    given = of_classes("--target", str(other), host="http://127.0.0.1:8", **said)
+    assert (given[0].target, given[1]) == (str(other), "http://127.0.0.1:6")

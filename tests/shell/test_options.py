@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.option_parser import OptionParser
+from tokenswarm.client.agent import Lineage
 from tokenswarm.measure.amounts import parse_duration, parse_tpm
 from tokenswarm.shell.options import (
     API_KEY_VARIABLES,
@@ -330,3 +331,39 @@ def test_a_profile_is_fitted_to_a_context_and_a_trace_is_not(tmp_path):
     trace.touch()
     with pytest.raises(OptionError, match="--fit-context 8192: a trace's prompts are as long"):
         read("--fit-context", "8192", "--trace", str(trace))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "agent", "api"),
+    [
+        ((), "plain", "chat"),
+        (("--api", "responses"), "plain", "responses"),
+        (("--agent", "codex"), "codex", "responses"),
+        (("--agent", "claude-code", "--api", "messages"), "claude-code", "messages"),
+        (("--agent", "opencode"), "opencode", "chat"),
+    ],
+)
+def test_an_agent_brings_its_dialect(arguments, agent, api):
+    options = read(*arguments)
+    assert (options.agent.name, options.api) == (agent, api)
+
+
+def test_an_agent_that_speaks_another_dialect_is_refused_by_name():
+    with pytest.raises(OptionError, match="--api chat: codex speaks responses alone; accepted"):
+        read("--agent", "codex", "--api", "chat")
+    with pytest.raises(OptionError, match="--agent 'cline': accepted are plain and claude-code"):
+        read("--agent", "cline")
+
+
+def test_an_agents_query_stands_before_the_users_own():
+    options = read("--agent", "claude-code", "--query", "a=b")
+    assert options.endpoint.path("/messages") == "/v1/messages?beta=true&a=b"
+
+
+def test_the_users_own_headers_hold_over_an_agents_identity():
+    lineage = Lineage("own")
+    options = read("--agent", "opencode", "--session-header", "X-Session-ID")
+    assert options.identify(lineage) == {"x-session-affinity": "own", "X-Session-ID": "own"}
+    options = read("--agent", "opencode", "--header", "X-Session-Id: fixed")
+    assert options.identify(lineage) == {"x-session-affinity": "own"}
+    assert read("--session-header", "X-User").identify(lineage) == {"X-User": "own"}

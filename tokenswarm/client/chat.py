@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tokenswarm.client.agent import PLAIN, Agent
 from tokenswarm.client.body import encoded_fields
 from tokenswarm.client.delta import (
     DONE,
@@ -49,6 +50,7 @@ def opening(
     extra: Mapping[str, object],
     *,
     session: str | None = None,
+    agent: Agent = PLAIN,
 ) -> bytes:
     """The body up to the first message of the user, which follows, and then `closing`.
 
@@ -57,6 +59,7 @@ def opening(
     dialect's body does not name it. Raises ValueError for a field that is set elsewhere or has no
     JSON form.
     """
+    extra = agent.body_fields(extra, tools=bool(tools))
     options = extra.get("stream_options", {})
     if not isinstance(options, Mapping):
         raise ValueError(f"stream_options {options!r} is not a mapping")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tokenswarm.client import chat, messages, responses
+from tokenswarm.client.agent import PLAIN, Agent
 from tokenswarm.client.delta import Delta
 from workload.frames import Frames
 
@@ -23,6 +24,7 @@ class Opening(Protocol):
         extra: Mapping[str, object],
         *,
         session: str | None = None,
+        agent: Agent = PLAIN,
     ) -> bytes: ...
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 # What a server hands out with an answer and wants back with the session's next request: llm-d's.
 ECHOED = ("x-session-token",)
@@ -14,6 +15,7 @@ OWN = frozenset(
     ("host", "content-length", "content-type", "transfer-encoding", "connection", "expect")
     + ("accept-encoding", "upgrade", "te", "trailer")
 )
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -29,8 +31,8 @@ class HeaderField:
 class Identity:
     """Of one session: the headers that name it, and what its server has handed out to be echoed."""
 
-    def __init__(self, names: Sequence[str] = (), session: str = "") -> None:
-        self._fields = dict.fromkeys(names, session)
+    def __init__(self, fields: Mapping[str, str] = _NOTHING) -> None:
+        self._fields = dict(fields)
 
     def lines(self) -> bytes:
         return "".join(f"{name}: {value}\r\n" for name, value in self._fields.items()).encode()

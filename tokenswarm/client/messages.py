@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from tokenswarm.client.agent import PLAIN, Agent
 from tokenswarm.client.body import encoded_fields
 from tokenswarm.client.delta import (
     Delta,
@@ -38,6 +39,9 @@ _OWN_KEYS = ("model", "stream", "tools", "system", "messages", "min_tokens", *OU
 # Four in a request at most: tools, system text, and the last two turns, as agents set them.
 _CACHE = b',"cache_control":{"type":"ephemeral"}'
 _MARKED_TURNS = 2
+_NEWLINE = rb"\n"  # in text that is escaped for JSON
+# Of a user without an account; Claude Code has a hash and an account before the session.
+_USER_ID = "user_tokenswarm_account__session_{}"
 
 
 def opening(
@@ -47,18 +51,43 @@ def opening(
     extra: Mapping[str, object],
     *,
     session: str | None = None,
+    agent: Agent = PLAIN,
 ) -> bytes:
     """The body up to the first message, which follows, and then `closing`.
 
-    tools: encoded schemas as chat completions have them; system: JSON-escaped text. session: this
-    dialect's body does not name it. Raises ValueError as `encoded_fields` does.
+    tools: encoded schemas as chat completions have them; system: JSON-escaped text. session: named
+    where the agent does. Raises ValueError as `encoded_fields` does.
     """
-    head = encoded_fields({"model": model, "stream": True}, extra, _OWN_KEYS)
+    ours: dict[str, object] = {"model": model, "stream": True}
+    if agent.named_in_user_id and session is not None:
+        ours["metadata"] = {"user_id": _USER_ID.format(session)}
+    more = agent.body_fields(extra, tools=bool(tools))
+    head = encoded_fields(ours, more, _OWN_KEYS)
     if tools:
         head += b',"tools":' + _tools(tuple(tools))
     if system:
-        head += b',"system":[{"type":"text","text":"%b"%b}]' % (system, _CACHE)
+        head += b',"system":[%b]' % _system(system, first_line_apart=agent.first_line_apart)
     return head + b',"messages":['
+
+
+def _system(text: bytes, *, first_line_apart: bool) -> bytes:
+    """One block with a cache mark, or two: an agent's name, and what it is to do."""
+    block = b'{"type":"text","text":"%b"%b}'
+    end = _first_line_end(text) if first_line_apart else 0
+    if end in (0, len(text)):
+        return block % (text, _CACHE)
+    return block % (text[:end], b"") + b"," + block % (text[end:], _CACHE)
+
+
+def _first_line_end(text: bytes) -> int:
+    """Behind its newline; 0 where there is none. An n behind an escaped backslash is none."""
+    at = text.find(_NEWLINE)
+    while at >= 0:
+        slashes = at - len(text[:at].rstrip(b"\\"))
+        if slashes % 2 == 0:
+            return at + len(_NEWLINE)
+        at = text.find(_NEWLINE, at + 1)
+    return 0
 
 
 @lru_cache(maxsize=8)  # the sets of a run: of a session and of its sub-agents

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from tokenswarm.client.agent import PLAIN, Agent
 from tokenswarm.client.body import encoded_fields
 from tokenswarm.client.delta import (
     DONE,
@@ -44,6 +45,8 @@ _REASONING = ("response.reasoning_text.delta", "response.reasoning_summary_text.
 _ARGUMENTS = ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta")
 _CALLS = ("function_call", "custom_tool_call")
 _ENDS = ("response.completed", "response.incomplete")
+# Codex's place for its instructions; every item names its type.
+_DEVELOPER = b'{"type":"message","role":"developer","content":[{"type":"input_text","text":"%b"}]},'
 # Of no interest, and vLLM repeats the instructions in them: lines as long as the prompt.
 _ECHOES = ("response.created", "response.in_progress", "response.queued")
 
@@ -55,6 +58,7 @@ def opening(
     extra: Mapping[str, object],
     *,
     session: str | None = None,
+    agent: Agent = PLAIN,
 ) -> bytes:
     """The body up to the first item of the input, which follows, and then `closing`.
 
@@ -63,18 +67,23 @@ def opening(
     """
     key = {} if session is None else {"prompt_cache_key": session}
     ours = {"model": model, "stream": True, "store": False, **key}
-    head = encoded_fields(ours, extra, _OWN_KEYS)
-    if system:
+    more = agent.body_fields(extra, tools=bool(tools))
+    head = encoded_fields(ours, more, _OWN_KEYS)
+    if system and not agent.system_in_input:
         head += b',"instructions":"%b"' % system
     if tools:
-        head += b',"tools":' + _tools(tuple(tools))
-    return head + b',"input":['
+        head += b',"tools":' + _tools(tuple(tools), strict_said=agent.strict_said)
+    head += b',"input":['
+    return head + _DEVELOPER % system if system and agent.system_in_input else head
 
 
 @lru_cache(maxsize=8)  # the sets of a run: of a session and of its sub-agents
-def _tools(schemas: tuple[bytes, ...]) -> bytes:
+def _tools(schemas: tuple[bytes, ...], *, strict_said: bool) -> bytes:
     """The function's fields beside its type."""
-    flat = ({"type": "function", **orjson.loads(schema)["function"]} for schema in schemas)
+    strict = {"strict": False} if strict_said else {}
+    flat = (
+        {"type": "function", **orjson.loads(schema)["function"], **strict} for schema in schemas
+    )
     return b"[%b]" % b",".join(map(orjson.dumps, flat))
 
 

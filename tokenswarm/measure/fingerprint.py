@@ -21,6 +21,7 @@ class Fingerprint:
     history: str = "scripted"  # one of HISTORIES: whose replies the prompts carry
     reasoning: bool = False  # tool calls in the history carry some
     api: str = "chat"  # what was spoken; earlier versions knew no other
+    agent: str = "plain"  # whose requests they were like
     version: str  # of tokenswarm
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from tokenswarm.report.notation import tpm_text
 from tokenswarm.shell import gate, preflight
 from tokenswarm.shell import run as runs
 from tokenswarm.shell.options import (
+    DEFAULT_PROFILE,
     OptionError,
     Options,
     api_key,
@@ -28,6 +29,7 @@ from tokenswarm.shell.options import (
     read_options,
     readers_of_options,
 )
+from tokenswarm.shell.options.target import read_target
 from tokenswarm.shell.options.trace import require_free_pace
 from tokenswarm.shell.preflight import Examined
 from tokenswarm.shell.server_start import await_ready
@@ -45,7 +47,7 @@ def checked(
 ) -> tuple[Options, Source]:
     """Everything that can be refused without sending anything. Raises ValueErrors."""
     assert parsed is not None
-    options = read_options(parsed, host)
+    options = read_options(with_classes(environment, parsed), host)
     source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
     api_key()  # refused here where it cannot be sent
     _require_writable(options.runs_folder)
@@ -244,16 +246,38 @@ def developers(environment: Environment) -> list[type[User]]:
 
 
 def host(environment: Environment) -> str | None:
-    """--host, else the one that the developers' classes name. Raises OptionError for several: one
-    run has one target."""
+    """--host, else that of --target, else the one that the developers' classes name or whose file
+    they name. Raises OptionError for several: one run has one target."""
+    parsed = environment.parsed_options
     if environment.host:
         return environment.host
-    hosts = {host for c in developers(environment) if (host := getattr(c, "host", None))}
-    if len(hosts) > 1:
+    if parsed is not None and parsed.target:
+        return read_target(parsed.target).url
+    named = _of_classes(environment, "host") or None
+    target = _of_classes(environment, "target")
+    return read_target(target).url if target and named is None else named
+
+
+def with_classes(environment: Environment, parsed: argparse.Namespace) -> argparse.Namespace:
+    """The options with what the developers' classes say where the command line does not. Raises
+    OptionError where they differ: one run has one target, one workload and one dialect."""
+    filled = argparse.Namespace(**vars(parsed))
+    for name in ("target", "agent"):
+        if not getattr(parsed, name):
+            setattr(filled, name, _of_classes(environment, name))
+    if parsed.profile in (None, DEFAULT_PROFILE):
+        filled.profile = _of_classes(environment, "profile") or parsed.profile
+    return filled
+
+
+def _of_classes(environment: Environment, name: str) -> str:
+    """The attribute of the developers' classes, "" where none has it. Raises OptionError."""
+    values = {value for c in developers(environment) if (value := getattr(c, name, None))}
+    if len(values) > 1:
         raise OptionError(
-            f"host of the user classes: {', '.join(sorted(hosts))}; accepted: one, or --host"
+            f"{name} of the user classes: {', '.join(sorted(values))}; accepted: one, or --{name}"
         )
-    return hosts.pop() if hosts else None
+    return min(values, default="")
 
 
 def is_open(environment: Environment, options: Options) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import gevent
 from gevent.pool import Group
 
+from tokenswarm.client.agent import Lineage
 from tokenswarm.client.headers import Identity
 from tokenswarm.client.observation import Observation
 from tokenswarm.measure.record import TurnRecord
@@ -38,10 +39,15 @@ class AgentsThrough(Waiting):
 class Text:
     """What is sent of a session: its conversation, and the bytes before it."""
 
-    def __init__(self, run: Run, session: SourceSession, drift: float) -> None:
+    def __init__(
+        self, run: Run, session: SourceSession, drift: float, parent: Lineage | None
+    ) -> None:
+        """parent: of a sub-agent."""
         self.session = session
+        asker = run.session_id(session)
+        self.lineage = Lineage(asker) if parent is None else parent.child(asker)
         self.conversation: Conversation = run.conversation(session, drift)
-        self.identity = Identity(run.options.session_headers, run.session_id(session))
+        self.identity = Identity(run.options.identify(self.lineage))
         self._run = run
         self._opened: tuple[SharedPrefix, bytes] | None = None
 
@@ -50,7 +56,7 @@ class Text:
         """Tools and system text as they are in the current turn."""
         shared = self.conversation.shared
         if self._opened is None or self._opened[0] is not shared:
-            self._opened = shared, self._run.opening(self.conversation, self.session)
+            self._opened = shared, self._run.opening(self.conversation, self.lineage)
         return self._opened[1]
 
 
@@ -63,13 +69,16 @@ class Developer:
         environment: Environment,
         life: Life,
         own_pause: Callable[[], float] | None = None,
+        parent: Lineage | None = None,
     ) -> None:
-        """own_pause: run seconds of rest after a turn, instead of the profile's."""
+        """own_pause: run seconds of rest after a turn, instead of the profile's; parent: of a
+        sub-agent."""
         self.run = run
         self._own_pause = own_pause
         self.life = life
         self.client = run.client()
         self._environment = environment
+        self._parent = parent
         self._drift = 1.0
         self._text: Text | None = None
 
@@ -105,7 +114,7 @@ class Developer:
             self._run_subagents()
 
     def _write(self) -> None:
-        self._text = Text(self.run, self.life.session, self._drift)
+        self._text = Text(self.run, self.life.session, self._drift, self._parent)
 
     def _send(self, turn: Turn, due: Due) -> TurnRecord:
         """One Locust request event per finished turn; a turn that the end of the run cuts off goes
@@ -173,7 +182,8 @@ class Developer:
         """first: its own turn to begin; through: its parent's, which the last one hands over, or
         one that fails."""
         clock = self.run.clock
-        agent = Developer(self.run, self._environment, life)
+        assert self._text is not None  # its turn called the agent
+        agent = Developer(self.run, self._environment, life, parent=self._text.lineage)
         try:
             clock.wait(first)
             agent.open()
@@ -210,9 +220,13 @@ class CodingDeveloper(User):
     comes.
 
     A subclass may set what any Locust user may: `weight`, `fixed_count`, `host`, and `wait_time`,
-    which then says in the run's seconds how long it rests after a turn, instead of the profile."""
+    which then says in the run's seconds how long it rests after a turn, instead of the profile.
+    target, agent, profile: as the options of these names, where the command line gives none."""
 
     abstract = True
+    agent: ClassVar[str] = ""
+    target: ClassVar[str] = ""
+    profile: ClassVar[str] = ""
     is_developer = True  # the number of these, not of other users beside them, is a level
     _own_pause: ClassVar[Callable[[CodingDeveloper], float] | None] = None
 

@@ -80,7 +80,10 @@ class FollowingConductor(Conductor):
             return  # the master could not start
         terms = Terms.unpack(parsed.tokenswarm_terms)
         parsed.profile = terms.profile
-        options = read_options(parsed, admission.host(self._environment))
+        environment = self._environment
+        options = read_options(
+            admission.with_classes(environment, parsed), admission.host(environment)
+        )
         source = load_source(options.profile, options.trace, options.trace_timing, options.habits)
         runs.known_rates(source, open_mode=terms.open_mode)
         corpus = runs.load_corpus(options)

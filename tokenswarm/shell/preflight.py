@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from tokenswarm.client.agent import Lineage
 from tokenswarm.client.dialects import DIALECTS
 from tokenswarm.client.headers import Identity
 from tokenswarm.client.observation import Observation
@@ -91,7 +92,7 @@ def examine(client: ChatClient, options: Options, source: Source) -> Examined:
     target = Target(
         url=str(options.endpoint),
         model=model,
-        engine=info.get("engine"),
+        engine=info.get("engine") or options.target_name,
         simulated=bool(info),
         gpus=options.gpus or info.get("gpus"),
     )
@@ -242,16 +243,24 @@ def _send_history(
     least = 1 if options.min_tokens else None
     call = frames.call(_CALL_ID, ToolCall("ping", b"{}", b"{}", 0))
     result = frames.result(_CALL_ID)
+    lineage = Lineage("preflight")
     thought = [memoryview(b"I ping.")] if reasoning else []
     end = result.marked_end if frames.marks else result.end
     body = [
-        dialect.opening(model, (_TOOL,), b"You ping.", options.extra_body, session="preflight"),
+        dialect.opening(
+            model,
+            (_TOOL,),
+            b"You ping.",
+            options.extra_body,
+            session=lineage.session,
+            agent=options.agent,
+        ),
         frames.user.begin + b"ping" + frames.user.end,
         *frames.reply_pieces(thought, [], call),
         b"," + result.begin + b"pong" + end,
         dialect.closing(1, min_tokens=least, field=options.output_field),
     ]
-    identity = Identity(options.session_headers, "preflight")
+    identity = Identity(options.identify(lineage))
     return client.send(body, sum(map(len, body)), identity=identity)
 
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from exporters import ledger
 from exporters.turns import Load, TurnFeed
+from tokenswarm.client.agent import Lineage
 from tokenswarm.client.dialects import DIALECTS, Dialect
-from tokenswarm.client.headers import session_id
+from tokenswarm.client.headers import HeaderField, session_id
 from tokenswarm.client.stream import ChatClient
 from tokenswarm.client.tls import tls_context
 from tokenswarm.measure.ending import Ending
@@ -112,7 +113,7 @@ class Run:
         """Which the endpoint is told, in the dialect's own field and by --session-header."""
         return session_id(self.terms.salt, session.name)
 
-    def opening(self, conversation: Conversation, session: SourceSession) -> bytes:
+    def opening(self, conversation: Conversation, lineage: Lineage) -> bytes:
         """The start of a body: model, options, tools, system text."""
         shared = conversation.shared
         return self.dialect.opening(
@@ -120,7 +121,8 @@ class Run:
             shared.tools,
             shared.system,
             self.options.extra_body,
-            session=self.session_id(session),
+            session=lineage.session,
+            agent=self.options.agent,
         )
 
     @property
@@ -197,7 +199,7 @@ def new_client(
         timeouts=options.timeouts,
         tls=tls,
         dialect=DIALECTS[options.api],
-        headers=options.headers,
+        headers=(*(HeaderField(*line) for line in options.agent.headers), *options.headers),
         secrets=options.secrets,
         engine_stamps=engine_stamps,
     )
@@ -350,5 +352,6 @@ def fingerprint(
         mode="tpm" if open_mode else "developers",
         reasoning=reasoning,
         api=options.api,
+        agent=options.agent.name,
         version=version("tokenswarm"),
     )

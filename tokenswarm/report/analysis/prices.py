@@ -22,19 +22,25 @@ class PriceError(ValueError):
 
 
 def read_prices(path: Path = SHIPPED) -> dict[str, Price]:
-    """By model, in the order of the file. Raises PriceError, OSError."""
+    """By model, in the order of the file: of prices, or of a target. Raises PriceError, OSError."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PriceError(f"{path}: not TOML: {error}") from None
-    entries = table.get("price")
-    if not isinstance(entries, list) or not entries or set(table) != {"price"}:
+    if set(table) != {"price"} and "url" not in table:
         raise PriceError(f"{path}: accepted are [[price]] tables, and nothing else")
+    return prices_of(str(path), table.get("price"))
+
+
+def prices_of(where: str, entries: Any) -> dict[str, Price]:
+    """As above, of the [[price]] tables of a file."""
+    if not isinstance(entries, list) or not entries:
+        raise PriceError(f"{where}: no price; accepted are [[price]] tables")
     prices: dict[str, Price] = {}
     for number, entry in enumerate(entries, 1):
-        price = _price(f"{path}: price {number}", entry)
+        price = _price(f"{where}: price {number}", entry)
         if price.model in prices:
-            raise PriceError(f"{path}: price {number}: a second price for {price.model!r}")
+            raise PriceError(f"{where}: price {number}: a second price for {price.model!r}")
         prices[price.model] = price
     return prices
 

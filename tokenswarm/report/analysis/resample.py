@@ -64,16 +64,22 @@ class Estimate:
         return interval(self.value, self.replicates, self.clusters)
 
 
-def interval(value: float, replicates: Sequence[Floats], clusters: Sequence[int]) -> Interval:
+def interval(
+    value: float,
+    replicates: Sequence[Floats],
+    clusters: Sequence[int],
+    confidence: float = CONFIDENCE,
+) -> Interval:
     """Expanded percentile intervals (Hesterberg 2015), the outer ends of all of them.
 
-    The tail of each is Phi(-sqrt(n / (n - 1)) t), t the 97.5% point of Student's t with n - 1
-    degrees of freedom for n clusters: plain percentiles are too narrow for few clusters. Without
+    The tail of each is Phi(-sqrt(n / (n - 1)) t), t the (1 + confidence) / 2 point of Student's t
+    with n - 1 degrees of freedom for n clusters: plain percentiles are too narrow for few. Without
     ends where too few clusters, or resamples without a value, do not bear them.
     """
     if math.isnan(value):
         return Interval()
-    parts = [_percentiles(r, n) for r, n in zip(replicates, clusters, strict=True)]
+    drawn = zip(replicates, clusters, strict=True)
+    parts = [_percentiles(found, count, confidence) for found, count in drawn]
     if not parts or any(part is None for part in parts):
         return Interval(_finite(value))
     low = min(part[0] for part in parts if part is not None)
@@ -197,17 +203,19 @@ def _divided(over: Floats, under: Floats) -> Floats:
         return np.where(np.asarray(under) != 0, np.asarray(over) / np.asarray(under), np.nan)
 
 
-def _percentiles(replicates: Floats, clusters: int) -> tuple[float, float] | None:
+def _percentiles(
+    replicates: Floats, clusters: int, confidence: float
+) -> tuple[float, float] | None:
     known = np.sort(replicates[~np.isnan(replicates)])
     if clusters < LEAST_CLUSTERS or len(known) < LEAST_DEFINED_SHARE * len(replicates):
         return None
-    tail = _tail(clusters) * (len(known) - 1)
+    tail = _tail(clusters, confidence) * (len(known) - 1)
     return float(known[math.floor(tail)]), float(known[math.ceil(len(known) - 1 - tail)])
 
 
-def _tail(clusters: int) -> float:
+def _tail(clusters: int, confidence: float) -> float:
     normal, freedom = NormalDist(), clusters - 1
-    t = _student(normal.inv_cdf((1 + CONFIDENCE) / 2), freedom)
+    t = _student(normal.inv_cdf((1 + confidence) / 2), freedom)
     return normal.cdf(-math.sqrt(clusters / freedom) * t)
 
 

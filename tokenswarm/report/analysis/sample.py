@@ -128,12 +128,12 @@ class LevelSample:
         """1 - prompt tokens of turns that ended in the window, in any way, / of those scheduled."""
         columns = self.run.columns
         over = columns.answered | columns.failed
-        ended = np.flatnonzero(over & (self._block_codes(columns.ended_at_s) >= 0))
+        ended = np.flatnonzero(over & (self.block_codes(columns.ended_at_s) >= 0))
         rows = np.concatenate([ended, self.scheduled])
         at_s = np.concatenate([columns.ended_at_s[ended], columns.scheduled_at_s[self.scheduled]])
         is_end = np.arange(len(rows)) < len(ended)
         tokens = columns.prompt_tokens[rows]
-        codes = self._block_codes(at_s)
+        codes = self.block_codes(at_s)
         share, found = ratio(
             np.where(is_end, tokens, 0.0), np.where(is_end, 0.0, tokens), codes, self._blocks
         )
@@ -175,7 +175,7 @@ class LevelSample:
 
     def halves(self) -> tuple[Codes, Codes]:
         """Turns scheduled in the first and in the second half of a window."""
-        codes = self._block_codes(self.run.columns.scheduled_at_s[self.scheduled])
+        codes = self.block_codes(self.run.columns.scheduled_at_s[self.scheduled])
         early = codes % BLOCKS < BLOCKS / 2
         return self.scheduled[early], self.scheduled[~early]
 
@@ -183,11 +183,11 @@ class LevelSample:
         run = self.run
         return [
             (run.sessions.codes[rows], run.sessions),
-            (self._block_codes(at_s[rows]), self._blocks),
+            (self.block_codes(at_s[rows]), self._blocks),
         ]
 
-    def _block_codes(self, at_s: Floats) -> Codes:
-        """The block that each moment lies in, BLOCKS of them in each window; -1 outside."""
+    def block_codes(self, at_s: Floats) -> Codes:
+        """The block of time that each moment lies in, BLOCKS of them in each window; -1 outside."""
         codes = np.full(len(at_s), -1, dtype=np.int64)
         for place, window in enumerate(self.windows):
             within = blocks(at_s, window, BLOCKS)
@@ -211,7 +211,7 @@ class LevelSample:
         if length_s <= 0:
             return Estimate(np.nan, (), ())
         tokens = self.run.columns.prompt_tokens[rows]
-        codes = self._block_codes(at_s[rows])
+        codes = self.block_codes(at_s[rows])
         count = self._blocks.weights.shape[1]
         asked = np.bincount(codes, tokens, minlength=count) * SECONDS_PER_MINUTE
         drawn = self._blocks.weights.astype(np.float64) @ asked

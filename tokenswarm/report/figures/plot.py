@@ -43,7 +43,7 @@ def _figure(found: Result) -> Figure:
     panels: tuple[tuple[Any, str, Callable[[Axes], None]], ...] = (
         (grid[0, :7], "Time to first token", lambda axes: ttft(axes, found, achieved)),
         (grid[0, 7:], "Decode speed per user", lambda axes: speed(axes, found)),
-        (grid[1, :7], "Answered against offered", lambda axes: throughput(axes, found)),
+        (grid[1, :7], "Achieved against offered", lambda axes: throughput(axes, found)),
         (grid[1, 7:], "Prefix-cache hit share", lambda axes: hits(axes, found)),
     )
     for place, title, draw in panels:

@@ -40,6 +40,7 @@ def surroundings(found: Result) -> list[tuple[str, str]]:
         ("corpus", mark.corpus_hash),
         ("tokenizer", mark.tokenizer),
         ("history", mark.history),
+        ("dialect", mark.api if mark.agent == "plain" else f"{mark.api}, as {mark.agent} sends it"),
         ("prompts", _salt(found)),
         ("tokenswarm", mark.version),
         *((f"generator: {name}", text) for name, text in (header.machine or {}).items()),

@@ -3,6 +3,7 @@
 from tokenswarm.measure.amounts import OptionError
 from tokenswarm.shell.options.arguments import (
     ALL,
+    DEFAULT_PROFILE,
     GROUPS,
     PROFILE_VARIABLE,
     Group,
@@ -20,6 +21,7 @@ __all__ = [
     "ALL",
     "API_KEY_VARIABLES",
     "COMPOSE_SERVICE_VARIABLE",
+    "DEFAULT_PROFILE",
     "GROUPS",
     "GateOptions",
     "Group",

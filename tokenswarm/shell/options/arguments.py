@@ -12,7 +12,6 @@ from typing import Any
 from tokenswarm.measure.record import MAX_RETRY_AFTER_S
 from tokenswarm.shell.options.trace import TRACE_OPTIONS
 from workload.profiles import PROFILES
-from workload.tokens import EMBEDDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,8 @@ GROUPS = (
         "target",
         ALL,
         (
-            *("--host", "--base-path", "--query", "--api", "--header", "--session-header"),
+            *("--target", "--host", "--base-path", "--query", "--agent", "--api", "--header"),
+            "--session-header",
             *("--model", "--gpus", "--insecure", "--ca-file"),
         ),
     ),
@@ -90,6 +90,7 @@ GROUPS = (
 QUICK = {"--levels": "1M,1.75M,2.5M", "--hold": "160s", "--drain": "2m"}
 # --profile is Locust's own option, a label for grouping runs: ours is that label's meaning.
 PROFILE_VARIABLE = "TOKENSWARM_PROFILE"
+DEFAULT_PROFILE = "seed"
 _PROFILE_HELP = f"Shape of the sessions: {', '.join(PROFILES)}, or a .toml file"
 
 
@@ -127,7 +128,7 @@ def defaults() -> dict[str, Any]:
 
 def add_arguments(parser: Any) -> None:
     """Adds tokenswarm's options; each has an environment variable TOKENSWARM_<NAME>."""
-    profile = os.environ.get(PROFILE_VARIABLE, "seed")
+    profile = os.environ.get(PROFILE_VARIABLE, DEFAULT_PROFILE)
     # Who reaches the web UI may type in a host, and the key goes there. Locust would let everyone.
     parser.set_defaults(profile=profile, stop_timeout="120", web_host="127.0.0.1")
     parser.set_defaults(master_bind_host="127.0.0.1")  # nor may everyone join
@@ -190,10 +191,23 @@ def add_arguments(parser: Any) -> None:
     _add_gate_arguments(add)
     _add_search_arguments(add)
     add(
-        "--api",
-        default="chat",
+        "--target",
+        in_form=False,
+        default="",
+        metavar="FILE",
+        help="A .toml file that describes the endpoint; other options hold over it",
+    )
+    add(
+        "--agent",
+        default="",
         metavar="NAME",
-        help="What the endpoint speaks: chat (completions), messages (Anthropic) or responses",
+        help="Send as an agent does: claude-code, codex, opencode; empty: plainly",
+    )
+    add(
+        "--api",
+        default="",
+        metavar="NAME",
+        help="chat, messages (Anthropic) or responses; empty: the agent's, or chat",
     )
     add(
         "--base-path",
@@ -239,9 +253,9 @@ def add_arguments(parser: Any) -> None:
     add(
         "--tokenizer",
         in_form=False,
-        default=EMBEDDED,
+        default="",
         metavar="NAME",
-        help="embedded, a tiktoken encoding, a Hugging Face name, or a folder",
+        help="A tiktoken encoding, a Hugging Face name or a folder; empty: embedded",
     )
     add(
         "--trust-remote-code",

@@ -13,15 +13,17 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tokenswarm.client.dialects import DIALECTS, Dialect
+from tokenswarm.client.agent import AGENTS, PLAIN, Agent
+from tokenswarm.client.dialects import CHAT, DIALECTS, Dialect
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.stream import Timeouts
 from tokenswarm.measure.amounts import OptionError, parse_duration, parse_rate, parse_share
 from tokenswarm.measure.slo import Slo
 from tokenswarm.report.analysis.regression import Limit
 from tokenswarm.report.gate import require_baseline
-from tokenswarm.shell.options.arguments import QUICK, defaults
+from tokenswarm.shell.options.arguments import DEFAULT_PROFILE, QUICK, defaults
 from tokenswarm.shell.options.header import read_header, read_header_name, read_query
+from tokenswarm.shell.options.target import read_target
 from tokenswarm.shell.options.trace import trace_path, trace_timing
 from tokenswarm.shell.options.values import (
     REASONING,
@@ -32,18 +34,39 @@ from tokenswarm.shell.options.values import (
 )
 from workload.habits import require_habits
 from workload.profiles import LEAST_CONTEXT_TOKENS
+from workload.tokens import EMBEDDED
 
 
 def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
-    """Raises OptionError, or the ValueError of `Endpoint.parse`; nothing has been sent yet."""
+    """host: where a target file names none. Raises OptionError, or the ValueError of
+    `Endpoint.parse`; nothing has been sent yet."""
+    if not parsed.target:
+        return _read(parsed, host, None)
+    target = read_target(parsed.target)
+    if host and host != target.url:
+        target = target.without_url()
+    target = target.where_not_given(parsed, defaults())
+    try:
+        return _read(target.filled_in(parsed), host or target.url, target.name)
+    except ValueError as error:
+        named = target.names(str(error))
+        if named is None:
+            raise
+        raise OptionError(named) from None
+
+
+def _read(parsed: argparse.Namespace, host: str | None, target_name: str | None) -> Options:
     if not host:
         raise OptionError("--host is missing; accepted: the base of the API, http://host:port")
-    dialect = DIALECTS[_one_of("--api", parsed.api, tuple(DIALECTS))]
+    agent = AGENTS[_one_of("--agent", parsed.agent or PLAIN.name, tuple(AGENTS))]
+    dialect = _dialect(parsed.api, agent)
     levels, hold, drain = _ladder(parsed)
-    query, secrets = read_query(parsed.query)
+    query, secrets = read_query("&".join(filter(None, (agent.query, parsed.query))))
     return Options(
         endpoint=Endpoint.parse(host, parsed.base_path, query),
+        target_name=target_name,
         api=dialect.name,
+        agent=agent,
         headers=tuple(map(read_header, parsed.header)),
         secrets=secrets,
         session_headers=tuple(
@@ -63,11 +86,11 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         ramp_s=parse_duration("--ramp", parsed.ramp),
         max_developers=_at_least("--max-developers", parsed.max_developers, 1),
         arrival_cv=_spread(parsed.arrival_cv),
-        tokenizer=parsed.tokenizer,
+        tokenizer=parsed.tokenizer or EMBEDDED,
         trust_remote_code=parsed.trust_remote_code,
         corpus=Path(parsed.corpus) if parsed.corpus else None,
         warm=parsed.warm,
-        extra_body=_json_object("--extra-body", parsed.extra_body, dialect),
+        extra_body=_json_object("--extra-body", parsed.extra_body, dialect, agent),
         min_tokens=parsed.min_tokens,
         output_field=_one_of(
             "--output-field",
@@ -94,6 +117,16 @@ def read_options(parsed: argparse.Namespace, host: str | None) -> Options:
         gate=_gate(parsed),
         search=_search(parsed),
     )
+
+
+def _dialect(asked: str, agent: Agent) -> Dialect:
+    name = _one_of("--api", asked or agent.api or CHAT.name, tuple(DIALECTS))
+    if agent.api not in (None, name):
+        raise OptionError(
+            f"--api {name}: {agent.name} speaks {agent.api} alone; accepted: --api {agent.api}, or "
+            f"--agent {PLAIN.name}"
+        )
+    return DIALECTS[name]
 
 
 def _ladder(parsed: argparse.Namespace) -> tuple[str, ...]:
@@ -194,7 +227,7 @@ def _page(url: str) -> str:
 
 def _profile(parsed: argparse.Namespace) -> str:
     """Its name, with the context that it is to be fitted to."""
-    name, context_tokens = parsed.profile or "seed", parsed.fit_context
+    name, context_tokens = parsed.profile or DEFAULT_PROFILE, parsed.fit_context
     if not context_tokens:
         return name
     _at_least("--fit-context", context_tokens, LEAST_CONTEXT_TOKENS)
@@ -224,7 +257,7 @@ def _one_of(option: str, value: str, accepted: Sequence[str]) -> str:
     return value
 
 
-def _json_object(option: str, text: str, dialect: Dialect) -> dict[str, Any]:
+def _json_object(option: str, text: str, dialect: Dialect, agent: Agent) -> dict[str, Any]:
     try:
         value = orjson.loads(text or "{}")
     except orjson.JSONDecodeError as error:
@@ -232,7 +265,7 @@ def _json_object(option: str, text: str, dialect: Dialect) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise OptionError(f"{option} {text!r}: accepted is a JSON object")
     try:
-        dialect.opening("", (), b"", value)
+        dialect.opening("", (), b"", value, agent=agent)
     except ValueError as error:
         raise OptionError(f"{option} {text!r}: {error}; accepted: other fields") from None
     return value

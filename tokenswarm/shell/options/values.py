@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tokenswarm.client.agent import Agent, Lineage
 from tokenswarm.client.endpoint import Endpoint
 from tokenswarm.client.headers import HeaderField
 from tokenswarm.client.stream import Timeouts
@@ -35,7 +36,9 @@ class Options:
     seconds against the embedded engine)."""
 
     endpoint: Endpoint
+    target_name: str | None  # as a target file has it
     api: str  # one of client.dialects.DIALECTS
+    agent: Agent
     headers: tuple[HeaderField, ...]
     secrets: tuple[str, ...] = field(repr=False)  # in the endpoint's query
     session_headers: tuple[str, ...]
@@ -73,6 +76,15 @@ class Options:
     metrics_urls: tuple[str, ...]  # of the server
     gate: GateOptions
     search: SearchOptions
+
+    def identify(self, lineage: Lineage) -> dict[str, str]:
+        """The headers that say whose turn it is: the agent's and those of --session-header, of one
+        name the latter, where --header says nothing under it."""
+        said = [*self.agent.identify(lineage).items()]
+        said += [(name, lineage.asker) for name in self.session_headers]
+        last = {name.lower(): (name, who) for name, who in said}
+        set_by_hand = {header.name.lower() for header in self.headers}
+        return dict(each for name, each in last.items() if name not in set_by_hand)
 
     @property
     def asked_source(self) -> str:
