@@ -28,7 +28,10 @@ PYTEST = (
 )
 LANES = 3  # processes at a time; on two cores, since most of them wait most of the time
 # The longest go first, so that none of them is left over in the end.
-FIRST = ("e2e/test_processes.py", "e2e/test_joining.py", "e2e/test_live.py", "e2e/test_metrics.py")
+FIRST = (
+    *("report", "engine", "workload", "shell"),
+    *("e2e/test_processes.py", "e2e/test_joining.py", "e2e/test_live.py", "e2e/test_metrics.py"),
+)
 # Nothing beside them.
 ALONE: tuple[str, ...] = ()
 COUNTED = re.compile(r"(\d+) (passed|failed|skipped|error|xfailed|xpassed)")
