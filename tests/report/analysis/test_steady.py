@@ -1,4 +1,5 @@
 import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,14 @@ def test_a_level_that_keeps_up_is_steady():
     assert answer.reason == ""
     assert answer.ttft_ratio.low < 1 < answer.ttft_ratio.high
     assert abs(answer.backlog_share.value) < 0.05
+
+
+def test_a_half_without_a_turn_warns_nobody():
+    ledger = known_run([1e6])
+    early = [r for r in ledger.records if r.scheduled_at_s < 390]  # the first half of the window
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert found(replace(ledger, records=early)).ttft_ratio.value is None
 
 
 def test_an_overloaded_level_piles_up_and_is_not_steady():

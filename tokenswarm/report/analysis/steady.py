@@ -85,8 +85,8 @@ def _dependence(level: LevelSample) -> float:
     (Kendall 1954). 1 where there is nothing to tell it by.
     """
     halves = _block_medians(level).reshape(-1, BLOCKS // 2)
-    with np.errstate(invalid="ignore"):
-        moved = halves - np.nanmean(halves, axis=1, keepdims=True) if halves.size else halves
+    halves = halves[np.isfinite(halves).any(axis=1)]
+    moved = halves - np.nanmean(halves, axis=1, keepdims=True) if halves.size else halves
     pairs = moved[:, 1:] * moved[:, :-1]
     spread = float(np.nanmean(moved**2)) if np.isfinite(moved).any() else 0.0
     if not np.isfinite(pairs).any() or spread == 0:
