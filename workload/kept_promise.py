@@ -9,12 +9,13 @@ from dataclasses import asdict
 from functools import cache, lru_cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import orjson
 
 from workload import fidelity
 from workload.corpus import cache_folder
-from workload.figures import Promise, Workload
+from workload.figures import Workload
 from workload.profile import Profile
 from workload.whole_file import replace_file
 
@@ -25,21 +26,13 @@ def promise_of(profile: Profile) -> Workload:
     not one of these, costs the time and nothing else."""
     key = hashlib.sha256(f"{_code()}\0{profile!r}".encode()).hexdigest()[:20]
     path = cache_folder() / f"promise-{key}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return _read(path)
+    with suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(path.read_bytes(), type=Workload)
     found = fidelity.workload(profile)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, orjson.dumps(asdict(found)))
     return found
-
-
-def _read(path: Path) -> Workload:
-    stored = orjson.loads(path.read_bytes())
-    return Workload(
-        promises=tuple(Promise(**promise) for promise in stored["promises"]),
-        laws={of: tuple(law) for of, law in stored["laws"].items()},
-    )
 
 
 @cache

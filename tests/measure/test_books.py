@@ -162,6 +162,16 @@ def test_a_server_that_restarts_counts_on_from_zero():
         assert "restarted" in entry.reason
 
 
+def test_a_restart_that_lost_less_than_is_tolerated_balances():
+    readings = [counted(0, 0), counted(11, 40), counted(12, 0, base=0), counted(20, 60, base=0)]
+    readings[1] = replace(readings[1], values=readings[1].values | {"prompt_tokens": 40_400.0})
+    books = entries(TURNS, readings)
+    assert (books["prompt tokens"].state, books["prompt tokens"].residual) == (
+        BALANCED,
+        pytest.approx(-0.001),
+    )
+
+
 def test_a_counter_that_one_reading_lacks_has_not_begun_anew():
     lacks = replace(counted(11, 50), values=counted(11, 50).values | {"prompt_tokens": None})
     books = entries(TURNS, [counted(0, 0), lacks, counted(20, 100)])

@@ -100,20 +100,19 @@ def _entry(own: _Own, grown: Growth, more: float | None) -> Entry:
         return _line(own.quantity, server, own.ours, None, why)
     if server == own.ours == 0:
         return _line(own.quantity, server, own.ours, None, "neither counted any")
-    if server < own.ours and grown.resets:
-        why = (
+    if abs(server - own.ours) <= TOLERANCE * own.ours:
+        return _line(own.quantity, server, own.ours, BALANCED, "")
+    return _line(own.quantity, server, own.ours, *_reason(own, server, grown, more))
+
+
+def _reason(own: _Own, server: float, grown: Growth, more: float | None) -> tuple[str | None, str]:
+    """Whether a residual is explained, and by what; None where nobody can tell."""
+    gap, tolerated = server - own.ours, TOLERANCE * own.ours
+    if gap < 0 and grown.resets:
+        return None, (
             f"counters fell {grown.resets} times: a server restarted, and what it counted between "
             "its last reading and that is lost"
         )
-        return _line(own.quantity, server, own.ours, None, why)
-    if abs(server - own.ours) <= TOLERANCE * own.ours:
-        return _line(own.quantity, server, own.ours, BALANCED, "")
-    return _line(own.quantity, server, own.ours, *_reason(own, server, more))
-
-
-def _reason(own: _Own, server: float, more: float | None) -> tuple[str, str]:
-    """Whether a residual is explained, and by what."""
-    gap, tolerated = server - own.ours, TOLERANCE * own.ours
     if gap < 0:
         return FLAGGED, "the pages lack some of it: is each replica's page given?"
     if own.unknown_turns and gap <= own.unknown + tolerated:

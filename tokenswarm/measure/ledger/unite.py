@@ -84,8 +84,6 @@ def _once_each(ledger: Ledger, path: Path) -> Ledger:
     """A turn that stands in one file twice counts once."""
     records: dict[tuple[str, int], TurnRecord] = {}
     _unite_turns(records, ledger.records, path)
-    if len(records) == len(ledger.records):
-        return ledger
     return replace(ledger, records=list(records.values()))
 
 

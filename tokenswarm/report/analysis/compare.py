@@ -140,7 +140,7 @@ def compare(
         require_comparable(runs[0], run)
     samples = drawn_together([run.ledger for run in runs])
     ladders = [
-        {load: LevelSample(sample, *same) for load, same in _by_load(steps(run.ledger)).items()}
+        {load: LevelSample(sample, *same) for load, same in by_load(steps(run.ledger)).items()}
         for run, sample in zip(runs, samples, strict=True)
     ]
     rungs = [
@@ -164,7 +164,7 @@ def _capacity(levels: Sequence[LevelSample], objectives: Sequence[Slo]) -> Capac
     return found[-1] if found else None
 
 
-def _by_load(levels: Iterable[Step]) -> dict[float | None, list[Step]]:
+def by_load(levels: Iterable[Step]) -> dict[float | None, list[Step]]:
     """The steps of one load together: of an alternation there is one in each round."""
     found: dict[float | None, list[Step]] = {}
     for step in levels:

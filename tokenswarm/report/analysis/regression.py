@@ -21,7 +21,7 @@ from tokenswarm.report.analysis.change import Change, change
 from tokenswarm.report.analysis.compare import (
     ComparisonError,
     StoredRun,
-    asked,
+    by_load,
     load_text,
     pick,
     require_comparable,
@@ -148,14 +148,12 @@ def _levels(
 
 def _by_load(run: StoredRun) -> dict[float | None, Step]:
     """Raises ComparisonError for a level that was held twice: which one is meant, nobody says."""
-    found: dict[float | None, Step] = {}
-    for step in steps(run.ledger):
-        load = asked(step.level)
-        if load in found and load is not None:
+    held = by_load(steps(run.ledger))
+    for load, several in held.items():
+        if load is not None and len(several) > 1:
             text = load_text(load, run.header.fingerprint.mode)
             raise ComparisonError(f"{run.path} held {text} twice; accepted: each level once")
-        found[load] = step
-    return found
+    return {load: last for load, (*_, last) in held.items()}
 
 
 def _judged(limit: Limit, load: str, first: LevelSample, second: LevelSample) -> Regression:
